@@ -1,0 +1,124 @@
+"""What executes a lowered program: the core group's tile programs, or the layers' numerics on the host.
+
+Both give the gradients of a batch; neither knows the other, and no layer or job knows which one runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnlib.graph import Graph
+from nnlib.lower import INPUT, LOSS, TARGETS
+from nnlib.precision import DTYPES
+from nnlib.program import Program
+from sim.chip.core_group import CoreGroup
+from sim.chip.memory import Array, MemoryArray
+from sim.machine.spec import ProcessorSpec
+
+Parameters = Mapping[str, Array]
+Labels = NDArray[np.integer]
+
+
+class Device(Protocol):
+    """Computes a batch's loss and gradients, and logits."""
+
+    def gradients(
+        self, *, parameters: Parameters, images: Array, labels: Labels, weights: Array
+    ) -> tuple[float, dict[str, Array]]:
+        """Mean loss over the samples' ``weights`` and its gradients by parameter."""
+
+    def logits(self, *, parameters: Parameters, images: Array) -> Array:
+        """The model's outputs, shape (samples, classes)."""
+
+
+@dataclass(frozen=True)
+class HostDevice:
+    """The layers' numerics, whole arrays at a time."""
+
+    graph: Graph
+
+    def gradients(
+        self, *, parameters: Parameters, images: Array, labels: Labels, weights: Array
+    ) -> tuple[float, dict[str, Array]]:
+        return self.graph.loss_and_gradients(parameters, images, labels, weights)
+
+    def logits(self, *, parameters: Parameters, images: Array) -> Array:
+        return self.graph.predict(parameters, images)
+
+
+@dataclass(frozen=True)
+class CoreGroupDevice:
+    """The tile programs: each batch of the lowered size runs on a core group, LDM, DMA, mesh and all.
+
+    ``training`` and ``inference`` are the same graph lowered for the batch of one core group; more samples run as
+    more batches, as on more core groups, and their gradients are added in that order.
+    """
+
+    graph: Graph
+    training: Program
+    inference: Program
+    processor: ProcessorSpec
+
+    def gradients(
+        self, *, parameters: Parameters, images: Array, labels: Labels, weights: Array
+    ) -> tuple[float, dict[str, Array]]:
+        batch = self.training.buffers[INPUT].shape[0]
+        shares = weights / weights.sum()
+        total: dict[str, Array] | None = None
+        loss = 0.0
+        for first in range(0, len(images), batch):
+            part = slice(first, first + batch)
+            targets = np.stack([labels[part].astype(shares.dtype), shares[part]], axis=1)
+            arrays = self.run(self.training, parameters, {INPUT: images[part], TARGETS: targets})
+            loss += float(arrays[LOSS].sum())
+            grads = {name: arrays[f"grad:{name}"] for name in parameters}
+            if total is None:
+                total = grads
+            else:
+                for name, grad in grads.items():
+                    total[name] += grad
+        if total is None:
+            raise ValueError("no samples: the gradients of an empty batch are not defined")
+        return loss, total
+
+    def logits(self, *, parameters: Parameters, images: Array) -> Array:
+        batch = self.inference.buffers[INPUT].shape[0]
+        outputs = [
+            self.run(self.inference, parameters, {INPUT: images[first : first + batch]})[self.graph.output][
+                : len(images) - first
+            ]
+            for first in range(0, len(images), batch)
+        ]
+        return np.concatenate(outputs)
+
+    def run(self, program: Program, parameters: Parameters, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Execute every launch; returns all buffers. Inputs shorter than the batch are filled up with zeros."""
+        dtype = DTYPES[program.dtype]
+        arrays: dict[str, Array] = {}
+        for name, buffer in program.buffers.items():
+            if buffer.role == "parameter":
+                arrays[name] = np.ascontiguousarray(parameters[name], dtype=dtype)
+            elif name in inputs:
+                filled = np.zeros(buffer.shape, dtype=dtype)
+                filled[: len(inputs[name])] = inputs[name]
+                arrays[name] = filled
+            else:
+                arrays[name] = np.full(buffer.shape, np.nan, dtype=dtype)
+        memory = {
+            name: MemoryArray(name=name, shape=buffer.shape, dtype=dtype, address=buffer.address, data=arrays[name])
+            for name, buffer in program.buffers.items()
+        }
+        for launch in program.launches:
+            group = CoreGroup(processor=self.processor, numerics=True, timing=False)
+            arguments = {
+                parameter.name: memory[launch.arguments[parameter.name]].reshape(*parameter.shape)
+                for parameter in launch.kernel.parameters()
+            }
+            launch.kernel.program(group, arguments)
+            group.finish()
+        return arrays

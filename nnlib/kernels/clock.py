@@ -1,0 +1,66 @@
+"""Times of kernels on one core group, each simulated once: times do not depend on data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nnlib.kernels.kernel import Arguments, Kernel
+from nnlib.precision import DTYPES
+from sim.chip.core_group import CoreGroup
+from sim.chip.counters import KernelTiming
+from sim.chip.memory import AddressSpace, Array
+from sim.chip.scheduler import schedule
+from sim.machine.spec import ProcessorSpec
+
+
+@dataclass
+class KernelClock:
+    """Remembers the timing of every kernel on ``processor``: its description is the key."""
+
+    processor: ProcessorSpec
+    known: dict[Kernel, KernelTiming] = field(default_factory=dict)
+
+    def time(self, kernel: Kernel) -> KernelTiming:
+        """Simulate the kernel, timing only, on arrays that begin at the machine's alignment.
+
+        Raises InfeasiblePlan if no tile fits.
+        """
+        timing = self.known.get(kernel)
+        if timing is None:
+            group = CoreGroup(processor=self.processor, numerics=False, timing=True)
+            kernel.program(group, place(kernel, alignment=self.processor.memory.alignment_bytes))
+            timing = schedule(trace=group.finish(), processor=self.processor)
+            self.known[kernel] = timing
+        return timing
+
+
+def place(kernel: Kernel, *, alignment: int, data: Mapping[str, Array] | None = None) -> Arguments:
+    """The kernel's arguments in memory, one behind the other, with ``data`` or without."""
+    space = AddressSpace(alignment=alignment)
+    return {
+        parameter.name: space.place(
+            name=parameter.name,
+            shape=parameter.shape,
+            dtype=DTYPES[kernel.dtype],
+            data=None if data is None else data[parameter.name],
+        )
+        for parameter in kernel.parameters()
+    }
+
+
+def run_kernel(kernel: Kernel, *, processor: ProcessorSpec, data: Mapping[str, Array]) -> KernelTiming:
+    """Compute and time in one execution: the numerics in the tiles, results written into ``data``'s out arrays."""
+    group = CoreGroup(processor=processor, numerics=True, timing=True)
+    kernel.program(group, place(kernel, alignment=processor.memory.alignment_bytes, data=data))
+    return schedule(trace=group.finish(), processor=processor)
+
+
+def empty_arrays(kernel: Kernel) -> dict[str, Array]:
+    """NaN-filled arrays of the kernel's arguments."""
+    return {
+        parameter.name: np.full(parameter.shape, np.nan, dtype=DTYPES[kernel.dtype])
+        for parameter in kernel.parameters()
+    }

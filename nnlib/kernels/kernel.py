@@ -1,0 +1,65 @@
+"""What a kernel is: a description that fixes shapes and precision, a plan, and one tile program.
+
+The tile program is the one source: run with numerics it computes, run with timing it emits what is timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from nnlib.precision import DTypeName
+from sim.chip.core_group import CoreGroup
+from sim.chip.memory import Array, MemoryArray, Shape
+from sim.machine.spec import ProcessorSpec
+
+Use: TypeAlias = Literal["in", "out", "inout"]
+Arguments: TypeAlias = Mapping[str, MemoryArray]
+
+
+class InfeasiblePlan(Exception):
+    """No plan of the kernel fits the machine: ``needed`` bytes of LDM against ``available``."""
+
+    def __init__(self, *, kernel: str, needed: int, available: int) -> None:
+        super().__init__(f"{kernel}: the smallest tile needs {needed} B of LDM per CPE, the machine has {available} B")
+        self.kernel = kernel
+        self.needed = needed
+        self.available = available
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An array argument of a kernel."""
+
+    name: str
+    shape: Shape
+    use: Use
+
+
+class Kernel(Protocol):
+    """A frozen, hashable description of one kernel launch on one core group."""
+
+    @property
+    def name(self) -> str:
+        """The kernel's name, such as ``gemm``."""
+
+    @property
+    def dtype(self) -> DTypeName:
+        """The precision of its arrays."""
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The array arguments, in order."""
+
+    def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
+        """The tile program. Raises InfeasiblePlan if no tile fits the LDM."""
+
+    def reference(self, arrays: Mapping[str, Array]) -> None:
+        """The same numbers by whole-array operations, written into the out arrays."""
+
+
+def check_fits(*, kernel: str, needed: int, processor: ProcessorSpec) -> None:
+    """Raise InfeasiblePlan unless ``needed`` bytes per CPE fit the LDM."""
+    available = processor.cpe.ldm_bytes
+    if needed > available:
+        raise InfeasiblePlan(kernel=kernel, needed=needed, available=available)

@@ -1,0 +1,160 @@
+"""The frame of all memory-bound kernels: stream operands through the LDM, double-buffered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnlib.kernels.kernel import InfeasiblePlan
+from sim.chip.core_group import CoreGroup, Start, Transfer
+from sim.chip.ldm import VECTOR_ALIGNMENT
+from sim.chip.memory import Array, MemoryArray
+from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.tile import Split, Tile
+from sim.machine.spec import CpeSpec, ProcessorSpec
+
+Cycles = float | Sequence[float]
+Run = Callable[[Sequence[Array], Sequence[Array]], object]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One array of a stream: ``size`` elements per CPE and iteration, from ``start(iteration)``."""
+
+    array: MemoryArray
+    size: tuple[int, ...]
+    start: Callable[[int], Start]
+    split: Split | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A split of ``rows`` rows: ``per_cpe`` rows for each CPE in each of ``iterations``."""
+
+    rows: int
+    per_cpe: int
+    iterations: int
+    cpes: int
+
+    def operand(self, array: MemoryArray) -> Operand:
+        """``array`` split along its first axis."""
+        size = (self.per_cpe, *array.shape[1:])
+        rest = (0,) * (len(array.shape) - 1)
+        return Operand(
+            array=array,
+            size=size,
+            start=lambda i: (i * self.per_cpe * self.cpes, *rest),
+            split=Split(rows=0, columns=0),
+        )
+
+    def copies(self, array: MemoryArray) -> Operand:
+        """``array`` (count, rows) split along its second axis; every CPE gets all copies of its rows."""
+        return Operand(
+            array=array,
+            size=(array.shape[0], self.per_cpe),
+            start=lambda i: (0, i * self.per_cpe * self.cpes),
+            split=Split(rows=1, columns=1),
+        )
+
+    def cycles(self, body: Body, cpe: CpeSpec, *, row_elements: int = 1) -> Callable[[int], Cycles]:
+        """Cycles per CPE of a streaming loop with ``body`` over its rows of each iteration."""
+
+        def of(iteration: int) -> list[float]:
+            return [
+                stream_cycles(cpe=cpe, body=body, elements=count * row_elements) if count else 0.0
+                for count in self.counts(iteration)
+            ]
+
+        return of
+
+    def counts(self, iteration: int) -> list[int]:
+        """Rows that each CPE really has in an iteration."""
+        first = iteration * self.per_cpe * self.cpes
+        return [int(each) for each in np.clip(self.rows - first - np.arange(self.cpes) * self.per_cpe, 0, self.per_cpe)]
+
+
+def plan_rows(*, kernel: str, rows: int, row_bytes: Sequence[int], resident: int, processor: ProcessorSpec) -> Rows:
+    """Rows per CPE and iteration, as many as fit twice beside ``resident`` bytes.
+
+    ``row_bytes``: bytes of a row in each operand. Raises InfeasiblePlan if one row does not fit.
+    """
+    cpes = processor.cpes_per_core_group
+    room = processor.cpe.ldm_bytes - resident - 2 * len(row_bytes) * VECTOR_ALIGNMENT
+    fitting = room // (2 * sum(row_bytes))
+    if fitting < 1:
+        needed = resident + 2 * sum(-(-each // VECTOR_ALIGNMENT) * VECTOR_ALIGNMENT for each in row_bytes)
+        if needed > processor.cpe.ldm_bytes:
+            raise InfeasiblePlan(kernel=kernel, needed=needed, available=processor.cpe.ldm_bytes)
+        fitting = 1
+    per_cpe = min(fitting, -(-rows // cpes))
+    return Rows(rows=rows, per_cpe=per_cpe, iterations=-(-rows // (per_cpe * cpes)), cpes=cpes)
+
+
+def stream(
+    core_group: CoreGroup,
+    label: str,
+    *,
+    iterations: int,
+    inputs: Sequence[Operand],
+    outputs: Sequence[Operand],
+    cycles: Callable[[int], Cycles],
+    run: Run,
+    flops: int = 0,
+    resident: Sequence[Tile] = (),
+    accumulators: Sequence[Tile] = (),
+) -> None:
+    """Get the inputs, compute, put the outputs, with two buffers each: the next get runs under the compute.
+
+    ``run(inputs, outputs)`` gets the tiles' arrays. ``resident`` tiles are read and ``accumulators`` written by it.
+    """
+    ins = [_Buffers(core_group, f"in{number}", operand) for number, operand in enumerate(inputs)]
+    outs = [_Buffers(core_group, f"out{number}", operand) for number, operand in enumerate(outputs)]
+    gets = [[each.get(0) for each in ins]]
+    puts: list[list[Transfer]] = []
+    for iteration in core_group.loop(label, iterations):
+        if iteration + 1 < iterations:
+            gets.append([each.get(iteration + 1) for each in ins])
+        core_group.wait(*gets[iteration])
+        if iteration >= 2:
+            core_group.wait(*puts[iteration - 2])
+        sources = [each.tile(iteration) for each in ins]
+        targets = [each.tile(iteration) for each in outs]
+
+        def numerics(sources: Sequence[Tile] = sources, targets: Sequence[Tile] = targets) -> None:
+            run([tile.values() for tile in sources], [tile.values() for tile in targets])
+
+        core_group.compute(
+            label,
+            cycles=cycles(iteration),
+            reads=[*sources, *resident],
+            writes=[*targets, *accumulators],
+            flops=flops if iteration == 0 else 0,
+            run=numerics,
+        )
+        puts.append([each.put(iteration) for each in outs])
+    for iteration in range(max(0, iterations - 2), iterations):
+        core_group.wait(*puts[iteration])
+    core_group.free(*(tile for each in (*ins, *outs) for tile in each.tiles))
+
+
+class _Buffers:
+    """The two LDM buffers of an operand."""
+
+    def __init__(self, core_group: CoreGroup, name: str, operand: Operand) -> None:
+        self.core_group = core_group
+        self.operand = operand
+        self.tiles = [
+            core_group.alloc(f"{name}.{i}", size=operand.size, dtype=operand.array.dtype, split=operand.split)
+            for i in range(2)
+        ]
+
+    def tile(self, iteration: int) -> Tile:
+        return self.tiles[iteration % 2]
+
+    def get(self, iteration: int) -> Transfer:
+        return self.core_group.get(self.tile(iteration), self.operand.array, self.operand.start(iteration))
+
+    def put(self, iteration: int) -> Transfer:
+        return self.core_group.put(self.tile(iteration), self.operand.array, self.operand.start(iteration))

@@ -1,0 +1,73 @@
+"""Convolution layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from nnlib.layers.layer import Array, Params, Saved, Shape, ShapeError, he_normal, only_input
+from nnlib.ops.convolution import (
+    conv2d_forward,
+    conv2d_input_gradient,
+    conv2d_weight_gradient,
+    output_size,
+)
+
+
+@dataclass(frozen=True)
+class Conv2d:
+    """Convolution of images (H, W, Ni) with weights (kh, kw, Ni, No)."""
+
+    name: str
+    out_channels: int
+    kernel: tuple[int, int]
+    stride: int = 1
+    padding: int = 0
+    bias: bool = True
+
+    def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
+        shape = only_input(self.name, input_shapes)
+        if len(shape) != 3:
+            raise ShapeError(f"layer {self.name!r} (conv2d) wants images (height, width, channels), got {shape}")
+        rows = output_size(shape[0], self.kernel[0], self.stride, self.padding)
+        columns = output_size(shape[1], self.kernel[1], self.stride, self.padding)
+        if rows < 1 or columns < 1:
+            raise ShapeError(
+                f"layer {self.name!r} (conv2d): the kernel {self.kernel} does not fit images {shape} "
+                f"with padding {self.padding}"
+            )
+        return rows, columns, self.out_channels
+
+    def parameter_shapes(self, input_shapes: tuple[Shape, ...]) -> dict[str, Shape]:
+        channels = only_input(self.name, input_shapes)[-1]
+        shapes: dict[str, Shape] = {"weight": (*self.kernel, channels, self.out_channels)}
+        return shapes | {"bias": (self.out_channels,)} if self.bias else shapes
+
+    def initialise(
+        self, input_shapes: tuple[Shape, ...], rng: np.random.Generator, dtype: np.dtype[np.floating]
+    ) -> dict[str, Array]:
+        shapes = self.parameter_shapes(input_shapes)
+        weight = he_normal(shapes["weight"], fan_in=prod(shapes["weight"][:-1]), rng=rng, dtype=dtype)
+        return {"weight": weight} | ({"bias": np.zeros(self.out_channels, dtype=dtype)} if self.bias else {})
+
+    def forward(self, params: Params, inputs: tuple[Array, ...]) -> tuple[Array, Saved]:
+        (x,) = inputs
+        y = conv2d_forward(x, params["weight"], params.get("bias"), stride=self.stride, padding=self.padding)
+        return y, x
+
+    def backward(
+        self, params: Params, saved: Saved, grad_output: Array, *, need_input_gradient: bool = True
+    ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
+        x: Array = saved
+        grads = {
+            "weight": conv2d_weight_gradient(grad_output, x, self.kernel, stride=self.stride, padding=self.padding)
+        }
+        if self.bias:
+            grads["bias"] = grad_output.sum(axis=(0, 1, 2))
+        if not need_input_gradient:
+            return (None,), grads
+        shape = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
+        grad_x = conv2d_input_gradient(grad_output, params["weight"], shape, stride=self.stride, padding=self.padding)
+        return (grad_x,), grads

@@ -1,0 +1,146 @@
+"""A lowered program: what a core group launches, on which buffers, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Literal, TypeAlias
+
+from nnlib.kernels.kernel import Kernel
+from nnlib.precision import DTYPES, DTypeName
+from sim.chip.memory import AddressSpace, Shape
+
+Phase: TypeAlias = Literal["forward", "backward", "update"]
+Role: TypeAlias = Literal["input", "parameter", "gradient", "state", "activation"]
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """An array in main memory, live from launch ``first`` to launch ``last``.
+
+    Inputs, parameters, gradients and optimiser states live as long as the program.
+    """
+
+    name: str
+    shape: Shape
+    role: Role
+    address: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel on one core group. ``arguments`` names the buffer of each parameter; shapes may be other views."""
+
+    kernel: Kernel
+    arguments: Mapping[str, str]
+    layer: str
+    phase: Phase
+
+
+@dataclass(frozen=True)
+class Program:
+    """The launches of one core group, in order, and their buffers."""
+
+    launches: tuple[Launch, ...]
+    buffers: Mapping[str, Buffer]
+    dtype: DTypeName
+
+    @property
+    def memory_bytes(self) -> int:
+        """High-water mark of the main memory that the program's buffers take."""
+        item = DTYPES[self.dtype].itemsize
+        return max(
+            (
+                sum(
+                    prod(buffer.shape) * item
+                    for buffer in self.buffers.values()
+                    if buffer.role != "activation" or buffer.first <= at <= buffer.last
+                )
+                for at in range(len(self.launches))
+            ),
+            default=0,
+        )
+
+    def dependences(self) -> tuple[frozenset[int], ...]:
+        """For each launch the earlier launches whose results it reads or overwrites."""
+        writer: dict[str, int] = {}
+        readers: dict[str, set[int]] = {}
+        found: list[frozenset[int]] = []
+        for number, launch in enumerate(self.launches):
+            needs: set[int] = set()
+            for parameter in launch.kernel.parameters():
+                buffer = launch.arguments[parameter.name]
+                if buffer in writer:
+                    needs.add(writer[buffer])
+                if parameter.use != "in":
+                    needs |= readers.get(buffer, set())
+            for parameter in launch.kernel.parameters():
+                buffer = launch.arguments[parameter.name]
+                if parameter.use == "in":
+                    readers.setdefault(buffer, set()).add(number)
+                else:
+                    writer[buffer] = number
+                    readers[buffer] = set()
+            found.append(frozenset(needs - {number}))
+        return tuple(found)
+
+
+class ProgramBuilder:
+    """Collects launches and buffers; every launch's arguments are checked against its kernel."""
+
+    def __init__(self, *, dtype: DTypeName, alignment: int) -> None:
+        self.dtype = dtype
+        self.space = AddressSpace(alignment=alignment)
+        self.launches: list[Launch] = []
+        self.shapes: dict[str, Shape] = {}
+        self.roles: dict[str, Role] = {}
+        self.aliases: dict[str, str] = {}
+
+    def buffer(self, name: str, shape: Shape, role: Role = "activation") -> str:
+        """Declare a buffer; returns its name."""
+        if name in self.shapes:
+            raise ValueError(f"buffer {name!r} is declared twice")
+        self.shapes[name] = shape
+        self.roles[name] = role
+        return name
+
+    def alias(self, name: str, of: str) -> str:
+        """Another name of a buffer: the same bytes under another shape."""
+        self.aliases[name] = self.resolve(of)
+        return name
+
+    def resolve(self, name: str) -> str:
+        """The buffer behind a name."""
+        return self.aliases.get(name, name)
+
+    def launch(self, kernel: Kernel, *, layer: str, phase: Phase, **arguments: str) -> None:
+        """Append a launch. Raises ValueError if an argument is missing or of another size."""
+        bound = {name: self.resolve(buffer) for name, buffer in arguments.items()}
+        for parameter in kernel.parameters():
+            buffer = bound.get(parameter.name)
+            if buffer is None or prod(self.shapes[buffer]) != prod(parameter.shape):
+                raise ValueError(f"{layer}: {kernel.name} wants {parameter.name} {parameter.shape}, got {buffer}")
+        self.launches.append(Launch(kernel=kernel, arguments=bound, layer=layer, phase=phase))
+
+    def finish(self) -> Program:
+        """Place the buffers and return the program."""
+        item = DTYPES[self.dtype]
+        uses: dict[str, list[int]] = {name: [] for name in self.shapes}
+        for number, launch in enumerate(self.launches):
+            for buffer in launch.arguments.values():
+                uses[buffer].append(number)
+        buffers = {
+            name: Buffer(
+                name=name,
+                shape=shape,
+                role=self.roles[name],
+                address=self.space.place(name=name, shape=shape, dtype=item).address,
+                first=min(uses[name], default=0),
+                last=max(uses[name], default=0),
+            )
+            for name, shape in self.shapes.items()
+        }
+        return Program(launches=tuple(self.launches), buffers=buffers, dtype=self.dtype)

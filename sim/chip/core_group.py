@@ -1,0 +1,324 @@
+"""A core group as kernels program it: allocate, transfer, broadcast, compute; it computes and emits a trace.
+
+Running a kernel program executes its numerics in program order (``numerics=True``) and emits the operations that
+the scheduler times (``timing=True``); either can be left out, and neither looks at the other's results. Buffers are
+checked in every mode: data of a get arrive at its wait, a put's data reach memory at its wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sim.chip import pipeline
+from sim.chip.dma import Box, Direction, DmaTicks, Integers, Requests, count
+from sim.chip.errors import UnfinishedTransfer
+from sim.chip.ldm import Ldm
+from sim.chip.memory import Array, MemoryArray
+from sim.chip.program import (
+    ColumnBroadcast,
+    Compute,
+    DmaStart,
+    DmaWait,
+    LoopHead,
+    MeshSteps,
+    RowBroadcast,
+    Sync,
+    Ticks,
+    Trace,
+)
+from sim.chip.tile import Split, Tile
+from sim.chip.transfer import load_part, load_region, store_part, store_region
+from sim.machine.spec import ProcessorSpec
+from sim.time import ticks_from_cycles
+
+Start = Sequence[int] | Integers
+
+
+@dataclass(eq=False)
+class Transfer:
+    """A transfer under way, to be waited for."""
+
+    number: int
+    direction: Direction
+    tile: Tile
+    array: MemoryArray
+    start: tuple[int, ...] | Integers
+    label: str
+    outgoing: Array | None = None
+    done: bool = False
+
+
+@dataclass(eq=False)
+class CoreGroup:
+    """One core group of ``processor``; see the module's docstring for the modes."""
+
+    processor: ProcessorSpec
+    numerics: bool = True
+    timing: bool = True
+    ldm: Ldm = field(init=False)
+    trace: Trace = field(default_factory=Trace)
+    transfers: list[Transfer] = field(default_factory=list)
+    counted: dict[tuple[object, ...], Requests] = field(default_factory=dict)
+    ticks: DmaTicks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ldm = Ldm(capacity=self.processor.cpe.ldm_bytes)
+        self.ticks = DmaTicks.of(self.processor)
+
+    @property
+    def mesh(self) -> tuple[int, int]:
+        """Rows and columns of the mesh."""
+        return self.processor.mesh.rows, self.processor.mesh.columns
+
+    @property
+    def cpes(self) -> int:
+        return self.processor.cpes_per_core_group
+
+    def alloc(
+        self, name: str, *, size: Sequence[int], dtype: np.dtype[np.floating], split: Split | None = None
+    ) -> Tile:
+        """A buffer of ``size`` elements in every CPE's LDM, NaN-filled in numeric runs.
+
+        ``split`` says how the CPEs' parts make up one assembled array; None: unrelated parts.
+        Raises LdmOverflow.
+        """
+        tile = Tile(name=name, size=tuple(size), dtype=dtype, split=split, mesh=self.mesh)
+        self.ldm.allocate(name=name, size=tile.bytes_per_cpe)
+        self.trace.ldm_high_water = self.ldm.high_water
+        if self.numerics:
+            tile.scratch()
+        return tile
+
+    def free(self, *tiles: Tile) -> None:
+        """Give buffers back."""
+        for tile in tiles:
+            tile.check_writable(by="free")
+            self.ldm.free(name=tile.name)
+
+    def get(self, tile: Tile, array: MemoryArray, start: Start) -> Transfer:
+        """Start copying from memory into ``tile``; readable after :meth:`wait`.
+
+        ``start``: for a split tile the index of the assembled box in ``array``; else per CPE, shape (CPEs, axes).
+        What lies outside the array is filled with zeros.
+        """
+        tile.check_writable(by=f"get of {array.name!r}")
+        transfer = self._begin("get", tile, array, start)
+        tile.state = "filling"
+        if self.numerics:
+            tile.scratch()
+        return transfer
+
+    def put(self, tile: Tile, array: MemoryArray, start: Start) -> Transfer:
+        """Start copying ``tile`` to memory; in memory after :meth:`wait`. The buffer is spent.
+
+        What lies outside the array is not written.
+        """
+        tile.check_readable(by=f"put to {array.name!r}")
+        transfer = self._begin("put", tile, array, start)
+        tile.state = "draining"
+        if self.numerics:
+            transfer.outgoing = tile.values()
+            tile.scratch()
+        return transfer
+
+    def wait(self, *transfers: Transfer) -> None:
+        """Wait until each transfer is complete: the data arrive here."""
+        for transfer in transfers:
+            if transfer.done:
+                raise ValueError(f"{transfer.label} was waited for twice")
+            transfer.done = True
+            if self.timing:
+                self.trace.operations.append(DmaWait(transfer.number, transfer.label))
+            if transfer.direction == "get":
+                transfer.tile.state = "ready"
+                if self.numerics:
+                    self._arrive(transfer)
+            else:
+                transfer.tile.state = "fresh"
+                if self.numerics:
+                    self._store(transfer)
+
+    def compute(
+        self,
+        label: str,
+        *,
+        cycles: float | Sequence[float],
+        reads: Sequence[Tile] = (),
+        writes: Sequence[Tile] = (),
+        flops: int = 0,
+        run: Callable[[], None] | None = None,
+    ) -> None:
+        """Compute on the LDM for ``cycles`` (per CPE, or one number for all).
+
+        ``run`` does the numerics on the tiles' data; ``flops`` counts the useful operations of all CPEs.
+        """
+        self._touch(label, reads, writes)
+        if self.timing:
+            self.trace.operations.append(Compute(_ticks(cycles), label))
+            self.trace.flops += flops
+        if self.numerics and run is not None:
+            run()
+
+    def mesh_gemm(
+        self,
+        label: str,
+        *,
+        c: Tile,
+        a: Tile,
+        b: Tile,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        flops: int = 0,
+        accumulate: bool = True,
+    ) -> None:
+        """``c (+)= op(a)·op(b)`` over the mesh, in as many broadcast steps as the mesh has columns.
+
+        At step t column t broadcasts its part of a along the rows and row t its part of b along the columns
+        (SWDNN17 Fig. 3). ``transpose_a``: a is stored (k, m); ``transpose_b``: b is stored (n, k).
+        """
+        self._touch(label, (a, b, c) if accumulate else (a, b), (c,))
+        m, n = c.size
+        k = a.size[0] if transpose_a else a.size[1]
+        if self.timing:
+            cycles = pipeline.gemm_step_cycles(cpe=self.processor.cpe, dtype=dtype_name(c.dtype), m=m, n=n, k=k)
+            self.trace.operations.append(MeshSteps(self.mesh[1], ticks_from_cycles(cycles), label))
+            self.trace.flops += flops
+        if self.numerics:
+            left = a.values().T if transpose_a else a.values()
+            right = b.values().T if transpose_b else b.values()
+            if accumulate:
+                c.values()[...] += left @ right
+            else:
+                np.matmul(left, right, out=c.values())
+
+    def row_broadcast(self, label: str) -> None:
+        """Register communication along the rows: ties the clocks of each row."""
+        if self.timing:
+            self.trace.operations.append(RowBroadcast(label))
+
+    def column_broadcast(self, label: str) -> None:
+        """Register communication along the columns: ties the clocks of each column."""
+        if self.timing:
+            self.trace.operations.append(ColumnBroadcast(label))
+
+    def sync(self, label: str) -> None:
+        """All CPEs wait for one another."""
+        if self.timing:
+            self.trace.operations.append(Sync(label))
+
+    def loop(self, name: str, iterations: int) -> Iterator[int]:
+        """Iterate, marking the loop's heads in the trace."""
+        for iteration in range(iterations):
+            if self.timing:
+                self.trace.heads.append(LoopHead(name, iteration, len(self.trace.operations)))
+            yield iteration
+
+    def finish(self) -> Trace:
+        """End the program. Raises UnfinishedTransfer if a transfer was never waited for."""
+        waiting = [transfer.label for transfer in self.transfers if not transfer.done]
+        if waiting:
+            raise UnfinishedTransfer(f"the program ends without waiting for {', '.join(waiting)}")
+        self.transfers.clear()
+        return self.trace
+
+    def _begin(self, direction: Direction, tile: Tile, array: MemoryArray, start: Start) -> Transfer:
+        if tile.dtype != array.dtype or len(tile.size) != len(array.shape):
+            raise ValueError(
+                f"{direction} between buffer {tile.name!r} {tile.dtype}{tile.size} and array "
+                f"{array.name!r} {array.dtype}{array.shape}: dtype and number of axes must agree"
+            )
+        place: tuple[int, ...] | Integers
+        place = np.asarray(start, dtype=np.int64) if tile.split is None else tuple(start)
+        transfer = Transfer(
+            number=len(self.transfers),
+            direction=direction,
+            tile=tile,
+            array=array,
+            start=place,
+            label=f"{direction} {array.name} ({tile.name})",
+        )
+        self.transfers.append(transfer)
+        if self.timing:
+            requests = self._requests(direction, tile, array, place)
+            self.trace.operations.append(DmaStart(transfer.number, requests, transfer.label))
+        return transfer
+
+    def _requests(
+        self, direction: Direction, tile: Tile, array: MemoryArray, start: tuple[int, ...] | Integers
+    ) -> Requests:
+        """The requests' costs, remembered by all that they depend on."""
+        line = self.processor.dma.line_bytes
+        key: tuple[object, ...]
+        if isinstance(start, tuple):
+            first = array.address + sum(at * stride for at, stride in zip(start, array.strides, strict=True))
+            left = tuple(
+                min(length - at, span) for length, at, span in zip(array.shape, start, tile.shape, strict=True)
+            )
+            full = tuple(size >= length for size, length in zip(tile.size, array.shape, strict=True))
+            before = tuple(min(at, 0) for at in start)
+            key = (direction, first % line, array.strides, left, full, before, tile.size, tile.split)
+        else:
+            key = (direction, array.address % line, array.shape, array.strides, tile.size, start.tobytes())
+        known = self.counted.get(key)
+        if known is None:
+            starts = self._starts(tile, start) if isinstance(start, tuple) else start
+            box = Box(array=array, size=tile.size, starts=starts)
+            known = count(box=box, direction=direction, dma=self.processor.dma, ticks=self.ticks)
+            self.counted[key] = known
+        return known
+
+    def _starts(self, tile: Tile, start: tuple[int, ...]) -> Integers:
+        """Each CPE's start, shape (CPEs, axes), of an assembled box at ``start``."""
+        rows, columns = self.mesh
+        cpe = np.arange(rows * columns)
+        starts = np.tile(np.asarray(start, dtype=np.int64), (rows * columns, 1))
+        split = tile.split
+        assert split is not None
+        if split.rows is not None and split.rows == split.columns:
+            starts[:, split.rows] += cpe * tile.size[split.rows]
+            return starts
+        if split.rows is not None:
+            starts[:, split.rows] += cpe // columns * tile.size[split.rows]
+        if split.columns is not None:
+            starts[:, split.columns] += cpe % columns * tile.size[split.columns]
+        return starts
+
+    def _arrive(self, transfer: Transfer) -> None:
+        source = transfer.array.data
+        assert source is not None
+        target = transfer.tile.values()
+        if isinstance(transfer.start, tuple):
+            load_region(target=target, source=source, start=transfer.start)
+        else:
+            load_part(target=target, source=source, starts=transfer.start)
+
+    def _store(self, transfer: Transfer) -> None:
+        target, source = transfer.array.data, transfer.outgoing
+        assert target is not None
+        assert source is not None
+        if isinstance(transfer.start, tuple):
+            store_region(target=target, source=source, start=transfer.start)
+        else:
+            store_part(target=target, source=source, starts=transfer.start)
+        transfer.outgoing = None
+
+    def _touch(self, label: str, reads: Sequence[Tile], writes: Sequence[Tile]) -> None:
+        for tile in reads:
+            tile.check_readable(by=label)
+        for tile in writes:
+            tile.check_writable(by=label)
+            tile.state = "ready"
+
+
+def dtype_name(dtype: np.dtype[np.floating]) -> str:
+    """``fp64`` or ``fp32``."""
+    return f"fp{8 * dtype.itemsize}"
+
+
+def _ticks(cycles: float | Sequence[float]) -> Ticks:
+    if isinstance(cycles, int | float):
+        return ticks_from_cycles(cycles)
+    return tuple(ticks_from_cycles(each) for each in cycles)

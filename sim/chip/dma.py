@@ -1,0 +1,144 @@
+"""What a DMA request costs: blocks and 128 B lines counted from real addresses.
+
+A request is described by the box that each CPE transfers between main memory and its LDM. The DMA engine moves it
+in turns of one line; a turn's length follows from the machine file:
+
+    service = descriptors·request + blocks·block + lines·line (+ blocks·partial for puts of partial lines)
+
+(The formula of THESIS eq. 3-1 with per-request and per-block service; lines touched are counted whole.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.chip.memory import MemoryArray
+from sim.machine.spec import DmaSpec, ProcessorSpec
+from sim.time import ticks_from_cycles, ticks_from_seconds
+
+Integers = NDArray[np.int64]
+Direction = Literal["get", "put"]
+
+
+@dataclass(frozen=True)
+class DmaTicks:
+    """The engine's service times in ticks."""
+
+    line: int
+    request: int
+    block: int
+    partial_put_block: int
+    startup: int
+    issue: int
+    channel_line: int
+
+    @classmethod
+    def of(cls, processor: ProcessorSpec) -> DmaTicks:
+        dma: DmaSpec = processor.dma
+        clock = processor.clock_hertz
+        return cls(
+            line=ticks_from_seconds(dma.line_seconds, clock_hertz=clock),
+            request=ticks_from_seconds(dma.request_seconds, clock_hertz=clock),
+            block=ticks_from_seconds(dma.block_seconds, clock_hertz=clock),
+            partial_put_block=ticks_from_seconds(dma.partial_put_block_seconds, clock_hertz=clock),
+            startup=ticks_from_cycles(dma.startup_cycles),
+            issue=ticks_from_cycles(dma.issue_cycles),
+            channel_line=ticks_from_seconds(dma.line_bytes / dma.channel_bytes_per_second, clock_hertz=clock),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Requests:
+    """One transfer of every CPE. Arrays over the CPEs in row-major order; 0 lines: that CPE transfers nothing.
+
+    A request takes ``lines`` turns of the engine of ``quantum`` ticks each, the first ``first`` ticks longer.
+    """
+
+    direction: Direction
+    descriptors: Integers
+    blocks: Integers
+    lines: Integers
+    bytes: Integers
+    quantum: Integers
+    first: Integers
+
+
+@dataclass(frozen=True)
+class Box:
+    """The part of ``array`` that each CPE transfers: ``size`` elements per axis from its own start.
+
+    ``starts`` has shape (CPEs, axes). What lies outside the array is not transferred.
+    """
+
+    array: MemoryArray
+    size: tuple[int, ...]
+    starts: Integers
+
+    def bounds(self) -> tuple[Integers, Integers]:
+        """First index and extent per CPE and axis, clipped to the array; extent 0 where nothing is left."""
+        low = np.maximum(self.starts, 0)
+        high = np.minimum(self.starts + np.asarray(self.size), np.asarray(self.array.shape))
+        return low, np.maximum(high - low, 0)
+
+
+def count(*, box: Box, direction: Direction, dma: DmaSpec, ticks: DmaTicks) -> Requests:
+    """Descriptors, blocks, lines and service of the box's transfer by every CPE.
+
+    A block is a run of consecutive bytes; a descriptor holds equally spaced blocks of one stride, so a box
+    with more strides needs several.
+    """
+    array = box.array
+    low, extent = box.bounds()
+    active = np.all(extent > 0, axis=1)
+    strides = np.asarray(array.strides, dtype=np.int64)
+    axes = len(array.shape)
+    inner = axes - 1
+    while inner > 0 and np.all(extent[active, inner] == array.shape[inner]):
+        inner -= 1
+    block_bytes = np.prod(extent[:, inner:], axis=1) * array.dtype.itemsize
+    outer = extent[:, :inner]
+    blocks = np.where(active, np.prod(outer, axis=1), 0)
+    descriptors = np.where(active, np.prod(outer[:, : _stride_axis(outer[active], array.shape)], axis=1), 0)
+    addresses = array.address + low @ strides
+    offsets, used = _block_offsets(outer=outer, strides=strides[:inner])
+    begin = addresses[:, None] + offsets[None, :]
+    last = begin + block_bytes[:, None] - 1
+    touched = last // dma.line_bytes - begin // dma.line_bytes + 1
+    lines = np.where(active, np.sum(np.where(used, touched, 0), axis=1), 0)
+    service = descriptors * ticks.request + blocks * ticks.block + lines * ticks.line
+    if direction == "put":
+        partial = block_bytes <= dma.partial_put_block_bytes
+        service += np.where(partial, blocks * ticks.partial_put_block, 0)
+    turns = np.maximum(lines, 1)
+    quantum = service // turns
+    return Requests(
+        direction=direction,
+        descriptors=descriptors,
+        blocks=blocks,
+        lines=lines,
+        bytes=np.where(active, blocks * block_bytes, 0),
+        quantum=quantum,
+        first=service - quantum * turns,
+    )
+
+
+def _stride_axis(outer: Integers, shape: tuple[int, ...]) -> int:
+    """The outermost of the block axes that one stride covers: full axes inside it continue its spacing."""
+    axis: int = outer.shape[1] - 1
+    while axis > 0 and np.all(outer[:, axis] == shape[axis]):
+        axis -= 1
+    return max(axis, 0)
+
+
+def _block_offsets(*, outer: Integers, strides: Integers) -> tuple[Integers, NDArray[np.bool_]]:
+    """Byte offsets of the largest box's blocks, and which of them each CPE has."""
+    largest = tuple(int(length) for length in outer.max(axis=0, initial=0))
+    indices = np.indices(largest).reshape(len(largest), prod(largest))
+    offsets = strides @ indices if len(largest) else np.zeros(1, dtype=np.int64)
+    used = np.all(indices[None, :, :] < outer[:, :, None], axis=1)
+    return offsets, used

@@ -1,0 +1,100 @@
+"""The DMA engine of a core group as an arithmetic server: one line per turn, round-robin over the requests.
+
+Rules, the same as those of the event-by-event reference in :mod:`sim.chip.cpe_program`:
+
+* a decision is taken whenever the engine is free: the request at the head of the ring gets one turn;
+* requests that arrive at or before a decision join the tail first, in order of arrival and then of CPE,
+  and the request that has just had its turn goes behind them;
+* a request is complete when its last turn ends, but not before its CPE's channel has carried its lines.
+
+Whole rounds in which nothing arrives and nothing completes are taken in one step of arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Outstanding:
+    """A request in the ring: ``turns`` left of ``quantum`` ticks, the first one ``first`` ticks longer."""
+
+    cpe: int
+    handle: int
+    turns: int
+    quantum: int
+    first: int
+    channel_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Request ``handle`` of ``cpe`` left the engine at ``time`` ticks."""
+
+    cpe: int
+    handle: int
+    time: int
+
+
+@dataclass
+class DmaServer:
+    """State of one engine. ``channel_line`` is the ticks a CPE's own channel needs for a line."""
+
+    channel_line: int
+    channels: dict[int, int] = field(default_factory=dict)
+    ring: deque[Outstanding] = field(default_factory=deque)
+    current: Outstanding | None = None
+    free_at: int = 0
+    round_ticks: int = 0
+    unstarted: int = 0
+    singles: int = 0
+
+    def add(self, *, time: int, cpe: int, handle: int, lines: int, quantum: int, first: int) -> None:
+        """A request arrives at ``time``; every decision before ``time`` must have been taken."""
+        channel_end = max(self.channels.get(cpe, 0), time) + lines * self.channel_line
+        self.channels[cpe] = channel_end
+        if not self.ring and self.current is None:
+            self.free_at = max(self.free_at, time)
+        self.ring.append(Outstanding(cpe, handle, lines, quantum, first, channel_end))
+        self.round_ticks += quantum
+        self.unstarted += 1
+
+    def advance(self, limit: int) -> Completion | None:
+        """Take the decisions before ``limit``, stopping at the first completion, which is returned."""
+        ring = self.ring
+        while self.free_at < limit:
+            if self.current is not None:
+                ring.append(self.current)
+                self.current = None
+            if not ring:
+                return None
+            if self.unstarted == 0 and self.singles <= 0 and self._skip_rounds(limit):
+                continue
+            self.singles -= 1
+            head = ring.popleft()
+            if head.first >= 0:
+                self.free_at += head.quantum + head.first
+                head.first = -1
+                self.unstarted -= 1
+            else:
+                self.free_at += head.quantum
+            head.turns -= 1
+            if head.turns == 0:
+                self.round_ticks -= head.quantum
+                return Completion(head.cpe, head.handle, max(self.free_at, head.channel_end))
+            self.current = head
+        return None
+
+    def _skip_rounds(self, limit: int) -> bool:
+        """Take all whole rounds before ``limit`` in which nothing completes; True if there were any."""
+        fewest = min(request.turns for request in self.ring)
+        rounds = min(fewest - 1, (limit - self.free_at) // self.round_ticks)
+        # without a whole round to take, look again only after every request has had a turn
+        self.singles = len(self.ring)
+        if rounds <= 0:
+            return False
+        for request in self.ring:
+            request.turns -= rounds
+        self.free_at += rounds * self.round_ticks
+        return True

@@ -1,0 +1,45 @@
+"""The local data memory (LDM) of a CPE: an allocator with the hard limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sim.chip.errors import LdmOverflow
+
+VECTOR_ALIGNMENT = 32
+"""Bytes to which every buffer is aligned: a 256-bit vector load needs it (SWDNN17)."""
+
+
+@dataclass
+class Ldm:
+    """Live buffers of one CPE's LDM of ``capacity`` bytes; all 64 CPEs of a core group allocate alike."""
+
+    capacity: int
+    live: dict[str, int] = field(default_factory=dict)
+    high_water: int = 0
+
+    @property
+    def used(self) -> int:
+        """Bytes in use, alignment included."""
+        return sum(self.live.values())
+
+    def allocate(self, *, name: str, size: int) -> None:
+        """Take ``size`` bytes under ``name``.
+
+        Raises :class:`LdmOverflow`, naming every live buffer, if they do not fit.
+        """
+        if name in self.live:
+            raise ValueError(f"LDM buffer {name!r} is already allocated")
+        aligned = -(-size // VECTOR_ALIGNMENT) * VECTOR_ALIGNMENT
+        if self.used + aligned > self.capacity:
+            held = ", ".join(f"{other} {held} B" for other, held in self.live.items()) or "nothing"
+            raise LdmOverflow(
+                f"LDM buffer {name!r} of {aligned} B does not fit: {self.used} of {self.capacity} B are in use "
+                f"({held}); choose smaller tiles or a larger LDM"
+            )
+        self.live[name] = aligned
+        self.high_water = max(self.high_water, self.used)
+
+    def free(self, *, name: str) -> None:
+        """Give the buffer back. Raises KeyError if it is not live."""
+        del self.live[name]

@@ -1,0 +1,63 @@
+"""Main memory of a core group: arrays with real addresses, because DMA counts 128 B lines from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryArray:
+    """A row-major array at ``address`` in main memory; ``data`` is None in timing-only runs."""
+
+    name: str
+    shape: Shape
+    dtype: np.dtype[np.floating]
+    address: int
+    data: Array | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def strides(self) -> Shape:
+        """Byte strides of the row-major array."""
+        strides = [self.dtype.itemsize]
+        for length in self.shape[:0:-1]:
+            strides.append(strides[-1] * length)
+        return tuple(reversed(strides))
+
+    def reshape(self, *shape: int) -> MemoryArray:
+        """The same bytes under another shape."""
+        if prod(shape) != prod(self.shape):
+            raise ValueError(f"{self.name}: cannot see shape {self.shape} as {shape}")
+        data = None if self.data is None else self.data.reshape(shape)
+        return replace(self, shape=shape, data=data)
+
+
+@dataclass
+class AddressSpace:
+    """Hands out addresses in one core group's memory, each aligned and never overlapping."""
+
+    alignment: int = 128
+    next_address: int = 0
+
+    def place(self, *, name: str, shape: Shape, dtype: np.dtype[np.floating], data: Array | None = None) -> MemoryArray:
+        """A new array behind all earlier ones. ``data``, if given, must have the shape and dtype."""
+        if data is not None and (data.shape != shape or data.dtype != dtype):
+            raise ValueError(f"{name}: data is {data.dtype}{data.shape}, expected {dtype}{shape}")
+        array = MemoryArray(name=name, shape=shape, dtype=dtype, address=self.next_address, data=data)
+        size = max(array.nbytes, 1)
+        self.next_address += -(-size // self.alignment) * self.alignment
+        return array
+
+    def place_data(self, *, name: str, data: Array) -> MemoryArray:
+        """A new array that holds ``data``."""
+        return self.place(name=name, shape=data.shape, dtype=data.dtype, data=data)

@@ -1,0 +1,85 @@
+"""A tile: one LDM buffer of every CPE, held as one NumPy array so that numerics run at BLAS speed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Literal
+
+import numpy as np
+
+from sim.chip.errors import BufferHazard
+from sim.chip.memory import Array
+
+State = Literal["fresh", "ready", "filling", "draining"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which tile axis is divided over the mesh's rows and columns.
+
+    None: not divided, all CPEs of that direction hold equal parts. The same axis twice: divided over all CPEs,
+    row-major.
+    """
+
+    rows: int | None = None
+    columns: int | None = None
+
+
+@dataclass(eq=False)
+class Tile:
+    """``size`` elements per CPE of a buffer ``name``, and the whole group's numbers in ``data``.
+
+    With a ``split``, ``data`` is the assembled array: axis a has ``size[a]`` times the CPEs along it. Without one
+    (parts at unrelated places), ``data`` has shape (CPEs, *size).
+    """
+
+    name: str
+    size: tuple[int, ...]
+    dtype: np.dtype[np.floating]
+    split: Split | None
+    mesh: tuple[int, int]
+    state: State = "fresh"
+    data: Array | None = field(default=None, repr=False)
+
+    @property
+    def bytes_per_cpe(self) -> int:
+        return prod(self.size) * self.dtype.itemsize
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of ``data``."""
+        if self.split is None:
+            return (self.mesh[0] * self.mesh[1], *self.size)
+        shape = list(self.size)
+        if self.split.rows is not None:
+            shape[self.split.rows] *= self.mesh[0]
+        if self.split.columns is not None:
+            shape[self.split.columns] *= self.mesh[1]
+        return tuple(shape)
+
+    def scratch(self) -> None:
+        """Fill with NaN: what was there must not be read."""
+        self.data = np.full(self.shape, np.nan, dtype=self.dtype)
+
+    def check_readable(self, *, by: str) -> None:
+        """Raise BufferHazard unless the buffer holds data that have arrived."""
+        if self.state != "ready":
+            why = {
+                "fresh": "was never written (or its put has taken the data away)",
+                "filling": "is still being filled: wait for its get first",
+                "draining": "is being put: wait for that first",
+            }[self.state]
+            raise BufferHazard(f"{by} reads LDM buffer {self.name!r}, which {why}")
+
+    def check_writable(self, *, by: str) -> None:
+        """Raise BufferHazard while a transfer still uses the buffer."""
+        if self.state in ("filling", "draining"):
+            transfer = "get" if self.state == "filling" else "put"
+            raise BufferHazard(f"{by} writes LDM buffer {self.name!r} while a {transfer} uses it: wait for that first")
+
+    def values(self) -> Array:
+        """The numbers; only in numeric runs."""
+        if self.data is None:
+            raise ValueError(f"LDM buffer {self.name!r} holds no numbers in a timing-only run")
+        return self.data

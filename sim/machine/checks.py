@@ -1,0 +1,83 @@
+"""What must hold between the parameters of a machine, beyond each being well formed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sim.document import Document
+from sim.machine.parameter import parameters
+from sim.machine.schema import MachineFile
+from sim.problems import Problem
+
+FP64_BYTES = 8
+
+
+def contradictions(file: MachineFile, *, document: Document) -> Iterator[Problem]:
+    """Every pair of parameters that no machine can have together, as problems where the user wrote one of them."""
+    values = {parameter.key: parameter.text for parameter in parameters(file)}
+    for keys, holds, expected in _rules(file):
+        if not holds:
+            blamed = min(keys, key=lambda key: _distance(key, document=document))
+            origin = document.origin(tuple(blamed.split(".")))
+            yield Problem(file=origin.file, line=origin.line, key=keys[0], value=values[keys[0]], expected=expected)
+
+
+def _distance(key: str, *, document: Document) -> int:
+    """How far from the user a value was written: 0 on the command line, 1 in the file named, 2 in a base of it."""
+    origin = document.origin(tuple(key.split(".")))
+    return 0 if origin.setting else 1 if origin.file == document.file else 2
+
+
+def _rules(file: MachineFile) -> Iterator[tuple[tuple[str, ...], bool, str]]:
+    """The keys a rule is about, whether it holds, and the rule as "expected ..." of the first key."""
+    cpe, dma, mesh, memory = (
+        file.processor.cpe,
+        file.processor.dma,
+        file.processor.mesh,
+        file.processor.memory,
+    )
+    network = file.network
+    vector = cpe.vector_lanes.value * FP64_BYTES
+    yield (
+        ("processor.cpe.ldm", "processor.cpe.vector_lanes"),
+        cpe.ldm.value % vector == 0,
+        f"a multiple of {vector} B, one vector of processor.cpe.vector_lanes fp64 values",
+    )
+    yield (
+        ("processor.mesh.transfer",),
+        mesh.transfer.value % FP64_BYTES == 0,
+        f"a multiple of {FP64_BYTES} B, one fp64 value",
+    )
+    yield (
+        ("processor.dma.line",),
+        dma.line.value & (dma.line.value - 1) == 0,
+        "a power of two, because lines are counted from addresses",
+    )
+    yield (
+        ("processor.dma.partial_put_block", "processor.dma.line"),
+        dma.partial_put_block.value <= dma.line.value,
+        f"at most processor.dma.line ({dma.line.value} B)",
+    )
+    rate = dma.line.value / dma.line_time.value
+    yield (
+        ("processor.dma.line_time", "processor.dma.line", "processor.memory.bandwidth"),
+        rate <= memory.bandwidth.value,
+        f"lines no faster than processor.memory.bandwidth: {rate / 1e9:.4g} GB/s is above "
+        f"{memory.bandwidth.value / 1e9:.4g} GB/s; change both",
+    )
+    yield (
+        ("processor.memory.alignment",),
+        memory.alignment.value & (memory.alignment.value - 1) == 0,
+        "a power of two, because addresses are aligned to it",
+    )
+    yield (
+        ("network.supernode_nodes", "network.nodes"),
+        network.supernode_nodes.value <= network.nodes.value,
+        f"at most network.nodes ({network.nodes.value})",
+    )
+    one_way = network.node_bandwidth.value
+    yield (
+        ("network.node_duplex_bandwidth", "network.node_bandwidth"),
+        one_way <= network.node_duplex_bandwidth.value <= 2 * one_way,
+        f"between one and two times network.node_bandwidth ({one_way / 1e9:.4g} GB/s), both directions together",
+    )

@@ -1,0 +1,118 @@
+"""From a validated machine file to the frozen description that the simulator reads."""
+
+from __future__ import annotations
+
+from sim.machine.parameter import parameters
+from sim.machine.schema import GemmKeys, MachineFile, NetworkKeys, PipelineKeys, ProcessorKeys
+from sim.machine.spec import (
+    CpeSpec,
+    DmaSpec,
+    GemmCycles,
+    MachineSpec,
+    MemorySpec,
+    MeshSpec,
+    MpeSpec,
+    NetworkSpec,
+    PipelineSpec,
+    PowerSpec,
+    ProcessorSpec,
+)
+
+
+def machine_spec(file: MachineFile, *, name: str) -> MachineSpec:
+    """The description of a machine file, in base units."""
+    return MachineSpec(
+        name=name,
+        title=file.title,
+        processor=_processor(file.processor),
+        network=_network(file.network),
+        power=PowerSpec(node_watts=file.power.node.value),
+        sources={parameter.key: parameter.source for parameter in parameters(file)},
+    )
+
+
+def _processor(keys: ProcessorKeys) -> ProcessorSpec:
+    return ProcessorSpec(
+        name=keys.name,
+        clock_hertz=keys.clock.value,
+        core_groups=keys.core_groups.value,
+        cpe=CpeSpec(
+            ldm_bytes=keys.cpe.ldm.value,
+            vector_lanes=keys.cpe.vector_lanes.value,
+            flops_per_cycle=keys.cpe.flops_per_cycle.value,
+            pipeline=_pipeline(keys.cpe.pipeline),
+        ),
+        mpe=MpeSpec(
+            flops_per_cycle=keys.mpe.flops_per_cycle.value,
+            launch_seconds=keys.mpe.launch.value,
+            copy_bytes_per_second=keys.mpe.copy_bandwidth.value,
+        ),
+        mesh=MeshSpec(
+            rows=keys.mesh.rows.value,
+            columns=keys.mesh.columns.value,
+            transfer_bytes=keys.mesh.transfer.value,
+            fifo_entries=keys.mesh.fifo_entries.value,
+            latency_cycles=keys.mesh.latency.value,
+            sync_cycles=keys.mesh.sync.value,
+        ),
+        dma=DmaSpec(
+            line_bytes=keys.dma.line.value,
+            line_seconds=keys.dma.line_time.value,
+            request_seconds=keys.dma.request_time.value,
+            block_seconds=keys.dma.block_time.value,
+            partial_put_block_seconds=keys.dma.partial_put_block_time.value,
+            partial_put_block_bytes=keys.dma.partial_put_block.value,
+            startup_cycles=keys.dma.startup.value,
+            issue_cycles=keys.dma.issue.value,
+            pending_per_cpe=keys.dma.pending.value,
+            channel_bytes_per_second=keys.dma.channel_bandwidth.value,
+        ),
+        memory=MemorySpec(
+            bytes=keys.memory.capacity.value,
+            bytes_per_second=keys.memory.bandwidth.value,
+            alignment_bytes=keys.memory.alignment.value,
+            global_load_cycles=keys.memory.global_load.value,
+        ),
+        group_sync_seconds=keys.group_sync.value,
+    )
+
+
+def _pipeline(keys: PipelineKeys) -> PipelineSpec:
+    return PipelineSpec(
+        integer=keys.integer.value,
+        integer_multiply=keys.integer_multiply.value,
+        floating=keys.floating.value,
+        divide=keys.divide.value,
+        load=keys.load.value,
+        vector_load=keys.vector_load.value,
+        shuffle=keys.shuffle.value,
+        register_communication_issue=keys.register_communication_issue.value,
+        exponential=keys.exponential.value,
+        loop_overhead=keys.loop_overhead.value,
+        gemm_fp64=_gemm(keys.gemm_fp64),
+        gemm_fp32=_gemm(keys.gemm_fp32),
+    )
+
+
+def _gemm(keys: GemmKeys) -> GemmCycles:
+    return GemmCycles(
+        k_step=keys.k_step.value, block=keys.block.value, row=keys.row.value, mesh_step=keys.mesh_step.value
+    )
+
+
+def _network(keys: NetworkKeys) -> NetworkSpec:
+    return NetworkSpec(
+        nodes=keys.nodes.value,
+        supernode_nodes=keys.supernode_nodes.value,
+        uplinks_per_supernode=keys.uplinks.value,
+        uplink_bytes_per_second=keys.uplink_bandwidth.value,
+        node_bytes_per_second=keys.node_bandwidth.value,
+        node_duplex_bytes_per_second=keys.node_duplex_bandwidth.value,
+        eager_limit_bytes=keys.eager_limit.value,
+        eager_latency_seconds=keys.eager_latency.value,
+        rendezvous_latency_seconds=keys.rendezvous_latency.value,
+        hop_latency_seconds=keys.hop_latency.value,
+        shared_memory_bytes_per_second=keys.shared_memory_bandwidth.value,
+        shared_memory_latency_seconds=keys.shared_memory_latency.value,
+        reduce_seconds_per_byte=keys.reduce_time.value,
+    )

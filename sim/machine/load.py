@@ -1,0 +1,101 @@
+"""Machines by name or file: read, extended, changed by settings, checked, described."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from machine_configs import shipped_files
+from sim.document import Document, apply_settings, read_document
+from sim.machine.checks import contradictions
+from sim.machine.convert import machine_spec
+from sim.machine.parameter import Parameter, parameters
+from sim.machine.schema import MachineFile
+from sim.machine.spec import MachineSpec
+from sim.problems import BadInput, Problem, nearest
+from sim.schema_walk import is_leaf
+from sim.validation import validate
+from sim.yaml_file import KeyPath
+
+DEFAULT_MACHINE = "sunway_taihulight"
+SET_ON_COMMAND_LINE = "set on the command line"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedMachine:
+    """A machine's description together with every parameter as it was written."""
+
+    spec: MachineSpec
+    parameters: tuple[Parameter, ...]
+
+
+def list_machines() -> tuple[str, ...]:
+    """The names of the machines that come with the package."""
+    return tuple(shipped_files())
+
+
+def load_machine(name_or_path: str | Path, overrides: Sequence[str] = ()) -> MachineSpec:
+    """The machine of a shipped name or of a machine file, changed by settings such as ``processor.cpe.ldm=128KiB``.
+
+    Raises BadInput with every problem found.
+    """
+    return read_machine(name_or_path, overrides).spec
+
+
+def read_machine(name_or_path: str | Path, overrides: Sequence[str] = ()) -> LoadedMachine:
+    """As :func:`load_machine`, with the list of parameters and their sources."""
+    path = _machine_path(name_or_path)
+    document = read_document(path, named=shipped_files(), whole=lambda mapping: "value" in mapping)
+    document = _leaves_filled(apply_settings(document, overrides, model=MachineFile, noun="machine"))
+    file = validate(document, MachineFile)
+    problems = list(contradictions(file, document=document))
+    if problems:
+        raise BadInput(problems)
+    return LoadedMachine(spec=machine_spec(file, name=path.stem), parameters=tuple(parameters(file)))
+
+
+def _machine_path(name_or_path: str | Path) -> Path:
+    shipped = shipped_files()
+    if str(name_or_path) in shipped:
+        return shipped[str(name_or_path)]
+    path = Path(name_or_path)
+    if isinstance(name_or_path, Path) or path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.exists():
+        return path
+    name = str(name_or_path)
+    expected = f"one of the machines {', '.join(shipped)}, or a file ending in .yaml"
+    raise BadInput([Problem(file=name, key="", value=None, expected=expected, nearest=nearest(name, shipped))])
+
+
+def _leaves_filled(document: Document) -> Document:
+    """Leaves given as a plain value become mappings whose source says who set them.
+
+    A file that extends another may omit sources; a file that stands alone may not.
+    """
+    data = _filled(document.data, MachineFile, (), document=document)
+    return replace(document, data=data)
+
+
+def _filled(data: Mapping[str, Any], model: type[BaseModel], path: KeyPath, *, document: Document) -> dict[str, Any]:
+    result = dict(data)
+    for key, value in data.items():
+        annotation = model.model_fields[key].annotation if key in model.model_fields else None
+        here = (*path, key)
+        if is_leaf(annotation):
+            result[key] = _leaf(value, here, document=document)
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel) and isinstance(value, dict):
+            result[key] = _filled(value, annotation, here, document=document)
+    return result
+
+
+def _leaf(value: object, path: KeyPath, *, document: Document) -> object:
+    origin = document.origin(path)
+    if origin.setting:
+        return {"value": value, "source": SET_ON_COMMAND_LINE}
+    if not document.bases:
+        return value
+    source = {"source": f"set in {Path(origin.file).name}"}
+    return {**source, **value} if isinstance(value, dict) else {"value": value, **source}

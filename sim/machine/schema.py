@@ -1,0 +1,175 @@
+"""The keys of a machine file. Every number is a leaf: its value with its unit, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sim.machine.quantity import (
+    Bytes,
+    BytesOrZero,
+    BytesPerSecond,
+    Count,
+    Cycles,
+    CyclesOrZero,
+    Hertz,
+    Seconds,
+    SecondsOrZero,
+    SecondsPerByteOrZero,
+    Watts,
+    WholeCycles,
+    WholeCyclesOrZero,
+)
+
+Value = TypeVar("Value")
+
+
+class Section(BaseModel):
+    """A group of keys of a file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Leaf(BaseModel, Generic[Value]):
+    """One number: ``{value: '64 KiB', source: 'SWDNN17', note: 'optional'}``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    is_leaf: ClassVar[bool] = True
+
+    value: Value
+    source: str = Field(min_length=1)
+    note: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_mapping(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            raise ValueError("a mapping with value and source")
+        return data
+
+
+class GemmKeys(Section):
+    """``processor.cpe.pipeline.gemm_fp64`` and ``gemm_fp32``."""
+
+    k_step: Leaf[Cycles]
+    block: Leaf[CyclesOrZero]
+    row: Leaf[CyclesOrZero]
+    mesh_step: Leaf[CyclesOrZero]
+
+
+class PipelineKeys(Section):
+    """``processor.cpe.pipeline``."""
+
+    integer: Leaf[WholeCycles]
+    integer_multiply: Leaf[WholeCycles]
+    floating: Leaf[WholeCycles]
+    divide: Leaf[WholeCycles]
+    load: Leaf[WholeCycles]
+    vector_load: Leaf[WholeCycles]
+    shuffle: Leaf[WholeCycles]
+    register_communication_issue: Leaf[WholeCyclesOrZero]
+    exponential: Leaf[WholeCycles]
+    loop_overhead: Leaf[WholeCyclesOrZero]
+    gemm_fp64: GemmKeys
+    gemm_fp32: GemmKeys
+
+
+class CpeKeys(Section):
+    """``processor.cpe``."""
+
+    ldm: Leaf[Bytes]
+    vector_lanes: Leaf[Count]
+    flops_per_cycle: Leaf[Count]
+    pipeline: PipelineKeys
+
+
+class MpeKeys(Section):
+    """``processor.mpe``."""
+
+    flops_per_cycle: Leaf[Count]
+    launch: Leaf[SecondsOrZero]
+    copy_bandwidth: Leaf[BytesPerSecond]
+
+
+class MeshKeys(Section):
+    """``processor.mesh``."""
+
+    rows: Leaf[Count]
+    columns: Leaf[Count]
+    transfer: Leaf[Bytes]
+    fifo_entries: Leaf[Count]
+    latency: Leaf[WholeCyclesOrZero]
+    sync: Leaf[WholeCyclesOrZero]
+
+
+class DmaKeys(Section):
+    """``processor.dma``."""
+
+    line: Leaf[Bytes]
+    line_time: Leaf[Seconds]
+    request_time: Leaf[SecondsOrZero]
+    block_time: Leaf[SecondsOrZero]
+    partial_put_block: Leaf[BytesOrZero]
+    partial_put_block_time: Leaf[SecondsOrZero]
+    startup: Leaf[WholeCyclesOrZero]
+    issue: Leaf[WholeCyclesOrZero]
+    pending: Leaf[Count]
+    channel_bandwidth: Leaf[BytesPerSecond]
+
+
+class MemoryKeys(Section):
+    """``processor.memory``."""
+
+    capacity: Leaf[Bytes]
+    bandwidth: Leaf[BytesPerSecond]
+    alignment: Leaf[Bytes]
+    global_load: Leaf[WholeCyclesOrZero]
+
+
+class ProcessorKeys(Section):
+    """``processor``."""
+
+    name: str = Field(min_length=1)
+    clock: Leaf[Hertz]
+    core_groups: Leaf[Count]
+    group_sync: Leaf[SecondsOrZero]
+    cpe: CpeKeys
+    mpe: MpeKeys
+    mesh: MeshKeys
+    dma: DmaKeys
+    memory: MemoryKeys
+
+
+class NetworkKeys(Section):
+    """``network``."""
+
+    nodes: Leaf[Count]
+    supernode_nodes: Leaf[Count]
+    uplinks: Leaf[Count]
+    uplink_bandwidth: Leaf[BytesPerSecond]
+    node_bandwidth: Leaf[BytesPerSecond]
+    node_duplex_bandwidth: Leaf[BytesPerSecond]
+    eager_limit: Leaf[BytesOrZero]
+    eager_latency: Leaf[SecondsOrZero]
+    rendezvous_latency: Leaf[SecondsOrZero]
+    hop_latency: Leaf[SecondsOrZero]
+    shared_memory_bandwidth: Leaf[BytesPerSecond]
+    shared_memory_latency: Leaf[SecondsOrZero]
+    reduce_time: Leaf[SecondsPerByteOrZero]
+
+
+class PowerKeys(Section):
+    """``power``."""
+
+    node: Leaf[Watts]
+
+
+class MachineFile(Section):
+    """A whole machine file."""
+
+    title: str = Field(min_length=1)
+    processor: ProcessorKeys
+    network: NetworkKeys
+    power: PowerKeys

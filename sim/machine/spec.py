@@ -1,0 +1,192 @@
+"""What exists: a machine as frozen descriptions in base units (bytes, seconds, hertz, cycles, watts).
+
+The descriptions are made by :mod:`sim.machine.load` from a machine file; everything above reads only these.
+Derived peaks are properties, so that a changed parameter changes them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class GemmCycles:
+    """Cycles of a mesh GEMM, linear in four counts, for one CPE and one dtype.
+
+    A mesh step over a CPE's (m × k)·(k × n) part costs
+    ``mesh_step + rows·row + blocks·(block + k·k_step)`` with register blocks of 16 × 4 outputs.
+    """
+
+    k_step: float
+    block: float
+    row: float
+    mesh_step: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineSpec:
+    """Latencies and issue costs of the two-pipe in-order CPE pipeline, in cycles."""
+
+    integer: int
+    integer_multiply: int
+    floating: int
+    divide: int
+    load: int
+    vector_load: int
+    shuffle: int
+    register_communication_issue: int
+    exponential: int
+    loop_overhead: int
+    gemm_fp64: GemmCycles
+    gemm_fp32: GemmCycles
+
+    def gemm(self, dtype: str) -> GemmCycles:
+        """The micro-kernel's costs for ``fp64`` or ``fp32``."""
+        return self.gemm_fp64 if dtype == "fp64" else self.gemm_fp32
+
+
+@dataclass(frozen=True, kw_only=True)
+class CpeSpec:
+    """One computing processing element."""
+
+    ldm_bytes: int
+    vector_lanes: int
+    flops_per_cycle: int
+    pipeline: PipelineSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class MpeSpec:
+    """The management processing element of a core group."""
+
+    flops_per_cycle: int
+    launch_seconds: float
+    copy_bytes_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshSpec:
+    """The register-communication mesh of a core group."""
+
+    rows: int
+    columns: int
+    transfer_bytes: int
+    fifo_entries: int
+    latency_cycles: int
+    sync_cycles: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DmaSpec:
+    """The DMA engine of a core group: one server, shared line by line among outstanding requests."""
+
+    line_bytes: int
+    line_seconds: float
+    request_seconds: float
+    block_seconds: float
+    partial_put_block_seconds: float
+    partial_put_block_bytes: int
+    startup_cycles: int
+    issue_cycles: int
+    pending_per_cpe: int
+    channel_bytes_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorySpec:
+    """Main memory of one core group."""
+
+    bytes: int
+    bytes_per_second: float
+    alignment_bytes: int
+    global_load_cycles: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessorSpec:
+    """One chip: core groups of one MPE and a mesh of CPEs each, at one clock."""
+
+    name: str
+    clock_hertz: float
+    core_groups: int
+    cpe: CpeSpec
+    mpe: MpeSpec
+    mesh: MeshSpec
+    dma: DmaSpec
+    memory: MemorySpec
+    group_sync_seconds: float
+
+    @property
+    def cpes_per_core_group(self) -> int:
+        return self.mesh.rows * self.mesh.columns
+
+    @property
+    def cores(self) -> int:
+        """Cores of the chip, MPEs included."""
+        return self.core_groups * (self.cpes_per_core_group + 1)
+
+    @property
+    def core_group_cpe_peak_flops(self) -> float:
+        """Peak of one core group's CPEs, flop/s."""
+        return self.cpes_per_core_group * self.cpe.flops_per_cycle * self.clock_hertz
+
+    @property
+    def peak_flops(self) -> float:
+        """Peak of the chip, CPEs and MPEs, flop/s."""
+        mpe = self.mpe.flops_per_cycle * self.clock_hertz
+        return self.core_groups * (self.core_group_cpe_peak_flops + mpe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec:
+    """The two-level network: nodes in supernodes of full bisection, supernodes joined by tapered uplinks."""
+
+    nodes: int
+    supernode_nodes: int
+    uplinks_per_supernode: int
+    uplink_bytes_per_second: float
+    node_bytes_per_second: float
+    node_duplex_bytes_per_second: float
+    eager_limit_bytes: int
+    eager_latency_seconds: float
+    rendezvous_latency_seconds: float
+    hop_latency_seconds: float
+    shared_memory_bytes_per_second: float
+    shared_memory_latency_seconds: float
+    reduce_seconds_per_byte: float
+
+    @property
+    def supernodes(self) -> int:
+        return -(-self.nodes // self.supernode_nodes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerSpec:
+    """Electrical power. ``node_watts`` includes the node's share of the network."""
+
+    node_watts: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineSpec:
+    """A whole machine. ``sources`` maps each key path of the machine file to where its value came from."""
+
+    name: str
+    title: str
+    processor: ProcessorSpec
+    network: NetworkSpec
+    power: PowerSpec
+    sources: Mapping[str, str]
+
+    @property
+    def nodes(self) -> int:
+        return self.network.nodes
+
+    @property
+    def cores(self) -> int:
+        return self.nodes * self.processor.cores
+
+    @property
+    def peak_flops(self) -> float:
+        return self.nodes * self.processor.peak_flops

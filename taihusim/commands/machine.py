@@ -1,0 +1,184 @@
+"""``taihusim machine``: what machines there are, what they are made of, whether a file is right, what differs."""
+
+from __future__ import annotations
+
+import click
+
+from sim.machine.load import DEFAULT_MACHINE, LoadedMachine, list_machines, read_machine
+from sim.machine.quantity import FLOP_RATE, POWER, SIZE, Quantity
+from sim.machine.spec import MachineSpec
+from sim.problems import BadInput, Problem
+from taihusim.console import print_json, print_table
+from taihusim.options import json_option, set_option, split_settings
+
+
+@click.group(name="machine")
+def command() -> None:
+    """Show, check and compare machine files.
+
+    A machine is a name (see `taihusim machine list`) or a YAML file.
+
+    Example: taihusim machine show sunway_taihulight
+    """
+
+
+@command.command(name="list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """List the machines that come with taihusim.
+
+    Example: taihusim machine list
+    """
+    machines = [read_machine(name).spec for name in list_machines()]
+    if as_json:
+        print_json({"machines": [{"machine": spec.name, "title": spec.title, **_derived(spec)} for spec in machines]})
+        return
+    rows = [(spec.name, spec.title, f"{spec.nodes:,}", f"{spec.cores:,}", _flops(spec.peak_flops)) for spec in machines]
+    print_table(("name", "title", "nodes", "cores", "peak"), rows, right=("nodes", "cores", "peak"))
+
+
+@command.command(name="show")
+@click.argument("machine", metavar="[NAME|FILE]", default=DEFAULT_MACHINE)
+@click.option("--notes", is_flag=True, help="Also print why a value was chosen.")
+@set_option
+@json_option
+def show_command(machine: str, notes: bool, settings: tuple[str, ...], as_json: bool) -> None:
+    """Show a machine: derived peaks, then each parameter with its value and source.
+
+    Examples:
+
+    \b
+      taihusim machine show sunway_taihulight
+      taihusim machine show --set machine.processor.cpe.ldm=128KiB
+    """
+    loaded = _read(machine, settings)
+    spec = loaded.spec
+    if as_json:
+        print_json(
+            {
+                "machine": spec.name,
+                "title": spec.title,
+                "processor": spec.processor.name,
+                **_derived(spec),
+                "parameters": [vars(parameter) for parameter in loaded.parameters],
+            }
+        )
+        return
+    print_table(("derived", "value"), _derived_rows(spec), title=f"{spec.title} ({spec.name})", right=("value",))
+    click.echo()
+    rows = [(each.key, each.text, each.source) for each in loaded.parameters]
+    print_table(("parameter", "value", "source"), rows, right=("value",))
+    if notes:
+        click.echo()
+        print_table(("parameter", "note"), [(each.key, each.note) for each in loaded.parameters if each.note])
+
+
+@command.command(name="check")
+@click.argument("machine", metavar="FILE")
+@set_option
+@json_option
+def check_command(machine: str, settings: tuple[str, ...], as_json: bool) -> None:
+    """Check a machine file: OK, or every problem in it at once (exit code 2).
+
+    Example: taihusim machine check my_machine.yaml
+    """
+    problems: tuple[Problem, ...] = ()
+    try:
+        _read(machine, settings)
+    except BadInput as bad:
+        problems = bad.problems
+    if as_json:
+        print_json({"file": machine, "ok": not problems, "problems": [_plain(problem) for problem in problems]})
+    else:
+        for problem in problems:
+            click.echo(str(problem), err=True)
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        click.echo(f"{machine}: {count}" if problems else f"{machine}: OK", err=bool(problems))
+    if problems:
+        raise click.exceptions.Exit(2)
+
+
+@command.command(name="diff")
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@json_option
+def diff_command(a: str, b: str, as_json: bool) -> None:
+    """Show the parameters in which two machines differ.
+
+    Example: taihusim machine diff sunway_taihulight taihulight_ldm128k
+    """
+    before, after = read_machine(a), read_machine(b)
+    pairs = [
+        (one, other) for one, other in zip(before.parameters, after.parameters, strict=True) if one.value != other.value
+    ]
+    if as_json:
+        differences = [
+            {
+                "key": one.key,
+                "unit": one.unit,
+                "a": one.value,
+                "b": other.value,
+                "a_text": one.text,
+                "b_text": other.text,
+            }
+            for one, other in pairs
+        ]
+        print_json({"a": before.spec.name, "b": after.spec.name, "differences": differences})
+    elif not pairs:
+        click.echo("No parameter differs.")
+    else:
+        rows = [(one.key, one.text, other.text) for one, other in pairs]
+        names = [before.spec.name, after.spec.name]
+        headers = names if names[0] != names[1] else [a, b]
+        print_table(("parameter", *headers), rows, right=headers)
+
+
+def _read(machine: str, settings: tuple[str, ...]) -> LoadedMachine:
+    return read_machine(machine, split_settings(settings, nouns=("machine",)).machine)
+
+
+def _derived(spec: MachineSpec) -> dict[str, object]:
+    """What follows from the parameters, units in the names."""
+    processor = spec.processor
+    return {
+        "nodes": spec.nodes,
+        "supernodes": spec.network.supernodes,
+        "core_groups": spec.nodes * processor.core_groups,
+        "cores": spec.cores,
+        "cores_per_node": processor.cores,
+        "core_group_cpe_peak_gflops": processor.core_group_cpe_peak_flops / 1e9,
+        "chip_peak_gflops": processor.peak_flops / 1e9,
+        "peak_gflops": spec.peak_flops / 1e9,
+        "memory_bytes": _memory(spec),
+        "watts": spec.nodes * spec.power.node_watts,
+    }
+
+
+def _derived_rows(spec: MachineSpec) -> list[tuple[str, str]]:
+    processor = spec.processor
+    watts = Quantity(dimension=POWER).round(spec.nodes * spec.power.node_watts)
+    groups = spec.nodes * processor.core_groups
+    return [
+        ("processor", processor.name),
+        ("nodes", f"{spec.nodes:,}"),
+        ("supernodes", f"{spec.network.supernodes:,}"),
+        ("core groups", f"{groups:,}"),
+        ("cores", f"{spec.cores:,}"),
+        ("peak of one core group's CPEs", _flops(processor.core_group_cpe_peak_flops)),
+        ("peak of one chip, with MPEs", _flops(processor.peak_flops)),
+        ("peak of the machine", _flops(spec.peak_flops)),
+        ("memory of one node", Quantity(dimension=SIZE, whole=True).format(_memory(spec) // spec.nodes)),
+        ("power of all nodes", watts),
+    ]
+
+
+def _memory(spec: MachineSpec) -> int:
+    return spec.nodes * spec.processor.core_groups * spec.processor.memory.bytes
+
+
+def _flops(value: float) -> str:
+    return Quantity(dimension=FLOP_RATE).round(value)
+
+
+def _plain(problem: Problem) -> dict[str, object]:
+    return {**vars(problem), "value": None if problem.value is None else str(problem.value)}

@@ -1,0 +1,112 @@
+"""Every kernel: tiles compute what whole arrays do, and time does not depend on how numbers are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from nnlib.kernels.clock import KernelClock, place, run_kernel
+from nnlib.kernels.elementwise import Elementwise
+from nnlib.kernels.gemm import Gemm
+from nnlib.kernels.im2col import Im2col
+from nnlib.kernels.kernel import InfeasiblePlan, Kernel
+from nnlib.kernels.pooling import MaxPoolGradient
+from nnlib.kernels.softmax import SoftmaxCrossEntropy
+from nnlib.kernels.window import Window
+from sim.chip.core_group import CoreGroup, Transfer
+from sim.chip.errors import ChipError
+from sim.machine.load import load_machine
+from sim.machine.spec import ProcessorSpec
+from tests.nnlib.kernels.cases import data_for, kernels
+
+
+@pytest.fixture(scope="module")
+def processor() -> ProcessorSpec:
+    return load_machine("sunway_taihulight").processor
+
+
+def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.max(np.abs(found - expected)) / max(np.max(np.abs(expected)), 1e-300))
+
+
+@pytest.mark.numeric
+@settings(max_examples=250, deadline=None)
+@given(kernel=kernels)
+def test_tiles_compute_the_reference_in_the_same_time(kernel: Kernel) -> None:
+    processor = load_machine("sunway_taihulight").processor
+    data = data_for(kernel)
+    expected = {name: array.copy() for name, array in data.items()}
+    kernel.reference(expected)
+    timing = run_kernel(kernel, processor=processor, data=data)
+    tolerance = 1e-12 if kernel.dtype == "fp64" else 1e-5
+    for name, array in data.items():
+        assert relative_error(array, expected[name]) <= tolerance, (kernel, name)
+    assert KernelClock(processor).time(kernel) == timing
+    for cpe, total in enumerate(zip(*timing.reasons.values(), strict=True)):
+        assert sum(total) == timing.ticks, f"the reasons of CPE {cpe} leave a gap"
+
+
+ONE_OF_EACH = [
+    Gemm(m=130, n=33, k=70, dtype="fp64", transpose_b=True),
+    Elementwise("sgd", 40_000, "fp64"),
+    SoftmaxCrossEntropy(rows=300, classes=10, dtype="fp64"),
+    Im2col(Window(70, 5, 5, 3, (3, 3), 1, 1), "fp64"),
+    MaxPoolGradient(Window(70, 6, 6, 2, (2, 2), 2, 0), "fp64"),
+]
+
+
+class _DropsOneWait(CoreGroup):
+    """A core group that forgets the wait for one transfer."""
+
+    forgotten = -1
+
+    def wait(self, *transfers: Transfer) -> None:
+        super().wait(*(transfer for transfer in transfers if transfer.number != self.forgotten))
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("kernel", ONE_OF_EACH, ids=lambda kernel: kernel.name)
+def test_every_wait_is_needed(kernel: Kernel, processor: ProcessorSpec) -> None:
+    whole = CoreGroup(processor=processor, numerics=False)
+    count = _transfers(kernel, whole)
+    assert count > 3
+    for number in range(count):
+        group = _DropsOneWait(processor=processor, numerics=False)
+        group.forgotten = number
+        with pytest.raises(ChipError):
+            _transfers(kernel, group)
+
+
+def _transfers(kernel: Kernel, group: CoreGroup) -> int:
+    kernel.program(group, place(kernel, alignment=128))
+    count = len(group.transfers)
+    group.finish()
+    return count
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        lambda: Gemm(m=64, n=64, k=64, dtype="fp64"),
+        lambda: SoftmaxCrossEntropy(rows=8, classes=100_000, dtype="fp64"),
+        lambda: Im2col(Window(1, 64, 64, 1, (64, 64)), "fp64"),
+    ],
+)
+def test_a_tile_that_does_not_fit_is_an_error_with_sizes(
+    kernel: Callable[[], Kernel], processor: ProcessorSpec
+) -> None:
+    cpe = replace(processor.cpe, ldm_bytes=128)
+    with pytest.raises(InfeasiblePlan) as caught:
+        KernelClock(replace(processor, cpe=cpe)).time(kernel())
+    assert caught.value.needed > caught.value.available == 128
+
+
+def test_a_larger_machine_is_not_slower(processor: ProcessorSpec) -> None:
+    kernel = Gemm(m=512, n=256, k=256, dtype="fp64")
+    base = KernelClock(processor).time(kernel).ticks
+    faster_memory = replace(processor, dma=replace(processor.dma, line_seconds=processor.dma.line_seconds / 2))
+    assert KernelClock(faster_memory).time(kernel).ticks < base

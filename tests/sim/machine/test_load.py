@@ -1,0 +1,162 @@
+"""Machine files: the shipped ones, what they derive, variants, settings, and how a wrong file is reported."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from sim.machine.load import list_machines, load_machine, read_machine
+from sim.problems import BadInput, Problem
+
+
+def problems_of(file: Path, overrides: tuple[str, ...] = ()) -> dict[str, Problem]:
+    with pytest.raises(BadInput) as caught:
+        load_machine(file, overrides)
+    return {problem.key: problem for problem in caught.value.problems}
+
+
+@pytest.fixture
+def variant(tmp_path: Path) -> Path:
+    return tmp_path / "variant.yaml"
+
+
+def test_peaks_and_cores_of_taihulight() -> None:
+    machine = load_machine("sunway_taihulight")
+    assert machine.processor.core_group_cpe_peak_flops == pytest.approx(742.4e9)
+    assert machine.processor.peak_flops == pytest.approx(3.0624e12)
+    assert machine.peak_flops == pytest.approx(125.4e15, rel=1e-3)
+    assert machine.cores == 10_649_600
+    assert machine.network.supernodes == 160
+    assert machine.name == "sunway_taihulight"
+
+
+@pytest.mark.parametrize("name", list_machines())
+def test_every_shipped_machine_loads_and_every_number_has_a_source(name: str) -> None:
+    machine = read_machine(name)
+    assert all(parameter.source for parameter in machine.parameters)
+    assert set(machine.spec.sources) == {parameter.key for parameter in machine.parameters}
+
+
+def test_every_field_of_the_description_comes_from_the_file() -> None:
+    spec = load_machine("sunway_taihulight")
+    sections = [spec.processor.cpe.pipeline.gemm_fp64, spec.processor.cpe.pipeline.gemm_fp32, spec.processor.dma]
+    sections += [spec.processor.mesh, spec.processor.memory, spec.processor.mpe, spec.network, spec.power]
+    pipeline, processor, cpe = spec.processor.cpe.pipeline, spec.processor, spec.processor.cpe
+    numbers = sum(len(fields(section)) for section in sections)
+    numbers += len(fields(pipeline)) - 2 + len(fields(processor)) - 6 + len(fields(cpe)) - 1
+    assert numbers == len(spec.sources)
+
+
+def test_a_machine_can_be_named_by_path(variant: Path) -> None:
+    variant.write_text("extends: sunway_taihulight\n")
+    assert load_machine(variant).processor == load_machine("sunway_taihulight").processor
+    assert load_machine(str(variant)).name == "variant"
+
+
+def test_the_shipped_variant_differs_in_its_scratchpad_only() -> None:
+    base, variant = read_machine("sunway_taihulight"), read_machine("taihulight_ldm128k")
+    pairs = zip(base.parameters, variant.parameters, strict=True)
+    assert [(one.key, other.text) for one, other in pairs if one.value != other.value] == [
+        ("processor.cpe.ldm", "128 KiB")
+    ]
+    assert variant.spec.sources["processor.cpe.ldm"] == "set in taihulight_ldm128k.yaml"
+
+
+def test_a_variant_may_give_value_source_and_note(variant: Path) -> None:
+    variant.write_text(
+        "extends: taihulight_ldm128k\n"
+        "processor:\n"
+        "  clock: {value: 2.25 GHz, source: vendor}\n"
+        "  core_groups: {value: 6, note: two more}\n"
+    )
+    machine = load_machine(variant)
+    assert machine.processor.clock_hertz == 2.25e9
+    assert machine.processor.cpe.ldm_bytes == 128 * 1024
+    assert machine.sources["processor.clock"] == "vendor"
+    assert machine.sources["processor.core_groups"] == "set in variant.yaml"
+    assert machine.sources["processor.cpe.ldm"] == "set in taihulight_ldm128k.yaml"
+
+
+@pytest.mark.parametrize("text", ["128KiB", "128 KiB", " 131072 B", "'128 KiB'"])
+def test_a_setting_changes_value_and_source(text: str) -> None:
+    machine = load_machine("sunway_taihulight", [f"processor.cpe.ldm={text}"])
+    assert machine.processor.cpe.ldm_bytes == 128 * 1024
+    assert machine.sources["processor.cpe.ldm"] == "set on the command line"
+
+
+def test_the_last_setting_wins() -> None:
+    settings = ["network.nodes=512", "network.nodes=1024"]
+    assert load_machine("sunway_taihulight", settings).nodes == 1024
+
+
+def test_all_problems_of_a_file_are_reported_at_once(variant: Path) -> None:
+    variant.write_text(
+        "extends: sunway_taihulight\n"
+        "processor:\n"
+        "  clok: 1.45 GHz\n"
+        "  clock: 1450\n"
+        "  memory:\n"
+        "    bandwidth: -34.1 GB/s\n"
+        "    capacity: 8 GHz\n"
+        "network:\n"
+        "  nodes:\n"
+    )
+    found = problems_of(variant, ("power.nod=1 W", "processor.mesh.rows=eight"))
+    assert {key: problem.line for key, problem in found.items()} == {
+        "processor.clok": 3,
+        "processor.clock": 4,
+        "processor.memory.bandwidth": 6,
+        "processor.memory.capacity": 7,
+        "network.nodes": 9,
+        "power.nod": None,
+        "processor.mesh.rows": None,
+    }
+    assert found["processor.clok"].nearest == "processor.clock"
+    assert "such as '1.45 GHz' (the unit is missing)" in found["processor.clock"].expected
+    assert "such as '34.1 GB/s' (above zero)" in found["processor.memory.bandwidth"].expected
+    assert "'GHz' belongs to a frequency" in found["processor.memory.capacity"].expected
+    assert found["power.nod"].nearest == "power.node"
+    assert found["power.nod"].file == "--set machine.power.nod=1 W"
+    assert found["processor.mesh.rows"].value == "eight"
+    assert found["processor.clock"].file == str(variant)
+
+
+def test_a_file_that_stands_alone_needs_sources(variant: Path) -> None:
+    variant.write_text("title: mine\npower:\n  node: 375 W\n")
+    found = problems_of(variant)
+    assert found["power.node"].expected == "a mapping with value and source"
+    variant.write_text("title: mine\npower:\n  node: {value: 375 W}\n")
+    assert "missing" in problems_of(variant)["power.node.source"].expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "key", "expected"),
+    [
+        ("processor.cpe.ldm=100 B", "processor.cpe.ldm", "a multiple of 32 B"),
+        ("processor.mesh.transfer=4 B", "processor.mesh.transfer", "a multiple of 8 B"),
+        ("processor.dma.line=100 B", "processor.dma.line", "a power of two"),
+        ("processor.dma.partial_put_block=1 KiB", "processor.dma.partial_put_block", "at most processor.dma.line"),
+        ("processor.dma.line_time=2 ns", "processor.dma.line_time", "64 GB/s is above 34.1 GB/s; change both"),
+        ("processor.memory.alignment=100 B", "processor.memory.alignment", "a power of two"),
+        ("network.nodes=100", "network.supernode_nodes", r"at most network.nodes \(100\)"),
+        ("network.node_bandwidth=20 GB/s", "network.node_duplex_bandwidth", "between one and two times"),
+    ],
+)
+def test_contradictions_name_the_setting_and_both_parameters(setting: str, key: str, expected: str) -> None:
+    with pytest.raises(BadInput, match=expected) as caught:
+        load_machine("sunway_taihulight", [setting])
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.key) == (f"--set machine.{setting}", key)
+
+
+def test_contradictions_are_reported_together() -> None:
+    with pytest.raises(BadInput) as caught:
+        load_machine("sunway_taihulight", ["processor.cpe.ldm=100 B", "network.nodes=100"])
+    assert len(caught.value.problems) == 2
+
+
+def test_an_unknown_machine_is_told_the_nearest_one() -> None:
+    with pytest.raises(BadInput, match=r"did you mean 'sunway_taihulight'\?"):
+        load_machine("sunway_taihuligth")

@@ -1,0 +1,89 @@
+"""How every command ends: exit codes, one-line failures, tracebacks on request, tables and JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import SimpleNamespace
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from sim.problems import BadInput, Problem
+from taihusim.cli import main
+from taihusim.console import print_json, print_table, progress
+from taihusim.options import Settings, split_settings
+
+NO_FILE = BadInput([Problem(file="a.yaml", key="", value=None, expected="a file that exists")])
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "message"),
+    [
+        (NO_FILE, 2, "a.yaml: expected a file that exists\n"),
+        (RuntimeError("no room\nfor this"), 1, "RuntimeError: no room (--debug shows where)\n"),
+        (KeyboardInterrupt(), 130, "Interrupted.\n"),
+        (click.UsageError("not so"), 2, "Error: not so\n"),
+    ],
+)
+def test_exit_codes(monkeypatch: pytest.MonkeyPatch, failure: BaseException, code: int, message: str) -> None:
+    @click.command()
+    def command() -> None:
+        raise failure
+
+    monkeypatch.setitem(sys.modules, "taihusim.commands.train", SimpleNamespace(command=command))
+    result = CliRunner().invoke(main, ["train"])
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.endswith(message)
+    assert "Traceback" not in result.stderr
+    if isinstance(failure, RuntimeError):
+        assert "Traceback" in CliRunner().invoke(main, ["--debug", "train"]).stderr
+
+
+def test_settings_are_sorted_by_noun() -> None:
+    settings = ("machine.a.b=1", "mapping.nodes=4", "machine.c=x.y=z")
+    assert split_settings(settings) == Settings(machine=("a.b=1", "c=x.y=z"), mapping=("nodes=4",))
+    with pytest.raises(BadInput, match=r"expected machine.KEY=VALUE, found 'mapping'") as caught:
+        split_settings([*settings, "nodes=3"], nouns=("machine",))
+    assert len(caught.value.problems) == 2
+
+
+def test_plain_table(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("name", "size"), [("a", 1), ("[derived]", None)], title="Title", right=("size",))
+    assert capsys.readouterr().out == "Title\nname       size\na             1\n[derived]     -\n"
+
+
+def test_table_on_a_terminal_keeps_square_brackets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_table(("name",), [("[derived]",)], title="Title")
+    assert "[derived]" in capsys.readouterr().out
+
+
+def test_json_has_null_for_what_is_not_finite(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"loss": float("nan"), "curve": [1.5, (float("inf"), {"x": -float("inf")})]})
+    assert json.loads(capsys.readouterr().out) == {"loss": None, "curve": [1.5, [None, {"x": None}]]}
+
+
+def test_progress_is_silent_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress(3, label="work") as advance:
+        advance(3)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_appears_on_a_terminal_when_it_lasts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress(3, label="work") as advance:
+        advance(1)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("taihusim.console.PROGRESS_DELAY_SECONDS", -1.0)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress(3, label="work") as advance:
+        advance(1)
+    captured = capsys.readouterr()
+    assert "work" in captured.err
+    assert captured.out == ""

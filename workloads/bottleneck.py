@@ -1,0 +1,53 @@
+"""What holds a step back, in words: the largest share of its time and what is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from workloads.words import size_in_words
+
+
+def training_bottleneck(
+    *,
+    shares: Mapping[str, float],
+    busiest: str,
+    launches: int,
+    launch_seconds: float,
+    nodes: int,
+    ranks: int,
+    gradient_bytes: int,
+    collective: str,
+) -> str:
+    """One sentence on the largest of ``shares``."""
+    name = max(shares, key=lambda share: shares[share])
+    percent = f"{100 * shares[name]:.0f} %"
+    match name:
+        case "communication_exposed":
+            return (
+                f"communication: the {collective.replace('_', '-')} all-reduce of {size_in_words(gradient_bytes)} "
+                f"over {ranks:,} ranks on {nodes:,} nodes, not hidden by compute, is {percent} of the step"
+            )
+        case _:
+            return node_bottleneck(shares=shares, busiest=busiest, launches=launches, launch_seconds=launch_seconds)
+
+
+def node_bottleneck(*, shares: Mapping[str, float], busiest: str, launches: int, launch_seconds: float) -> str:
+    """One sentence on the largest share of what happens inside a node."""
+    name = max(shares, key=lambda share: shares[share])
+    percent = f"{100 * shares[name]:.0f} %"
+    match name:
+        case "launch":
+            return (
+                f"kernel launches: {launches} launches of {1e6 * launch_seconds:.0f} us each by the MPE "
+                f"are {percent} of the step; the batch per core group is too small to hide them"
+            )
+        case "dma_wait":
+            return f"memory: CPEs wait for DMA {percent} of the step, most in {busiest}"
+        case "mesh_wait":
+            return f"register communication: broadcasts on the mesh take {percent} of the step, most in {busiest}"
+        case "imbalance":
+            return f"idle CPEs: too little work for 64 CPEs in {busiest}; {percent} of the step"
+        case "group_sync":
+            return f"synchronisation of the core groups of a chip: {percent} of the step"
+        case _:
+            return f"compute: the CPEs' pipelines are busy {percent} of the step, most in {busiest}"

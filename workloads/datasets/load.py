@@ -1,0 +1,36 @@
+"""The dataset a workload names, split and scaled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sim.problems import BadInput, Problem
+from workloads.datasets.archive import load_archive
+from workloads.datasets.dataset import Dataset, Labelled, split
+from workloads.datasets.digits import load_digits
+from workloads.spec import Workload
+
+
+def load_dataset(workload: Workload) -> Dataset:
+    """The workload's data.
+
+    Raises BadInput when a file is missing or wrong, when there are too few samples, or when they have another shape
+    than the model's input; ModuleNotFoundError when the package the data come with is missing.
+    """
+    data = workload.data
+    samples = load_digits() if data.path is None else load_archive(Path(data.path))
+    file = f"workload {workload.name}" if data.path is None else data.path
+    problems = []
+    if data.train_size + data.test_size > len(samples):
+        expected = f"train and test together at most {len(samples)}, the number of samples in the dataset"
+        wanted = data.train_size + data.test_size
+        problems.append(Problem(file=file, key="data.split", value=wanted, expected=expected))
+    shape = samples.images.shape[1:]
+    if shape != workload.model.input_shape:
+        expected = f"{list(shape)}, the shape of the dataset's images"
+        written = list(workload.model.input_shape)
+        problems.append(Problem(file=file, key="model.input", value=f"{written}", expected=expected))
+    if problems:
+        raise BadInput(problems)
+    scaled = Labelled(images=samples.images * data.scale, labels=samples.labels)
+    return split(scaled, train_size=data.train_size, test_size=data.test_size, seed=data.split_seed)

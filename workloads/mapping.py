@@ -1,0 +1,86 @@
+"""A mapping: how a workload is put on a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nnlib.precision import DTypeName
+from sim.document import Document, apply_settings, read_document
+from sim.problems import BadInput, Problem
+from sim.validation import validate
+from workloads.mapping_schema import Collective, LibraryGeneration, MappingFile, Numerics, ReductionOrder
+from workloads.names import find_file, shipped_files
+
+DEFAULT_MAPPING = "default"
+FOLDER = Path(__file__).parent / "mappings"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapping:
+    """How a workload runs. ``bucket_bytes`` is the size of a gradient bucket in bytes.
+
+    At most one of ``batch_per_node`` and ``global_batch`` is set; neither means what the recipe says.
+    """
+
+    name: str
+    title: str
+    batch_per_node: int | None
+    global_batch: int | None
+    ranks_per_node: int
+    collective: Collective
+    library: LibraryGeneration
+    precision: DTypeName
+    numerics: Numerics
+    reduction_order: ReductionOrder
+    bucket_bytes: int
+    overlap: bool
+    persistent_threads: bool
+
+    def samples_per_node(self, *, nodes: int, recipe_batch_per_node: int) -> int:
+        """Samples each of ``nodes`` nodes computes in a step.
+
+        Raises BadInput when the global batch cannot be shared equally.
+        """
+        if self.global_batch is None:
+            return self.batch_per_node or recipe_batch_per_node
+        if self.global_batch % nodes:
+            file, value = f"mapping {self.name}", self.global_batch
+            expected = f"a multiple of the {nodes:,} nodes, so that every node has the same share"
+            raise BadInput([Problem(file=file, key="global_batch", value=value, expected=expected)])
+        return self.global_batch // nodes
+
+
+def list_mappings() -> tuple[str, ...]:
+    """The names of the mappings that come with the package."""
+    return tuple(shipped_files(FOLDER))
+
+
+def load_mapping(name_or_path: str | Path = DEFAULT_MAPPING, overrides: Sequence[str] = ()) -> Mapping:
+    """The mapping of a shipped name or of a file, changed by settings such as ``gradient_buckets=1MB``.
+
+    What a file does not say is taken from the default mapping. Raises BadInput with every problem found.
+    """
+    shipped = shipped_files(FOLDER)
+    path = find_file(name_or_path, shipped=shipped, noun="mappings")
+    document = read_document(path, named=shipped)
+    if "title" not in document.data:
+        document = replace(document, data={"title": path.stem, **document.data})
+    document = _over(read_document(shipped[DEFAULT_MAPPING]), document)
+    document = apply_settings(document, overrides, model=MappingFile, noun="mapping")
+    file = validate(document, MappingFile)
+    if file.batch_per_node is not None and file.global_batch is not None:
+        raise BadInput([_one_batch_only(document, file)])
+    values = file.model_dump()
+    return Mapping(name=path.stem, bucket_bytes=values.pop("gradient_buckets"), **values)
+
+
+def _over(base: Document, document: Document) -> Document:
+    """The document with what it leaves out taken from ``base``. Mapping files have no nested keys."""
+    return replace(document, data={**base.data, **document.data}, origins={**base.origins, **document.origins})
+
+
+def _one_batch_only(document: Document, file: MappingFile) -> Problem:
+    expected = f"nothing, as batch_per_node is {file.batch_per_node}: only one of the two may be set"
+    return document.problem(("global_batch",), value=file.global_batch, expected=expected)

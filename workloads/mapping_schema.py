@@ -1,0 +1,40 @@
+"""The keys of a mapping file: how a workload is put on a machine."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+
+from nnlib.precision import DTypeName
+from sim.machine.quantity import Bytes, Count
+
+Collective: TypeAlias = Literal["halving_doubling", "recursive_doubling", "ring", "binomial_tree"]
+LibraryGeneration: TypeAlias = Literal["autotuned-2019"]
+Numerics: TypeAlias = Literal["tile", "layer", "off"]
+ReductionOrder: TypeAlias = Literal["auto", "schedule", "pairwise"]
+
+
+def _one_or_four(value: Any) -> Any:
+    if isinstance(value, bool) or value not in (1, 4):
+        raise ValueError("1 (one rank for the whole chip) or 4 (one for each core group)")
+    return value
+
+
+class MappingFile(BaseModel):
+    """A whole mapping file. ``gradient_buckets`` is in bytes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: Annotated[str, Field(min_length=1)]
+    batch_per_node: Count | None
+    global_batch: Count | None
+    ranks_per_node: Annotated[int, BeforeValidator(_one_or_four)]
+    collective: Collective
+    library: LibraryGeneration
+    precision: DTypeName
+    numerics: Numerics
+    reduction_order: ReductionOrder
+    gradient_buckets: Bytes
+    overlap: StrictBool
+    persistent_threads: StrictBool

@@ -1,0 +1,120 @@
+"""The keys of a workload file: what is to be computed, in three sections, model, data and recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+
+from nnlib.models.schema import LayerKeys
+from nnlib.optim.rate import Scaling, ScheduleName
+from sim.machine.quantity import Count, Whole
+
+CountOrZero = Annotated[int, Whole(least=0)]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, gt=0, le=1)]
+BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
+DatasetName = Literal["digits", "archive"]
+
+
+class Section(BaseModel):
+    """A group of keys of a file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelKeys(Section):
+    """``model``: the shape of one sample (height, width, channels) and the layers in order."""
+
+    input: Annotated[tuple[Count, ...], Field(min_length=1)]
+    layers: Annotated[tuple[LayerKeys, ...], Field(min_length=1)]
+
+
+class SplitKeys(Section):
+    """``data.split``: how many samples train and test, and the seed that chooses them."""
+
+    train: Count
+    test: Count
+    seed: CountOrZero = 0
+
+
+class AugmentationKeys(Section):
+    """``data.augmentation``: random shifts of up to ``max_shift`` pixels in x and y."""
+
+    max_shift: CountOrZero = 0
+
+
+class DataKeys(Section):
+    """``data``: where samples come from."""
+
+    dataset: DatasetName
+    path: Annotated[str, Field(min_length=1)] | None = None
+    split: SplitKeys
+    augmentation: AugmentationKeys = AugmentationKeys()
+    scale: Positive = 1.0
+
+
+class SgdKeys(Section):
+    """``recipe.optimizer`` for stochastic gradient descent."""
+
+    name: Literal["sgd"]
+    momentum: BelowOne = 0.0
+    nesterov: StrictBool = False
+
+
+class LarsKeys(Section):
+    """``recipe.optimizer`` for layer-wise adaptive rates."""
+
+    name: Literal["lars"]
+    momentum: BelowOne = 0.9
+    trust: Positive = 0.001
+
+
+class AdamKeys(Section):
+    """``recipe.optimizer`` for Adam."""
+
+    name: Literal["adam"]
+    beta1: BelowOne = 0.9
+    beta2: BelowOne = 0.999
+    epsilon: Positive = 1e-8
+
+
+OptimizerKeys = Annotated[SgdKeys | LarsKeys | AdamKeys, Field(discriminator="name")]
+
+
+class LearningRateKeys(Section):
+    """``recipe.learning_rate``: ``base`` at ``at_batch`` samples per step, and how it follows batch and step.
+
+    The schedules ``linear`` and ``cosine`` fall over ``decay_steps`` to ``final_fraction`` of the highest rate.
+    """
+
+    base: Positive
+    at_batch: Count
+    scaling: Scaling = "none"
+    cap: Positive | None = None
+    warmup_steps: CountOrZero = 0
+    schedule: ScheduleName = "constant"
+    decay_steps: Count | None = None
+    final_fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
+
+
+class RecipeKeys(Section):
+    """``recipe``: how the model is trained, whatever it runs on."""
+
+    batch_per_node: Count
+    optimizer: OptimizerKeys
+    learning_rate: LearningRateKeys
+    weight_decay: NotNegative = 0.0
+    until_accuracy: Share | None = None
+    max_steps: Count
+    evaluate_every: Count = 1
+
+
+class WorkloadFile(Section):
+    """A whole workload file."""
+
+    title: Annotated[str, Field(min_length=1)]
+    model: ModelKeys
+    data: DataKeys
+    recipe: RecipeKeys
