@@ -13,9 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnlib.graph import Graph
+from nnlib.kernels.clock import place
+from nnlib.kernels.elementwise import Elementwise
+from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.reduction import ColumnSum
 from nnlib.lower import INPUT, LOSS, TARGETS
-from nnlib.precision import DTYPES
+from nnlib.optim import Optimizer, State
+from nnlib.precision import DTYPES, dtype_name
 from nnlib.program import Program
+from nnlib.update import begin_update, needs_norms, state_kinds, update_function, update_hyper
 from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array, MemoryArray
 from sim.machine.spec import ProcessorSpec
@@ -35,6 +41,11 @@ class Device(Protocol):
     def logits(self, *, parameters: Parameters, images: Array) -> Array:
         """The model's outputs, shape (samples, classes)."""
 
+    def update(
+        self, *, optimizer: Optimizer, parameters: Parameters, grads: Parameters, state: State, rate: float
+    ) -> None:
+        """The optimiser's step of size ``rate``, in place."""
+
 
 @dataclass(frozen=True)
 class HostDevice:
@@ -49,6 +60,11 @@ class HostDevice:
 
     def logits(self, *, parameters: Parameters, images: Array) -> Array:
         return self.graph.predict(parameters, images)
+
+    def update(
+        self, *, optimizer: Optimizer, parameters: Parameters, grads: Parameters, state: State, rate: float
+    ) -> None:
+        optimizer.update(parameters, grads, state, rate=rate)
 
 
 @dataclass(frozen=True)
@@ -95,6 +111,42 @@ class CoreGroupDevice:
             for first in range(0, len(images), batch)
         ]
         return np.concatenate(outputs)
+
+    def update(
+        self, *, optimizer: Optimizer, parameters: Parameters, grads: Parameters, state: State, rate: float
+    ) -> None:
+        begin_update(optimizer=optimizer, state=state)
+        for name, weight in parameters.items():
+            self.launch_update(optimizer=optimizer, name=name, weight=weight, grad=grads[name], state=state, rate=rate)
+
+    def launch_update(
+        self, *, optimizer: Optimizer, name: str, weight: Array, grad: Array, state: State, rate: float
+    ) -> None:
+        """One tensor's update by the optimiser's kernels."""
+        dtype = dtype_name(weight.dtype)
+        norms = tuple(self.sum_of_squares(array) ** 0.5 for array in (weight, grad)) if needs_norms(optimizer) else None
+        kernel = Elementwise(update_function(optimizer), weight.size, dtype)
+        hyper = update_hyper(optimizer=optimizer, state=state, rate=rate, norms=norms, axes=weight.ndim)
+        arrays = {"weight": weight, "gradient": grad, "hyper": np.array(hyper, dtype=weight.dtype)}
+        arrays |= {kind: state[f"{kind}:{name}"] for kind in state_kinds(optimizer)}
+        flat = {key: np.ascontiguousarray(array).reshape(-1) for key, array in arrays.items()}
+        self.execute(kernel, flat)
+        for parameter in kernel.parameters():
+            if parameter.use != "in":
+                arrays[parameter.name][...] = flat[parameter.name].reshape(arrays[parameter.name].shape)
+
+    def sum_of_squares(self, array: Array) -> float:
+        """Σ x² of a tensor by its kernel."""
+        kernel = ColumnSum(rows=array.size, columns=1, dtype=dtype_name(array.dtype), squared=True)
+        total = np.zeros(1, dtype=array.dtype)
+        self.execute(kernel, {"x": np.ascontiguousarray(array).reshape(-1, 1), "total": total})
+        return float(total[0])
+
+    def execute(self, kernel: Kernel, data: Mapping[str, Array]) -> None:
+        """One kernel on arrays, in place."""
+        group = CoreGroup(processor=self.processor, numerics=True, timing=False)
+        kernel.program(group, place(kernel, alignment=self.processor.memory.alignment_bytes, data=data))
+        group.finish()
 
     def run(self, program: Program, parameters: Parameters, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Execute every launch; returns all buffers. Inputs shorter than the batch are filled up with zeros."""

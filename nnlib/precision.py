@@ -13,3 +13,11 @@ DTYPES: Final[dict[DTypeName, np.dtype[np.floating]]] = {
     "fp32": np.dtype(np.float32),
 }
 """The SW26010 computes both at the same peak; fp32 halves the bytes (TACO18 §3.7)."""
+
+
+def dtype_name(dtype: np.dtype[np.floating]) -> DTypeName:
+    """The name of a NumPy dtype. Raises ValueError for one that the kernels do not have."""
+    for name, known in DTYPES.items():
+        if known == dtype:
+            return name
+    raise ValueError(f"no kernels for {dtype}; there are {', '.join(DTYPES)}")

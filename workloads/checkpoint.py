@@ -104,7 +104,7 @@ def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise _bad(path, "a file that exists")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             description = json.loads(file[DESCRIPTION].tobytes())
             arrays = {name: file[name] for name in file.files if name != DESCRIPTION}
         schema, state = description["schema"], _restored(description["state"], arrays)

@@ -15,6 +15,7 @@ import numpy as np
 
 from nnlib.device import Device, Parameters
 from sim.chip.memory import Array
+from workloads.datasets.dataset import Labels
 from workloads.datasets.stream import Samples, SampleStream
 
 Order: TypeAlias = Literal["schedule", "pairwise"]
@@ -68,7 +69,7 @@ def choose_order(
     return "schedule" if ranks * gradient_bytes <= SCHEDULE_LIMIT_BYTES and not repeats else "pairwise"
 
 
-def _images(stream: SampleStream, ids: Array, parameters: Parameters) -> Array:
+def _images(stream: SampleStream, ids: Labels, parameters: Parameters) -> Array:
     return stream.images(ids).astype(next(iter(parameters.values())).dtype, copy=False)
 
 

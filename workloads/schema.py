@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
 from nnlib.models.schema import LayerKeys
 from nnlib.optim.rate import Scaling, ScheduleName
@@ -15,7 +15,15 @@ Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, gt=0, le=1)]
 BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Entry = TypeVar("Entry")
 DatasetName = Literal["digits", "archive"]
+
+
+def _not_empty(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    # not min_length: pydantic counts only the entries that are right, and would complain twice about a wrong one
+    if not entries:
+        raise ValueError("at least one entry")
+    return entries
 
 
 class Section(BaseModel):
@@ -27,8 +35,8 @@ class Section(BaseModel):
 class ModelKeys(Section):
     """``model``: the shape of one sample (height, width, channels) and the layers in order."""
 
-    input: Annotated[tuple[Count, ...], Field(min_length=1)]
-    layers: Annotated[tuple[LayerKeys, ...], Field(min_length=1)]
+    input: Annotated[tuple[Count, ...], AfterValidator(_not_empty)]
+    layers: Annotated[tuple[LayerKeys, ...], AfterValidator(_not_empty)]
 
 
 class SplitKeys(Section):

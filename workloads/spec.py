@@ -8,13 +8,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from nnlib.layers import ShapeError
+from nnlib.models.build import build_graph
 from nnlib.models.schema import LayerKeys
 from nnlib.optim import LARS, SGD, Adam, LearningRate, Optimizer
 from sim.document import Document, apply_settings, read_document
 from sim.problems import BadInput, Problem
 from sim.validation import validate
 from workloads.names import find_file, shipped_files
-from workloads.schema import DataKeys, DatasetName, RecipeKeys, WorkloadFile
+from workloads.schema import DataKeys, DatasetName, ModelKeys, RecipeKeys, WorkloadFile
 
 FOLDER = Path(__file__).parent
 OPTIMIZERS: Final[Mapping[str, type[Optimizer]]] = MappingProxyType({"sgd": SGD, "lars": LARS, "adam": Adam})
@@ -85,7 +87,11 @@ def load_workload(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Wo
     document = read_document(path, named=shipped, whole=lambda mapping: "name" in mapping)
     document = apply_settings(document, overrides, model=WorkloadFile, noun="workload")
     file = validate(document, WorkloadFile)
-    problems = [*_data_problems(document, file.data), *_recipe_problems(document, file.recipe)]
+    problems = [
+        *_model_problems(document, file.model),
+        *_data_problems(document, file.data),
+        *_recipe_problems(document, file.recipe),
+    ]
     if problems:
         raise BadInput(problems)
     return Workload(
@@ -135,6 +141,18 @@ def _recipe(keys: RecipeKeys) -> Recipe:
         max_steps=keys.max_steps,
         evaluate_every=keys.evaluate_every,
     )
+
+
+def _model_problems(document: Document, keys: ModelKeys) -> list[Problem]:
+    place = ("model", "layers")
+    try:
+        output = build_graph(input_shape=keys.input, layers=keys.layers).output_shape
+    except ShapeError as error:
+        return [document.problem(place, expected=f"layers that fit together: {error}")]
+    if len(output) != 1:
+        shape = " x ".join(str(length) for length in output)
+        return [document.problem(place, expected="a last layer with one number for each class", value=shape)]
+    return []
 
 
 def _data_problems(document: Document, keys: DataKeys) -> list[Problem]:

@@ -1,13 +1,14 @@
 """The time of one data-parallel training step, from the launches of a core group to the last rank's finish.
 
-Every node runs the same launches; per-rank clocks begin to differ in the all-reduce, where links are shared. A
+Every node runs the same launches; the ranks' clocks begin to differ in the all-reduce, where links are shared. A
 gradient bucket's all-reduce may run under the rest of the backward pass; what does not is exposed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.elementwise import SumCopies
 from nnlib.kernels.kernel import Kernel
 from nnlib.optim import Optimizer
-from nnlib.precision import DTYPES, DTypeName
+from nnlib.precision import DTYPES
 from nnlib.program import Program
 from nnlib.update import update_kernels
 from sim.chip.processor import Segment, add_shares, group_sync_segment, launch_segment
@@ -23,65 +24,142 @@ from sim.machine.spec import MachineSpec
 from sim.network.allreduce import allreduce
 from sim.network.ranks import run
 from sim.network.topology import Topology
+from workloads.mapping import Mapping as WorkloadMapping
 
 
 @dataclass(frozen=True)
-class StepPlan:
-    """What decides a step's time besides the machine and the lowered program."""
+class Bucket:
+    """Gradients that are reduced together: ``elements`` numbers, ready ``seconds`` after the step began."""
 
-    nodes: int
-    ranks_per_node: int
-    active_core_groups: int
-    collective: str
-    bucket_bytes: int
-    overlap: bool
-    persistent_threads: bool
+    elements: int
+    seconds: float
 
 
 @dataclass(frozen=True)
 class StepTiming:
-    """Seconds of one step: the slowest rank's. ``shares`` (fractions) add up to 1."""
+    """One step: ``seconds`` until the slowest rank is through; ``shares`` (fractions of it) add up to 1.
+
+    ``busiest`` names the layer and kernel that take most of the time inside a node.
+    """
 
     seconds: float
-    compute_seconds: float
-    communication_seconds: float
     communication_exposed_seconds: float
     shares: Mapping[str, float]
-    busiest_kernel: str
+    busiest: str
+    launches: int
+    launch_seconds: float
+    gradient_bytes: int
+    ranks: int
 
 
-def time_step(
-    *, machine: MachineSpec, program: Program, optimizer: Optimizer, plan: StepPlan, clock: KernelClock
-) -> StepTiming:
-    """Time of one step from simultaneous starts of all ranks."""
-    node = _Node(machine=machine, program=program, optimizer=optimizer, plan=plan, clock=clock)
-    ready, backward = node.gradients()
-    topology = Topology(network=machine.network, nodes=plan.nodes, ranks_per_node=plan.ranks_per_node)
-    buckets = _buckets(ready=ready, limit=plan.bucket_bytes)
-    computed = sum(segment.seconds for segment in backward)
-    finish = np.full(topology.ranks, computed)
-    busy = np.zeros(topology.ranks)
-    for bucket in buckets:
-        start = np.maximum(busy, bucket.seconds if plan.overlap else computed)
-        result = run(
-            allreduce(plan.collective, topology=topology, count=bucket.bytes),
-            topology=topology,
-            start=start,
-            reduce_seconds_per_byte=machine.network.reduce_seconds_per_byte,
+@dataclass(frozen=True)
+class NodeTimer:
+    """Times what one node does in a step: its core groups run ``program`` side by side on their shares of the batch."""
+
+    machine: MachineSpec
+    mapping: WorkloadMapping
+    clock: KernelClock
+    active_core_groups: int
+
+    @property
+    def launch_seconds(self) -> float:
+        """MPE time per kernel: spawn and join, or with persistent threads one meeting through shared flags."""
+        processor = self.machine.processor
+        return processor.group_sync_seconds if self.mapping.persistent_threads else processor.mpe.launch_seconds
+
+    def once(self) -> list[Segment]:
+        """What a step pays once: with persistent threads they are spawned and joined once."""
+        if not self.mapping.persistent_threads:
+            return []
+        seconds = self.machine.processor.mpe.launch_seconds
+        return [Segment(seconds=seconds, shares={"launch": seconds})]
+
+    def launch(self, kernel: Kernel) -> Segment:
+        """One kernel on every active core group."""
+        return launch_segment(
+            timing=self.clock.time(kernel), processor=self.machine.processor, launch_seconds=self.launch_seconds
         )
-        busy = result.finish
-    finish = np.maximum(finish, busy)
-    update = node.update()
-    after = sum(segment.seconds for segment in update)
-    seconds = float(finish.max()) + after
-    exposed = float(finish.max()) - computed
-    shares = add_shares([*backward, *update])
-    shares["communication_exposed"] = exposed
+
+    def program(self, program: Program) -> Iterator[tuple[str, Segment]]:
+        """Label and time of each launch of a program."""
+        for launch in program.launches:
+            yield f"{launch.kernel.name} of {launch.layer} ({launch.phase})", self.launch(launch.kernel)
+
+    def sum_groups(self, elements: int) -> list[Segment]:
+        """The core groups meet and each adds up its part of all their gradients."""
+        if self.active_core_groups == 1 or self.mapping.ranks_per_node > 1:
+            return []
+        part = -(-elements // self.active_core_groups)
+        kernel = SumCopies(count=self.active_core_groups, elements=part, dtype=self.mapping.precision)
+        return [group_sync_segment(self.machine.processor), self.launch(kernel)]
+
+    def update(self, *, optimizer: Optimizer, sizes: Sequence[int]) -> list[Segment]:
+        """The optimiser's step: core groups that share weights share the work."""
+        sharers = self.active_core_groups if self.mapping.ranks_per_node == 1 else 1
+        kernels = update_kernels(optimizer=optimizer, sizes=sizes, sharers=sharers, dtype=self.mapping.precision)
+        return [self.launch(kernel) for kernel in kernels]
+
+
+def time_step(*, timer: NodeTimer, program: Program, optimizer: Optimizer, nodes: int) -> StepTiming:
+    """Time of one step on ``nodes`` nodes when all ranks start together."""
+    machine, mapping = timer.machine, timer.mapping
+    gradients = {name: prod(buffer.shape) for name, buffer in program.buffers.items() if buffer.role == "gradient"}
+    topology = Topology(network=machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node)
+    item = DTYPES[mapping.precision].itemsize
+    labelled = list(timer.program(program))
+    segments = [*timer.once(), *(segment for _, segment in labelled)]
+    buckets = list(_buckets(program, [segment for _, segment in labelled], item=item, limit=mapping.bucket_bytes))
+    summed = [timer.sum_groups(bucket.elements) for bucket in buckets]
+    for parts in summed:
+        segments += parts
+    computed = sum(segment.seconds for segment in segments)
+    clocks = np.full(topology.ranks, computed)
+    if topology.ranks > 1:
+        busy = np.zeros(topology.ranks)
+        for bucket, parts in zip(buckets, summed, strict=True):
+            ready = bucket.seconds + sum(part.seconds for part in parts) if mapping.overlap else computed
+            busy = run(
+                allreduce(mapping.collective, topology=topology, elements=bucket.elements),
+                topology=topology,
+                start=np.maximum(busy, ready),
+                item_bytes=item,
+                reduce_seconds_per_byte=machine.network.reduce_seconds_per_byte,
+            ).finish
+        clocks = np.maximum(clocks, busy)
+    exposed = float(clocks.max()) - computed
+    update = timer.update(optimizer=optimizer, sizes=list(gradients.values()))
+    segments += update
+    seconds = float(clocks.max()) + sum(segment.seconds for segment in update)
+    shares = {**add_shares(segments), "communication_exposed": exposed}
     return StepTiming(
         seconds=seconds,
-        compute_seconds=computed + after,
-        communication_seconds=0.0,
         communication_exposed_seconds=exposed,
         shares={name: value / seconds for name, value in shares.items()},
-        busiest_kernel=node.busiest(),
+        busiest=_busiest(labelled),
+        launches=len(labelled) + sum(len(parts) > 0 for parts in summed) + len(update),
+        launch_seconds=timer.launch_seconds,
+        gradient_bytes=sum(gradients.values()) * item,
+        ranks=topology.ranks,
     )
+
+
+def _buckets(program: Program, segments: Sequence[Segment], *, item: int, limit: int) -> Iterator[Bucket]:
+    """Gradients in the order in which they become ready, packed up to ``limit`` bytes."""
+    ends = np.cumsum([segment.seconds for segment in segments])
+    ready = sorted(
+        (float(ends[buffer.last]), prod(buffer.shape))
+        for buffer in program.buffers.values()
+        if buffer.role == "gradient"
+    )
+    elements = 0
+    for number, (seconds, size) in enumerate(ready):
+        elements += size
+        if elements * item >= limit or number == len(ready) - 1:
+            yield Bucket(elements=elements, seconds=seconds)
+            elements = 0
+
+
+def _busiest(labelled: Sequence[tuple[str, Segment]]) -> str:
+    """The label with the most time on the core groups, launches not counted."""
+    on_chip = {label: segment.seconds - segment.shares.get("launch", 0.0) for label, segment in labelled}
+    return max(on_chip, key=lambda label: on_chip[label])

@@ -16,6 +16,8 @@ from workloads.datasets.dataset import Labelled
 
 Array = npt.NDArray[Any]
 IMAGES, LABELS = "images", "labels"
+UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises for files that are cut off, damaged or hold Python objects."""
 
 
 def load_archive(path: Path) -> Labelled:
@@ -40,23 +42,27 @@ def load_archive(path: Path) -> Labelled:
 def _read(path: Path) -> tuple[Mapping[str, Array], list[Problem]]:
     if not path.is_file():
         return {}, [_problem(path, "", "a file that exists")]
+    try:
+        with path.open("rb") as file:
+            opened = np.load(file, allow_pickle=False)
+            if not isinstance(opened, np.lib.npyio.NpzFile):
+                return {}, [_problem(path, "", "an .npz file with the arrays images and labels, not a single array")]
+            return _read_arrays(path, opened)
+    except UNREADABLE:
+        return {}, [_problem(path, "", "a whole .npz file written by numpy.savez")]
+
+
+def _read_arrays(path: Path, opened: np.lib.npyio.NpzFile) -> tuple[Mapping[str, Array], list[Problem]]:
     arrays: dict[str, Array] = {}
     problems: list[Problem] = []
-    try:
-        opened = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return {}, [_problem(path, "", "a whole .npz file written by numpy.savez")]
-    if not isinstance(opened, np.lib.npyio.NpzFile):
-        return {}, [_problem(path, "", "an .npz file with the arrays images and labels, not a single array")]
-    with opened:
-        for key in (IMAGES, LABELS):
-            if key not in opened.files:
-                problems.append(_problem(path, key, f"this array (there are: {', '.join(opened.files) or 'none'})"))
-                continue
-            try:
-                arrays[key] = opened[key]
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-                problems.append(_problem(path, key, "an array of numbers that can be read whole"))
+    for key in (IMAGES, LABELS):
+        if key not in opened.files:
+            problems.append(_problem(path, key, f"this array (there are: {', '.join(opened.files) or 'none'})"))
+            continue
+        try:
+            arrays[key] = opened[key]
+        except UNREADABLE:
+            problems.append(_problem(path, key, "an array of numbers that can be read whole"))
     return arrays, problems
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nnlib.models.build import build_graph
 from sim.problems import BadInput, Problem
 from workloads.datasets.archive import load_archive
 from workloads.datasets.dataset import Dataset, Labelled, split
@@ -15,7 +16,8 @@ def load_dataset(workload: Workload) -> Dataset:
     """The workload's data.
 
     Raises BadInput when a file is missing or wrong, when there are too few samples, or when they have another shape
-    than the model's input; ModuleNotFoundError when the package the data come with is missing.
+    than the model's input or more classes than it has outputs; ModuleNotFoundError when the package that the data
+    come with is missing.
     """
     data = workload.data
     samples = load_digits() if data.path is None else load_archive(Path(data.path))
@@ -30,6 +32,11 @@ def load_dataset(workload: Workload) -> Dataset:
         expected = f"{list(shape)}, the shape of the dataset's images"
         written = list(workload.model.input_shape)
         problems.append(Problem(file=file, key="model.input", value=f"{written}", expected=expected))
+    classes = int(samples.labels.max()) + 1
+    outputs = build_graph(input_shape=workload.model.input_shape, layers=workload.model.layers).output_shape[0]
+    if outputs < classes:
+        expected = f"at least {classes} outputs, the number of classes in the dataset"
+        problems.append(Problem(file=file, key="model.layers", value=outputs, expected=expected))
     if problems:
         raise BadInput(problems)
     scaled = Labelled(images=samples.images * data.scale, labels=samples.labels)

@@ -1,0 +1,125 @@
+"""All-reduce by recursive halving and doubling in mixed radix, and by recursive doubling.
+
+Halving: in each stage the ranks of a group of f, ``stride`` apart, divide what they hold into f parts and each
+collects its own part from the others, in f − 1 exchanges. Doubling runs the same stages backwards and collects
+everyone's parts. With factors 2, 3, 5 and 7 it covers 40,960 = 2^13·5 and 163,840 = 2^15·5 ranks without folding.
+
+Near first: the first stage, with the largest messages, joins neighbours. On consecutive ranks all but 1/256 of the
+traffic then stays inside supernodes, as with the round-robin renumbering of SWCAFFE §V.A.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.network.schedule import Ranks, Step
+
+RADICES = (2, 3, 5, 7)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Groups of ``radix`` ranks ``stride`` apart; a part is ``width`` chunks."""
+
+    radix: int
+    stride: int
+    width: int
+
+
+def usable_ranks(ranks: int) -> int:
+    """The largest count up to ``ranks`` whose prime factors are all radices."""
+    count = ranks
+    while _rest(count) != 1:
+        count -= 1
+    return count
+
+
+def power_of_two(ranks: int) -> int:
+    """The largest power of two up to ``ranks``."""
+    return 1 << (ranks.bit_length() - 1)
+
+
+def stages(*, ranks: int, far_first: bool) -> list[Stage]:
+    """The stages in order; their radices multiply to ``ranks``. Twos come next to each other, then the others."""
+    factors = []
+    rest = ranks
+    for radix in RADICES:
+        while rest % radix == 0:
+            factors.append(radix)
+            rest //= radix
+    strides = [1]
+    for factor in factors[:-1]:
+        strides.append(strides[-1] * factor)
+    order = list(zip(factors, strides, strict=True)) if factors else []
+    if far_first:
+        order.reverse()
+    found, width = [], ranks
+    for radix, stride in order:
+        width //= radix
+        found.append(Stage(radix=radix, stride=stride, width=width))
+    return found
+
+
+def halving_doubling(*, ranks: int, elements: int, members: Ranks, far_first: bool) -> Iterator[Step]:
+    """All-reduce among ``members`` (their rank numbers in order); ``ranks`` must have radices as factors only."""
+    plan = stages(ranks=ranks, far_first=far_first)
+    bounds = np.arange(ranks + 1) * elements // max(ranks, 1)
+    low = np.zeros(ranks, dtype=np.int64)
+    parts = []
+    for stage in plan:
+        digits = np.arange(stage.radix) * stage.width
+        low = (low.reshape(-1, stage.radix, stage.stride) + digits[None, :, None]).ravel()
+        parts.append((bounds[low], bounds[low + stage.width]))
+    name = (int(members[0]), int(members[-1]), ranks, far_first)
+    for halving in (True, False):
+        for number in range(len(plan)) if halving else reversed(range(len(plan))):
+            stage, (begin, end) = plan[number], parts[number]
+            for shift in range(1, stage.radix):
+                yield Step(
+                    source=members,
+                    destination=_peers(members, stage, shift),
+                    # halving sends what the peer collects, doubling what the rank itself holds
+                    begin=_peers(begin, stage, shift) if halving else begin,
+                    end=_peers(end, stage, shift) if halving else end,
+                    reduce=halving,
+                    pattern=(name, number, shift),
+                )
+
+
+def recursive_doubling(*, ranks: int, elements: int) -> Iterator[Step]:
+    """All-reduce of whole messages between ranks 1, 2, 4, ... apart; ``ranks`` must be a power of two."""
+    place = np.arange(ranks)
+    begin, end = np.zeros(ranks, dtype=np.int64), np.full(ranks, elements)
+    distance = 1
+    while distance < ranks:
+        yield Step(place, place ^ distance, begin, end, True, ("doubling", distance))
+        distance *= 2
+
+
+def fold(*, ranks: int, core: int, elements: int, inward: bool) -> Iterator[Step]:
+    """Ranks from ``core`` on give all they hold to the first ones, or get the result back from them."""
+    surplus = np.arange(core, ranks)
+    if not len(surplus):
+        return
+    partner = surplus - core
+    begin, end = np.zeros(len(surplus), dtype=np.int64), np.full(len(surplus), elements)
+    if inward:
+        yield Step(surplus, partner, begin, end, True, ("fold", core))
+    else:
+        yield Step(partner, surplus, begin, end, False, ("unfold", core))
+
+
+def _peers(values: Ranks, stage: Stage, shift: int) -> Ranks:
+    """For each rank the value of the rank ``shift`` further in its group."""
+    return np.roll(values.reshape(-1, stage.radix, stage.stride), -shift, axis=1).ravel()
+
+
+def _rest(count: int) -> int:
+    """What is left of ``count`` without the radices."""
+    for radix in RADICES:
+        while count % radix == 0:
+            count //= radix
+    return count

@@ -1,0 +1,65 @@
+"""A collective is a schedule: steps of messages, made one after the other and never kept all together.
+
+The same schedule is timed on arrays of clocks (:mod:`sim.network.ranks`) and executed on arrays of numbers, which
+gives the reduced values in exactly its order of summation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ranks = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Messages that belong together; every rank sends at most one and receives at most one.
+
+    Message i goes from ``source[i]`` to ``destination[i]`` and carries the elements ``begin[i]`` to ``end[i]``; the
+    receiver adds them to its own if ``reduce``, else they replace its own. Steps of equal ``pattern`` have the same
+    sources and destinations.
+    """
+
+    source: Ranks
+    destination: Ranks
+    begin: Ranks
+    end: Ranks
+    reduce: bool
+    pattern: Hashable
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """``steps()`` yields the steps of a collective over ``ranks`` ranks on ``elements`` elements each."""
+
+    name: str
+    ranks: int
+    elements: int
+    steps: Callable[[], Iterator[Step]]
+
+
+def execute(schedule: Schedule, values: NDArray[Any]) -> NDArray[Any]:
+    """What each rank holds after the collective. ``values``: shape (ranks, elements), left as it is.
+
+    Raises ValueError if the shape is another one.
+    """
+    if values.shape != (schedule.ranks, schedule.elements):
+        raise ValueError(f"{schedule.name}: expected ({schedule.ranks}, {schedule.elements}), got {values.shape}")
+    held = values.copy()
+    for step in schedule.steps():
+        places = list(
+            zip(step.source.tolist(), step.destination.tolist(), step.begin.tolist(), step.end.tolist(), strict=True)
+        )
+        # all messages of a step leave before any arrives
+        carried = [held[source, begin:end].copy() for source, _, begin, end in places]
+        for (_, destination, begin, end), data in zip(places, carried, strict=True):
+            if step.reduce:
+                held[destination, begin:end] += data
+            else:
+                held[destination, begin:end] = data
+    return held

@@ -1,0 +1,76 @@
+"""Mapping files: defaults, variants, settings, refusals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sim.problems import BadInput
+from workloads.mapping import list_mappings, load_mapping
+
+
+def test_the_default() -> None:
+    mapping = load_mapping()
+    assert mapping.collective == "halving_doubling"
+    assert (mapping.precision, mapping.numerics, mapping.ranks_per_node) == ("fp64", "layer", 1)
+    assert mapping.bucket_bytes == 25_000_000
+
+
+def test_every_shipped_mapping_loads_and_differs_from_the_default() -> None:
+    default = load_mapping()
+    for name in set(list_mappings()) - {"default"}:
+        assert replace(load_mapping(name), name=default.name, title=default.title) != default
+
+
+def test_a_file_says_only_what_it_changes(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("collective: ring\ngradient_buckets: 1 MiB\n")
+    mapping = load_mapping(file, ["overlap=false"])
+    expected = replace(load_mapping(), name="mine", title="mine", collective="ring", bucket_bytes=2**20, overlap=False)
+    assert mapping == expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "key", "words"),
+    [
+        ("library=swdnn-2016", "library", "expected one of 'autotuned-2019'"),
+        ("colective=ring", "colective", "did you mean 'collective'"),
+        ("collective=rings", "collective", "did you mean 'ring'"),
+        ("ranks_per_node=2", "ranks_per_node", "1 (one rank for the whole chip) or 4"),
+        ("ranks_per_node=true", "ranks_per_node", "1 (one rank for the whole chip) or 4"),
+        ("gradient_buckets=25", "gradient_buckets", "the unit is missing"),
+        ("numerics=none", "numerics", "'tile', 'layer' or 'off'"),
+        ("overlap=1", "overlap", "true or false"),
+        ("batch_per_node=0", "batch_per_node", "at least 1"),
+    ],
+)
+def test_what_is_refused(setting: str, key: str, words: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        load_mapping("default", [setting])
+    (problem,) = caught.value.problems
+    assert problem.key == key
+    assert words in str(problem)
+
+
+def test_all_errors_come_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("precision: fp16\nnumerics: tiles\n")
+    with pytest.raises(BadInput) as caught:
+        load_mapping(file)
+    assert [problem.line for problem in caught.value.problems] == [1, 2]
+
+
+def test_only_one_of_the_two_batches() -> None:
+    with pytest.raises(BadInput, match="only one of the two"):
+        load_mapping("default", ["batch_per_node=4", "global_batch=64"])
+
+
+def test_samples_per_node() -> None:
+    assert load_mapping().samples_per_node(nodes=4, recipe_batch_per_node=16) == 16
+    assert load_mapping("default", ["batch_per_node=8"]).samples_per_node(nodes=4, recipe_batch_per_node=16) == 8
+    shared = load_mapping("default", ["global_batch=64"])
+    assert shared.samples_per_node(nodes=4, recipe_batch_per_node=16) == 16
+    with pytest.raises(BadInput, match="multiple of the 3 nodes"):
+        shared.samples_per_node(nodes=3, recipe_batch_per_node=16)

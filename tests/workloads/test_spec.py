@@ -1,0 +1,88 @@
+"""Workload files: what is read, what is refused and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nnlib.optim import LARS, SGD
+from sim.problems import BadInput
+from workloads.spec import describe, list_workloads, load_workload
+
+
+def problems(*args: object) -> dict[str, str]:
+    with pytest.raises(BadInput) as caught:
+        load_workload(*args)  # type: ignore[arg-type]
+    return {problem.key: str(problem) for problem in caught.value.problems}
+
+
+def test_every_shipped_workload_loads() -> None:
+    assert "digits" in list_workloads()
+    for name in list_workloads():
+        assert load_workload(name).name == name
+
+
+def test_the_digits_are_read_as_written() -> None:
+    workload = load_workload("digits", ["recipe.optimizer.momentum=0.8", "recipe.weight_decay=0.001"])
+    assert workload.model.input_shape == (8, 8, 1)
+    assert [keys.type for keys in workload.model.layers].count("conv2d") == 2
+    assert (workload.data.train_size, workload.data.test_size) == (1437, 360)
+    assert workload.recipe.optimizer == SGD(momentum=0.8, weight_decay=0.001)
+
+
+def test_another_optimizer_replaces_the_whole_section(tmp_path: Path) -> None:
+    file = tmp_path / "large.yaml"
+    file.write_text("extends: digits\ntitle: Large batches\nrecipe:\n  optimizer: {name: lars, trust: 0.01}\n")
+    workload = load_workload(file)
+    assert (workload.name, workload.title) == ("large", "Large batches")
+    assert workload.recipe.optimizer == LARS(trust=0.01)
+    assert workload.recipe.learning_rate == load_workload("digits").recipe.learning_rate
+
+
+def test_an_unknown_name_is_told_the_nearest() -> None:
+    assert "did you mean 'digits'" in problems("digts")[""]
+
+
+def test_all_errors_come_at_once_with_key_and_line(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: digits\nrecipe:\n  max_stepz: 5\n  until_accuracy: 97\ndata:\n  split: {train: 0}\n")
+    found = problems(file)
+    assert set(found) == {"recipe.max_stepz", "recipe.until_accuracy", "data.split.train"}
+    assert f"{file}:3: " in found["recipe.max_stepz"]
+    assert "did you mean 'recipe.max_steps'" in found["recipe.max_stepz"]
+    assert f"{file}:4: " in found["recipe.until_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "key", "words"),
+    [
+        ("recipe.learning_rate.cap=0.01", "recipe.learning_rate.cap", "at least the base learning rate 0.05"),
+        ("recipe.learning_rate.schedule=cosine", "recipe.learning_rate.decay_steps", "the schedule is cosine"),
+        ("recipe.optimizer={name: adm}", "recipe.optimizer", "did you mean 'adam'"),
+        ("data.path=x.npz", "data.path", "no path, as data.dataset is digits"),
+        ("data.dataset=archive", "data.path", "the .npz file"),
+        ("model.layers.2.kernel=9", "model.layers", "fit together"),
+        ("model.layers=[{type: relu}]", "model.layers", "one number for each class"),
+        ("model.layers=[{type: conv3d}]", "model.layers", "did you mean 'conv2d'"),
+        ("model.layers=[]", "model.layers", "at least one entry"),
+        ("recipe.batch_per_node=1.5", "recipe.batch_per_node", "a whole number"),
+        ("recipe.learning_rate.base=.inf", "recipe.learning_rate.base", "finite"),
+    ],
+)
+def test_what_is_refused(setting: str, key: str, words: str) -> None:
+    found = problems("digits", [setting])
+    assert words in found[key]
+
+
+def test_a_path_belongs_to_the_file_that_names_it(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: digits\ndata: {dataset: archive, path: mine.npz}\n")
+    assert load_workload(file).data.path == str(tmp_path / "mine.npz")
+    assert load_workload(file, ["data.path=other.npz"]).data.path == "other.npz"
+
+
+def test_a_description_names_the_optimizer_and_every_layer() -> None:
+    plain = describe(load_workload("digits"))
+    assert plain["recipe"]["optimizer"] == {"name": "sgd", "momentum": 0.9, "nesterov": False, "weight_decay": 0.0}
+    assert plain["model"]["layers"][0]["type"] == "conv2d"

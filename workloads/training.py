@@ -1,0 +1,110 @@
+"""A training run: numbers and time from one loop, a curve of accuracy against simulated time."""
+
+from __future__ import annotations
+
+import time as host
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nnlib.device import Device
+from nnlib.graph import Graph
+from nnlib.optim import LearningRate, Optimizer, State
+from sim.chip.memory import Array
+from workloads.datasets.dataset import Labelled
+from workloads.datasets.stream import SampleStream
+from workloads.reduction import Reduction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """When a run ends: at ``until_accuracy`` on the test set, or after ``steps`` steps; ``max_steps`` in any case."""
+
+    until_accuracy: float | None
+    steps: int | None
+    max_steps: int
+    evaluate_every: int
+
+
+@dataclass
+class TrainingState:
+    """All that changes during a run; with it a run goes on where it stopped."""
+
+    parameters: dict[str, Array]
+    optimizer: State
+    stream: SampleStream
+    step: int = 0
+    loss: float | None = None
+    accuracy: float | None = None
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    host_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """What a run needs besides its state. ``seconds_per_step`` is the simulated time of a step."""
+
+    graph: Graph
+    device: Device
+    reduction: Reduction
+    optimizer: Optimizer
+    rate: LearningRate
+    test: Labelled
+    global_batch: int
+    seconds_per_step: float
+    goal: Goal
+
+    def run(self, state: TrainingState, *, after_step: Callable[[TrainingState], None]) -> None:
+        """Train until the goal; ``after_step`` sees the state after every step."""
+        if state.step == 0 and not state.curve:
+            self.evaluate(state)
+        while not self.ended(state):
+            begin = host.perf_counter()
+            self.step(state)
+            if state.step % self.goal.evaluate_every == 0 or state.step == self.last_step:
+                self.evaluate(state)
+            state.host_seconds += host.perf_counter() - begin
+            after_step(state)
+
+    @property
+    def last_step(self) -> int:
+        """The step after which a run ends whatever its accuracy."""
+        return self.goal.max_steps if self.goal.steps is None else self.goal.steps
+
+    def ended(self, state: TrainingState) -> bool:
+        """True once the goal is reached."""
+        return state.step >= self.last_step or self.reached(state)
+
+    def reached(self, state: TrainingState) -> bool:
+        """True once the last evaluation reached the wanted accuracy."""
+        wanted = self.goal.until_accuracy
+        return wanted is not None and state.accuracy is not None and state.accuracy >= wanted
+
+    def step(self, state: TrainingState) -> None:
+        """One step of synchronous SGD on the next global batch."""
+        samples = state.stream.next(self.global_batch)
+        state.loss, grads = self.reduction.gradients(
+            device=self.device, parameters=state.parameters, stream=state.stream, samples=samples
+        )
+        rate = self.rate.at(state.step, global_batch=self.global_batch)
+        self.device.update(
+            optimizer=self.optimizer, parameters=state.parameters, grads=grads, state=state.optimizer, rate=rate
+        )
+        state.step += 1
+
+    def evaluate(self, state: TrainingState) -> None:
+        """Accuracy on the test set, and a point of the curve. Not part of the simulated time."""
+        dtype = next(iter(state.parameters.values())).dtype
+        images = self.test.images.astype(dtype, copy=False)
+        predicted = self.device.logits(parameters=state.parameters, images=images).argmax(axis=1)
+        state.accuracy = float(np.mean(predicted == self.test.labels))
+        state.curve.append(
+            {
+                "seconds": state.step * self.seconds_per_step,
+                "samples": state.step * self.global_batch,
+                "loss": state.loss,
+                "accuracy": state.accuracy,
+            }
+        )
