@@ -9,7 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from nnlib.precision import DTypeName
 from sim.machine.quantity import Bytes, Count
 
-Collective: TypeAlias = Literal["halving_doubling", "recursive_doubling", "ring", "binomial_tree"]
+Collective: TypeAlias = Literal[
+    "halving_doubling", "halving_doubling_far", "recursive_doubling", "ring", "hierarchical", "binomial_tree"
+]
 LibraryGeneration: TypeAlias = Literal["autotuned-2019"]
 Numerics: TypeAlias = Literal["tile", "layer", "off"]
 ReductionOrder: TypeAlias = Literal["auto", "schedule", "pairwise"]

@@ -135,7 +135,7 @@ def time_step(*, timer: NodeTimer, program: Program, optimizer: Optimizer, nodes
         seconds=seconds,
         communication_exposed_seconds=exposed,
         shares={name: value / seconds for name, value in shares.items()},
-        busiest=_busiest(labelled),
+        busiest=busiest_label(labelled),
         launches=len(labelled) + sum(len(parts) > 0 for parts in summed) + len(update),
         launch_seconds=timer.launch_seconds,
         gradient_bytes=sum(gradients.values()) * item,
@@ -159,7 +159,7 @@ def _buckets(program: Program, segments: Sequence[Segment], *, item: int, limit:
             elements = 0
 
 
-def _busiest(labelled: Sequence[tuple[str, Segment]]) -> str:
+def busiest_label(labelled: Sequence[tuple[str, Segment]]) -> str:
     """The label with the most time on the core groups, launches not counted."""
     on_chip = {label: segment.seconds - segment.shares.get("launch", 0.0) for label, segment in labelled}
     return max(on_chip, key=lambda label: on_chip[label])

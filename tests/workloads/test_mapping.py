@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from sim.network.allreduce import ALGORITHMS
 from sim.problems import BadInput
 from workloads.mapping import list_mappings, load_mapping
+from workloads.mapping_schema import Collective
 
 
 def test_the_default() -> None:
@@ -30,6 +33,10 @@ def test_a_file_says_only_what_it_changes(tmp_path: Path) -> None:
     mapping = load_mapping(file, ["overlap=false"])
     expected = replace(load_mapping(), name="mine", title="mine", collective="ring", bucket_bytes=2**20, overlap=False)
     assert mapping == expected
+
+
+def test_every_algorithm_of_the_network_can_be_chosen() -> None:
+    assert set(get_args(Collective)) == set(ALGORITHMS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+# Every target makes .venv and installs into it what the target needs, once per change of pyproject.toml.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+NODES := 1,16,256,4096,40960
+
+.PHONY: demo test test-fast parity lint style types layers validate bench clean help
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+demo: $(VENV)/.installed-demo  ## train handwritten digits on 1 to 40,960 nodes and draw the result
+	$(RUN) taihusim train digits --nodes $(NODES) --out runs/demo
+	@test -f runs/demo/figure.png && echo "Figure: $(CURDIR)/runs/demo/figure.png"
+
+test: $(VENV)/.installed-test  ## all tests but those that need PyTorch
+	$(RUN) pytest -n 2
+
+test-fast: $(VENV)/.installed-test  ## the tests that take less than a few seconds each
+	$(RUN) pytest -n 2 -m "not slow"
+
+parity: $(VENV)/.installed-test $(VENV)/.installed-parity  ## comparisons with PyTorch
+	$(RUN) pytest -m parity
+
+lint: style types layers  ## style, types and the order of the packages
+
+style: $(VENV)/.installed-lint
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+types: $(VENV)/.installed-lint
+	$(RUN) mypy
+
+layers: $(VENV)/.installed-lint
+	$(VENV)/bin/lint-imports
+
+validate: $(VENV)/.installed-test  ## predictions against published measurements
+	@$(RUN) pytest -m validation || { code=$$?; test $$code -eq 5 && echo "There is no validation test."; }
+
+bench: $(VENV)/.installed-test  ## time the simulator itself
+	@for script in $(sort $(wildcard benchmarks/bench_*.py)); do \
+		echo "== $$script"; $(VENV)/bin/python $$script || exit 1; \
+	done
+
+clean:  ## remove what tools leave behind; .venv and runs/ stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks build dist *.egg-info
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print | xargs rm -rf
+
+$(VENV)/.installed-%: pyproject.toml
+	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@

@@ -1,0 +1,120 @@
+"""What every question begins with: machine, workload and mapping, and what follows from the three together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from nnlib.graph import Graph
+from nnlib.kernels.clock import KernelClock
+from nnlib.kernels.kernel import InfeasiblePlan
+from nnlib.models.build import build_graph
+from nnlib.program import Program
+from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.spec import MachineSpec
+from sim.problems import BadInput, Problem
+from taihusim.options import Settings
+from workloads.mapping import DEFAULT_MAPPING, Mapping, load_mapping
+from workloads.spec import Workload, load_workload
+from workloads.step import NodeTimer
+
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """A machine, a workload and a mapping that go together, and the workload's graph."""
+
+    machine: MachineSpec
+    workload: Workload
+    mapping: Mapping
+    graph: Graph
+    clock: KernelClock
+
+    def samples_per_node(self, nodes: int) -> int:
+        """Samples of a step on each node. Raises BadInput if a global batch cannot be shared equally."""
+        return self.mapping.samples_per_node(nodes=nodes, recipe_batch_per_node=self.workload.recipe.batch_per_node)
+
+    def core_group_batch(self, nodes: int) -> int:
+        """Samples of a step on the core group that has most."""
+        return -(-self.samples_per_node(nodes) // self.machine.processor.core_groups)
+
+    def timer(self, nodes: int) -> NodeTimer:
+        """The timer of a node's launches."""
+        active = min(self.machine.processor.core_groups, self.samples_per_node(nodes))
+        return NodeTimer(machine=self.machine, mapping=self.mapping, clock=self.clock, active_core_groups=active)
+
+    def check_program(self, program: Program) -> None:
+        """Raise BadInput if a kernel finds no tile that fits the LDM, or the buffers do not fit the memory."""
+        problems = []
+        for launch in program.launches:
+            try:
+                self.clock.time(launch.kernel)
+            except InfeasiblePlan as error:
+                problems.append(
+                    Problem(
+                        file=f"machine {self.machine.name}",
+                        key="processor.cpe.ldm",
+                        value=f"{error.available} B",
+                        expected=f"at least {error.needed} B for the smallest tile of {error.kernel} "
+                        f"in layer {launch.layer!r} ({launch.phase})",
+                    )
+                )
+        available = self.machine.processor.memory.bytes
+        if program.memory_bytes > available:
+            problems.append(
+                Problem(
+                    file=f"machine {self.machine.name}",
+                    key="processor.memory.capacity",
+                    value=f"{available} B",
+                    expected=f"at least {program.memory_bytes} B per core group for this batch; take a smaller one",
+                )
+            )
+        if problems:
+            raise BadInput(problems)
+
+
+def prepare(
+    *,
+    workload: str,
+    machine: str = DEFAULT_MACHINE,
+    mapping: str = DEFAULT_MAPPING,
+    settings: Settings | None = None,
+    workload_flags: Sequence[str] = (),
+    mapping_flags: Sequence[str] = (),
+) -> Setup:
+    """Load the three nouns; flags come after ``settings`` and win. Raises BadInput with all problems of all three."""
+    settings = settings or Settings()
+    problems: list[Problem] = []
+    machine_spec = _collect(problems, lambda: load_machine(machine, settings.machine))
+    workload_spec = _collect(problems, lambda: load_workload(workload, [*settings.workload, *workload_flags]))
+    mapping_spec = _collect(problems, lambda: load_mapping(mapping, [*settings.mapping, *mapping_flags]))
+    if problems or machine_spec is None or workload_spec is None or mapping_spec is None:
+        raise BadInput(problems)
+    return Setup(
+        machine=machine_spec,
+        workload=workload_spec,
+        mapping=mapping_spec,
+        graph=build_graph(input_shape=workload_spec.model.input_shape, layers=workload_spec.model.layers),
+        clock=KernelClock(machine_spec.processor),
+    )
+
+
+def check_nodes(nodes: Sequence[int], *, machine: MachineSpec) -> None:
+    """Raise BadInput, naming each, for node counts that the machine does not have."""
+    expected = f"1 to {machine.nodes:,} nodes on {machine.name}"
+    wrong: list[int | None] = [count for count in nodes if not 1 <= count <= machine.nodes]
+    if not nodes:
+        wrong = [None]
+    if wrong:
+        raise BadInput([Problem(file="--nodes", key="", value=count, expected=expected) for count in wrong])
+
+
+def _collect(problems: list[Problem], load: Callable[[], Loaded]) -> Loaded | None:
+    """What ``load`` gives, or None with its problems added."""
+    try:
+        return load()
+    except BadInput as error:
+        problems.extend(error.problems)
+        return None

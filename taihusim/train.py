@@ -1,0 +1,307 @@
+"""``train``: loss, accuracy, predicted time and energy of training, for any number of nodes."""
+
+from __future__ import annotations
+
+import time as host
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnlib.device import CoreGroupDevice, Device, HostDevice
+from nnlib.lower import lower_forward, lower_gradients
+from nnlib.precision import DTYPES
+from nnlib.program import Program
+from sim.network.allreduce import allreduce
+from sim.network.schedule import execute
+from sim.network.topology import Topology
+from sim.problems import BadInput, Problem
+from taihusim.setup import Setup, check_nodes
+from workloads.bottleneck import training_bottleneck
+from workloads.checkpoint import Checkpoint, load_checkpoint, run_key, save_checkpoint, weights_sha256
+from workloads.datasets.dataset import Dataset, Labelled
+from workloads.datasets.load import load_dataset
+from workloads.datasets.stream import SampleStream
+from workloads.reduction import Reduction, choose_order
+from workloads.spec import describe
+from workloads.step import StepTiming, time_step
+from workloads.training import Goal, Trainer, TrainingState
+
+CHECKPOINT_SECONDS = 15.0
+"""Host seconds between checkpoints of a run."""
+
+Watch = Callable[[int, TrainingState], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What is asked: ``epochs`` or an accuracy (default: the recipe's). ``folder`` keeps checkpoints, if given."""
+
+    nodes: tuple[int, ...]
+    seed: int = 0
+    epochs: float | None = None
+    until_accuracy: float | None = None
+    folder: Path | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """The result of one node count, as in the record, and its final parameters (None without numerics)."""
+
+    result: dict[str, Any]
+    parameters: dict[str, Any] | None
+
+
+def check_request(setup: Setup, request: TrainRequest) -> None:
+    """Raise BadInput for node counts, batches and goals that cannot be; nothing has been computed then."""
+    check_nodes(request.nodes, machine=setup.machine)
+    problems = []
+    if setup.mapping.numerics == "off" and request.epochs is None:
+        value = request.until_accuracy
+        problems.append(
+            Problem(
+                file="--until-accuracy" if value is not None else f"workload {setup.workload.name}",
+                key="" if value is not None else "recipe.until_accuracy",
+                value=value if value is not None else setup.workload.recipe.until_accuracy,
+                expected="--epochs instead: without numerics (--numerics off) there is no accuracy to wait for",
+            )
+        )
+    for nodes in request.nodes:
+        samples = setup.samples_per_node(nodes)
+        if samples % setup.mapping.ranks_per_node:
+            expected = f"a multiple of the {setup.mapping.ranks_per_node} ranks of a node"
+            problems.append(Problem(file="--batch-per-node", key="", value=samples, expected=expected))
+            break
+    if problems:
+        raise BadInput(problems)
+
+
+def train(setup: Setup, request: TrainRequest, *, watch: Watch | None = None) -> list[TrainedRun]:
+    """Train once for every node count. Raises BadInput before anything is computed.
+
+    ``watch`` is called with the node count and the state after every step.
+    """
+    check_request(setup, request)
+    timed = {nodes: _Timed.of(setup, nodes) for nodes in sorted({1, *request.nodes})}
+    data = load_dataset(setup.workload) if setup.mapping.numerics != "off" else None
+    return [_run(setup, request, nodes, timed, data, watch) for nodes in request.nodes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Timed:
+    """A node count's lowered program and the time of its step."""
+
+    program: Program
+    step: StepTiming
+    host_seconds: float
+
+    @classmethod
+    def of(cls, setup: Setup, nodes: int) -> _Timed:
+        begin = host.perf_counter()
+        program = lower_gradients(
+            graph=setup.graph,
+            batch=setup.core_group_batch(nodes),
+            dtype=setup.mapping.precision,
+            alignment=setup.machine.processor.memory.alignment_bytes,
+        )
+        setup.check_program(program)
+        step = time_step(
+            timer=setup.timer(nodes), program=program, optimizer=setup.workload.recipe.optimizer, nodes=nodes
+        )
+        return cls(program=program, step=step, host_seconds=host.perf_counter() - begin)
+
+
+def _goal(setup: Setup, request: TrainRequest, global_batch: int) -> Goal:
+    recipe = setup.workload.recipe
+    steps = None
+    if request.epochs is not None:
+        steps = max(1, round(request.epochs * setup.workload.data.train_size / global_batch))
+    wanted = request.until_accuracy
+    if wanted is None and request.epochs is None:
+        wanted = recipe.until_accuracy
+    return Goal(until_accuracy=wanted, steps=steps, max_steps=recipe.max_steps, evaluate_every=recipe.evaluate_every)
+
+
+def _run(
+    setup: Setup,
+    request: TrainRequest,
+    nodes: int,
+    timed: dict[int, _Timed],
+    data: Dataset | None,
+    watch: Watch | None,
+) -> TrainedRun:
+    per_node = setup.samples_per_node(nodes)
+    step = timed[nodes].step
+    goal = _goal(setup, request, per_node * nodes)
+    state = None
+    order = None
+    if data is not None:
+        trainer, state = _numerics(setup, request, nodes, timed[nodes], data, goal)
+        order = trainer.reduction.order
+        keeper = _Keeper(setup=setup, request=request, nodes=nodes, train=data.train)
+        keeper.restore(state)
+
+        def after_step(current: TrainingState) -> None:
+            keeper.keep(current)
+            if watch is not None:
+                watch(nodes, current)
+
+        trainer.run(state, after_step=after_step)
+        keeper.keep(state, now=True)
+        steps = state.step
+        reached = trainer.reached(state) if goal.until_accuracy is not None else None
+    else:
+        steps = goal.steps or 0
+        reached = None
+    seconds = steps * step.seconds
+    processor = setup.machine.processor
+    return TrainedRun(
+        parameters=None if state is None else state.parameters,
+        result={
+            "nodes": nodes,
+            "core_groups": nodes * processor.core_groups,
+            "cores": nodes * processor.cores,
+            "global_batch": per_node * nodes,
+            "steps": steps,
+            "final_loss": None if state is None else state.loss,
+            "test_accuracy": None if state is None else state.accuracy,
+            "reached": reached,
+            "seconds_per_step": step.seconds,
+            "seconds_total": seconds,
+            "seconds_to_target": seconds if reached else None,
+            "energy_joules": setup.machine.power.node_watts * nodes * seconds,
+            "shares": dict(step.shares),
+            "efficiency": _efficiency(setup, nodes, timed),
+            "bottleneck": training_bottleneck(
+                shares=step.shares,
+                busiest=step.busiest,
+                launches=step.launches,
+                launch_seconds=step.launch_seconds,
+                nodes=nodes,
+                ranks=step.ranks,
+                gradient_bytes=step.gradient_bytes,
+                collective=setup.mapping.collective,
+            ),
+            "curve": [] if state is None else state.curve,
+            "weights_sha256": None if state is None else weights_sha256(state.parameters),
+            "host_seconds_timing": timed[nodes].host_seconds,
+            "host_seconds_numerics": 0.0 if state is None else state.host_seconds,
+            "samples_per_second": per_node * nodes / step.seconds,
+            "reduction_order": order,
+        },
+    )
+
+
+def _efficiency(setup: Setup, nodes: int, timed: dict[int, _Timed]) -> float:
+    """Throughput per node against one node alone."""
+    alone = setup.samples_per_node(1) / timed[1].step.seconds
+    return setup.samples_per_node(nodes) / timed[nodes].step.seconds / alone
+
+
+def _numerics(
+    setup: Setup, request: TrainRequest, nodes: int, timed: _Timed, data: Dataset, goal: Goal
+) -> tuple[Trainer, TrainingState]:
+    mapping, recipe = setup.mapping, setup.workload.recipe
+    global_batch = setup.samples_per_node(nodes) * nodes
+    stream = SampleStream(data.train, setup.workload.data.max_shift, request.seed)
+    parameters = setup.graph.initialise(np.random.default_rng(request.seed), DTYPES[mapping.precision])
+    optimizer = recipe.optimizer
+    trainer = Trainer(
+        graph=setup.graph,
+        device=_device(setup, nodes, timed),
+        reduction=_reduction(setup, nodes, timed, repeats=global_batch > stream.distinct_samples),
+        optimizer=optimizer,
+        rate=recipe.learning_rate,
+        test=data.test,
+        global_batch=global_batch,
+        seconds_per_step=timed.step.seconds,
+        goal=goal,
+    )
+    return trainer, TrainingState(parameters=parameters, optimizer=optimizer.initial_state(parameters), stream=stream)
+
+
+def _device(setup: Setup, nodes: int, timed: _Timed) -> Device:
+    if setup.mapping.numerics == "layer":
+        return HostDevice(setup.graph)
+    inference = lower_forward(graph=setup.graph, batch=setup.core_group_batch(nodes), dtype=setup.mapping.precision)
+    return CoreGroupDevice(setup.graph, timed.program, inference, setup.machine.processor)
+
+
+def _reduction(setup: Setup, nodes: int, timed: _Timed, *, repeats: bool) -> Reduction:
+    mapping = setup.mapping
+    topology = Topology(network=setup.machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node)
+    order = choose_order(
+        wanted=mapping.reduction_order,
+        ranks=topology.ranks,
+        gradient_bytes=timed.step.gradient_bytes,
+        repeats=repeats,
+    )
+
+    def add_ranks(values: Any) -> Any:
+        schedule = allreduce(mapping.collective, topology=topology, elements=values.shape[1])
+        return execute(schedule, values)[0]
+
+    return Reduction(order=order, ranks=topology.ranks, add_ranks=add_ranks)
+
+
+class _Keeper:
+    """Keeps a run's checkpoint up to date, and takes it up again."""
+
+    def __init__(self, *, setup: Setup, request: TrainRequest, nodes: int, train: Labelled) -> None:
+        self.train = train
+        self.path = None if request.folder is None else request.folder / f"checkpoint_{nodes}.npz"
+        self.resume = request.resume
+        self.last = host.monotonic()
+        self.key = run_key(
+            machine=setup.machine,
+            workload=describe(setup.workload),
+            mapping=setup.mapping,
+            nodes=nodes,
+            seed=request.seed,
+        )
+
+    def restore(self, state: TrainingState) -> None:
+        """Go on where the checkpoint stopped, if there is one and going on was asked for."""
+        if self.path is None or not self.resume or not self.path.exists():
+            return
+        kept = load_checkpoint(self.path, key=self.key)
+        state.parameters = dict(kept.parameters)
+        state.optimizer = dict(kept.optimizer["arrays"])
+        state.stream = SampleStream.from_state(self.train, kept.stream)
+        state.step = kept.step
+        state.curve = [dict(point) for point in kept.curve]
+        state.loss, state.accuracy = kept.optimizer["loss"], kept.optimizer["accuracy"]
+
+    def keep(self, state: TrainingState, *, now: bool = False) -> None:
+        """Write a checkpoint if the last one is old, or ``now``."""
+        if self.path is None or (not now and host.monotonic() - self.last < CHECKPOINT_SECONDS):
+            return
+        self.last = host.monotonic()
+        save_checkpoint(
+            Checkpoint(
+                key=self.key,
+                step=state.step,
+                parameters=state.parameters,
+                optimizer={"arrays": state.optimizer, "loss": state.loss, "accuracy": state.accuracy},
+                stream=state.stream.state(),
+                curve=state.curve,
+            ),
+            self.path,
+        )
+
+
+def node_counts(text: str) -> tuple[int, ...]:
+    """Node counts from ``1,16,256``. Raises BadInput for what is no count."""
+    problems = []
+    found = []
+    for part in text.split(","):
+        try:
+            found.append(int(part.replace("_", "")))
+        except ValueError:
+            problems.append(Problem(file="--nodes", key="", value=part, expected="numbers of nodes such as 1,16,256"))
+    if problems:
+        raise BadInput(problems)
+    return tuple(found)
