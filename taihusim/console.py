@@ -61,6 +61,49 @@ def progress(total: int, *, label: str) -> Iterator[Callable[[int], None]]:
         bar.close()
 
 
+@contextmanager
+def status() -> Iterator[Callable[[str], None]]:
+    """Yields a function that says on one line how far some work is whose end is not known.
+
+    The line appears on standard error, only if that is a terminal and the work has taken over two seconds.
+    """
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    line = _Status()
+    try:
+        yield line.say
+    finally:
+        line.close()
+
+
+class _Status:
+    """A spinner with a line of text that starts late."""
+
+    def __init__(self) -> None:
+        self._host_start = time.monotonic()
+        self._update: Callable[[str], None] | None = None
+        self._stop: Callable[[], None] | None = None
+
+    def say(self, text: str) -> None:
+        if self._update is None and time.monotonic() - self._host_start > PROGRESS_DELAY_SECONDS:
+            self._open(text)
+        if self._update is not None:
+            self._update(text)
+
+    def close(self) -> None:
+        if self._stop is not None:
+            self._stop()
+
+    def _open(self, text: str) -> None:
+        from rich.console import Console
+
+        spinner = Console(stderr=True).status(text)
+        spinner.start()
+        self._update = spinner.update
+        self._stop = spinner.stop
+
+
 class _Bar:
     """A rich progress bar that starts late."""
 

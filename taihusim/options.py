@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 NOUNS = ("machine", "workload", "mapping")
+MAPPING_FLAGS = ("batch_per_node", "global_batch", "numerics", "precision", "collective", "ranks_per_node")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +60,40 @@ def split_settings(settings: Sequence[str], *, nouns: Sequence[str] = NOUNS) -> 
     if problems:
         raise BadInput(problems)
     return Settings(**{noun: tuple(values) for noun, values in found.items()})
+
+
+def run_options(command: Command) -> Command:
+    """Add the options of machine and mapping: ``machine``, ``mapping``, and ``mapping_flags`` made from the others.
+
+    Each flag overrides the mapping file's key of the same name.
+    """
+
+    @functools.wraps(command)
+    def with_flags(*args: Any, **values: Any) -> Any:
+        flags = {name: values.pop(name) for name in MAPPING_FLAGS}
+        settings = [f"{name}={value}" for name, value in flags.items() if value is not None]
+        # the two batches exclude each other: a flag for one takes the place of either in the file
+        batches = [name for name in ("batch_per_node", "global_batch") if flags[name] is not None]
+        if len(batches) == 1:
+            other = "global_batch" if batches == ["batch_per_node"] else "batch_per_node"
+            settings.append(f"{other}=null")
+        return command(*args, mapping_flags=settings, **values)
+
+    options = [
+        click.option("--machine", default="sunway_taihulight", show_default=True, help="Machine, name or file."),
+        click.option("--mapping", default="default", show_default=True, help="Mapping, name or file."),
+        click.option("--batch-per-node", type=click.IntRange(min=1), help="Samples per node and step."),
+        click.option("--global-batch", type=click.IntRange(min=1), help="Samples of all nodes per step."),
+        click.option(
+            "--numerics",
+            type=click.Choice(["tile", "layer", "off"]),
+            help="Compute in the tiles, by layer, or not at all; the time is the same.",
+        ),
+        click.option("--dtype", "precision", type=click.Choice(["fp64", "fp32"]), help="Precision."),
+        click.option("--collective", help="All-reduce algorithm, e.g. ring."),
+        click.option("--ranks-per-node", type=click.Choice(["1", "4"]), help="Ranks of each node."),
+    ]
+    decorated: Any = with_flags
+    for option in reversed(options):
+        decorated = option(decorated)
+    return cast(Command, decorated)

@@ -31,6 +31,13 @@ def training_bottleneck(
             return node_bottleneck(shares=shares, busiest=busiest, launches=launches, launch_seconds=launch_seconds)
 
 
+def inference_bottleneck(*, shares: Mapping[str, float], busiest: str, launches: int, launch_seconds: float) -> str:
+    """One sentence on the largest of ``shares`` of a batch."""
+    if max(shares, key=lambda share: shares[share]) == "requests":
+        return f"network: requests and answers take {100 * shares['requests']:.0f} % of a batch's time longer to move"
+    return node_bottleneck(shares=shares, busiest=busiest, launches=launches, launch_seconds=launch_seconds)
+
+
 def node_bottleneck(*, shares: Mapping[str, float], busiest: str, launches: int, launch_seconds: float) -> str:
     """One sentence on the largest share of what happens inside a node."""
     name = max(shares, key=lambda share: shares[share])

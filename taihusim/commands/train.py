@@ -1,0 +1,153 @@
+"""``taihusim train``: train a workload on a simulated machine, numbers and time from one execution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from taihusim.console import print_json, print_table, status
+from taihusim.options import json_option, run_options, set_option, split_settings
+from taihusim.version import package_version
+from workloads.words import seconds_in_words
+
+
+@click.command(name="train")
+@click.argument("workload")
+@run_options
+@click.option("--nodes", default="1", show_default=True, metavar="LIST", help="Node counts, e.g. 1,16,256.")
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Train for so many epochs.")
+@click.option(
+    "--until-accuracy",
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    help="Train until this test accuracy.  [default: the recipe's]",
+)
+@click.option("--optimizer", type=click.Choice(["sgd", "lars", "adam"]), help="Replace the recipe's optimiser.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for record, weights, checkpoints and figure.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoints in --out.")
+@set_option
+@json_option
+def command(
+    workload: str,
+    nodes: str,
+    epochs: float | None,
+    until_accuracy: float | None,
+    optimizer: str | None,
+    seed: int,
+    out: Path | None,
+    resume: bool,
+    settings: tuple[str, ...],
+    as_json: bool,
+    **run: Any,
+) -> None:
+    """Train WORKLOAD (a name or a YAML file) on a simulated machine.
+
+    Prints, for every node count: cores, global batch, test accuracy, predicted seconds per step and to the accuracy,
+    where the time goes, and what holds it back.
+
+    Examples:
+
+    \b
+      taihusim train digits --nodes 1,16,256,4096,40960 --out runs/digits
+      taihusim train digits --nodes 4 --epochs 2 --numerics off --json
+    """
+    from sim.problems import BadInput, Problem
+    from taihusim.run_folder import RunFolder
+    from taihusim.setup import prepare
+    from taihusim.train import TrainRequest, node_counts, train
+
+    if resume and out is None:
+        raise BadInput([Problem(file="--resume", key="", value=None, expected="--out, the folder of the run")])
+    setup = prepare(
+        workload=workload,
+        machine=run["machine"],
+        mapping=run["mapping"],
+        settings=split_settings(settings),
+        workload_flags=[f"recipe.optimizer={{name: {optimizer}}}"] if optimizer else [],
+        mapping_flags=run["mapping_flags"],
+    )
+    request = TrainRequest(
+        nodes=node_counts(nodes),
+        seed=seed,
+        epochs=epochs,
+        until_accuracy=until_accuracy,
+        folder=out,
+        resume=resume,
+    )
+    with _watching() as watch:
+        trained = train(setup, request, watch=watch)
+    result = {
+        "workload": setup.workload.name,
+        "machine": setup.machine.name,
+        "seed": seed,
+        "runs": [each.result for each in trained],
+    }
+    written: list[Path] = []
+    if out is not None:
+        folder = RunFolder(path=out, setup=setup, seed=seed, version=package_version())
+        written = folder.save_training(result, parameters=[each.parameters for each in trained])
+    if as_json:
+        print_json(result)
+        return
+    _print(result)
+    for path in written:
+        click.echo(f"wrote {path}")
+
+
+@contextmanager
+def _watching() -> Iterator[Callable[[int, Any], None]]:
+    """A line on the terminal that says how far the training is."""
+    with status() as say:
+
+        def watch(nodes: int, state: Any) -> None:
+            loss = "" if state.loss is None else f", loss {state.loss:.4f}"
+            accuracy = "" if state.accuracy is None else f", test accuracy {100 * state.accuracy:.1f} %"
+            say(f"training on {nodes:,} nodes: step {state.step:,}{loss}{accuracy}")
+
+        yield watch
+
+
+def _print(result: dict[str, Any]) -> None:
+    runs = result["runs"]
+    columns = (
+        "nodes",
+        "cores",
+        "batch",
+        "steps",
+        "accuracy",
+        "s/step",
+        "total",
+        "compute",
+        "DMA wait",
+        "communication",
+        "efficiency",
+    )
+    rows = [
+        (
+            f"{run['nodes']:,}",
+            f"{run['cores']:,}",
+            f"{run['global_batch']:,}",
+            f"{run['steps']:,}",
+            None if run["test_accuracy"] is None else _percent(run["test_accuracy"]),
+            seconds_in_words(run["seconds_per_step"]),
+            seconds_in_words(run["seconds_total"]),
+            _percent(run["shares"].get("compute", 0.0)),
+            _percent(run["shares"].get("dma_wait", 0.0)),
+            _percent(run["shares"]["communication_exposed"]),
+            None if run["efficiency"] is None else _percent(run["efficiency"]),
+        )
+        for run in runs
+    ]
+    print_table(columns, rows, title=f"{result['workload']} on {result['machine']}, simulated time", right=columns)
+    click.echo()
+    for run in runs:
+        goal = "" if run["reached"] is not False else " (did not reach the accuracy)"
+        click.echo(f"{run['nodes']:,} nodes{goal}: {run['bottleneck']}")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

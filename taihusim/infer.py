@@ -1,0 +1,130 @@
+"""``infer``: outputs, throughput and latency of inference, for any number of nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnlib.device import CoreGroupDevice, Device, HostDevice
+from nnlib.lower import lower_forward
+from nnlib.precision import DTYPES
+from sim.chip.memory import Array
+from sim.problems import BadInput, Problem
+from taihusim.setup import Setup, check_nodes
+from workloads.bottleneck import inference_bottleneck
+from workloads.checkpoint import load_weights
+from workloads.datasets.load import load_dataset
+from workloads.inference import InferenceTiming, time_inference
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferRequest:
+    """What is asked. Without ``weights`` the model computes with fresh ones, drawn from ``seed``."""
+
+    nodes: tuple[int, ...]
+    seed: int = 0
+    weights: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inferred:
+    """The points by node count as in the record, and what the model says of the test set.
+
+    ``outputs`` has shape (samples, classes); it and ``accuracy`` are None without numerics.
+    """
+
+    points: list[dict[str, Any]]
+    outputs: Array | None
+    accuracy: float | None
+    trained: bool
+
+
+def infer(setup: Setup, request: InferRequest) -> Inferred:
+    """Time inference on every node count and compute the test set's outputs once. Raises BadInput."""
+    check_nodes(request.nodes, machine=setup.machine)
+    parameters = _parameters(setup, request)
+    timed = {nodes: _time(setup, nodes) for nodes in sorted({1, *request.nodes})}
+    outputs = accuracy = None
+    if setup.mapping.numerics != "off":
+        test = load_dataset(setup.workload).test
+        images = test.images.astype(DTYPES[setup.mapping.precision], copy=False)
+        outputs = _device(setup).logits(parameters=parameters, images=images)
+        accuracy = float(np.mean(outputs.argmax(axis=1) == test.labels))
+    return Inferred(
+        points=[_point(setup, nodes, timed) for nodes in request.nodes],
+        outputs=outputs,
+        accuracy=accuracy,
+        trained=request.weights is not None,
+    )
+
+
+def _time(setup: Setup, nodes: int) -> InferenceTiming:
+    program = lower_forward(
+        graph=setup.graph,
+        batch=setup.core_group_batch(nodes),
+        dtype=setup.mapping.precision,
+        alignment=setup.machine.processor.memory.alignment_bytes,
+    )
+    setup.check_program(program)
+    return time_inference(
+        timer=setup.timer(nodes),
+        program=program,
+        output=setup.graph.output,
+        batch=setup.samples_per_node(nodes),
+        nodes=nodes,
+    )
+
+
+def _point(setup: Setup, nodes: int, timed: dict[int, InferenceTiming]) -> dict[str, Any]:
+    timing = timed[nodes]
+    batch = setup.samples_per_node(nodes)
+    alone = setup.samples_per_node(1) / timed[1].seconds
+    return {
+        "nodes": nodes,
+        "cores": nodes * setup.machine.processor.cores,
+        "batch": batch,
+        "seconds_per_batch": timing.seconds,
+        "samples_per_second": nodes * batch / timing.seconds,
+        "efficiency": batch / timing.seconds / alone,
+        # every batch takes as long as every other: nothing varies until requests arrive at random
+        "latency_p50": timing.latency,
+        "latency_p99": timing.latency,
+        "bottleneck": inference_bottleneck(
+            shares=timing.shares,
+            busiest=timing.busiest,
+            launches=timing.launches,
+            launch_seconds=timing.launch_seconds,
+        ),
+        "shares": dict(timing.shares),
+    }
+
+
+def _parameters(setup: Setup, request: InferRequest) -> dict[str, Array]:
+    dtype = DTYPES[setup.mapping.precision]
+    if request.weights is None:
+        return setup.graph.initialise(np.random.default_rng(request.seed), dtype)
+    loaded = load_weights(request.weights)
+    wanted = setup.graph.parameters
+    problems = [
+        Problem(
+            file=str(request.weights),
+            key=name,
+            value=None if name not in loaded else loaded[name].shape,
+            expected=f"an array of shape {shape}, as workload {setup.workload.name} has it",
+        )
+        for name, shape in wanted.items()
+        if name not in loaded or loaded[name].shape != shape
+    ]
+    if problems:
+        raise BadInput(problems)
+    return {name: loaded[name].astype(dtype, copy=False) for name in wanted}
+
+
+def _device(setup: Setup) -> Device:
+    if setup.mapping.numerics == "layer":
+        return HostDevice(setup.graph)
+    program = lower_forward(graph=setup.graph, batch=setup.core_group_batch(1), dtype=setup.mapping.precision)
+    return CoreGroupDevice(setup.graph, program, program, setup.machine.processor)
