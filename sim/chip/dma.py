@@ -96,16 +96,16 @@ def count(*, box: Box, direction: Direction, dma: DmaSpec, ticks: DmaTicks) -> R
     low, extent = box.bounds()
     active = np.all(extent > 0, axis=1)
     strides = np.asarray(array.strides, dtype=np.int64)
-    axes = len(array.shape)
-    inner = axes - 1
-    while inner > 0 and np.all(extent[active, inner] == array.shape[inner]):
-        inner -= 1
-    block_bytes = np.prod(extent[:, inner:], axis=1) * array.dtype.itemsize
-    outer = extent[:, :inner]
+    axes = np.arange(len(array.shape))
+    full = extent == np.asarray(array.shape)
+    inner = _run_axis(full)
+    block_bytes = np.prod(np.where(axes >= inner[:, None], extent, 1), axis=1) * array.dtype.itemsize
+    outer = np.where(axes < inner[:, None], extent, 1)
     blocks = np.where(active, np.prod(outer, axis=1), 0)
-    descriptors = np.where(active, np.prod(outer[:, : _stride_axis(outer[active], array.shape)], axis=1), 0)
+    spaced = np.where(axes < _stride_axis(outer, full, inner)[:, None], outer, 1)
+    descriptors = np.where(active, np.prod(spaced, axis=1), 0)
     addresses = array.address + low @ strides
-    offsets, used = _block_offsets(outer=outer, strides=strides[:inner])
+    offsets, used = _block_offsets(outer=outer, strides=strides)
     begin = addresses[:, None] + offsets[None, :]
     last = begin + block_bytes[:, None] - 1
     touched = last // dma.line_bytes - begin // dma.line_bytes + 1
@@ -127,18 +127,33 @@ def count(*, box: Box, direction: Direction, dma: DmaSpec, ticks: DmaTicks) -> R
     )
 
 
-def _stride_axis(outer: Integers, shape: tuple[int, ...]) -> int:
-    """The outermost of the block axes that one stride covers: full axes inside it continue its spacing."""
-    axis: int = outer.shape[1] - 1
-    while axis > 0 and np.all(outer[:, axis] == shape[axis]):
-        axis -= 1
-    return max(axis, 0)
+def _run_axis(full: NDArray[np.bool_]) -> Integers:
+    """Per CPE the axis from which on a box is one run of bytes: all axes behind it are full."""
+    cpes, axes = full.shape
+    axis = np.full(cpes, axes - 1)
+    tail = np.ones(cpes, dtype=bool)
+    for candidate in range(axes - 1, 0, -1):
+        tail &= full[:, candidate]
+        axis[tail] = candidate - 1
+    return axis
+
+
+def _stride_axis(outer: Integers, full: NDArray[np.bool_], inner: Integers) -> Integers:
+    """Per CPE the outermost axis that one stride covers.
+
+    It begins at the innermost axis with more than one block; full axes continue its spacing.
+    """
+    axis = np.maximum(inner - 1, 0)
+    for moves_on in (outer == 1, full):
+        for candidate in range(full.shape[1] - 1, 0, -1):
+            axis[(axis == candidate) & moves_on[:, candidate]] = candidate - 1
+    return axis
 
 
 def _block_offsets(*, outer: Integers, strides: Integers) -> tuple[Integers, NDArray[np.bool_]]:
     """Byte offsets of the largest box's blocks, and which of them each CPE has."""
     largest = tuple(int(length) for length in outer.max(axis=0, initial=0))
     indices = np.indices(largest).reshape(len(largest), prod(largest))
-    offsets = strides @ indices if len(largest) else np.zeros(1, dtype=np.int64)
+    offsets = strides @ indices
     used = np.all(indices[None, :, :] < outer[:, :, None], axis=1)
     return offsets, used

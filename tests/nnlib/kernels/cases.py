@@ -37,9 +37,7 @@ def windows(draw: st.DrawFn, *, padded: bool = True) -> Window:
     )
 
 
-gemms = st.builds(
-    Gemm, m=small, n=small, k=small, dtype=dtypes, transpose_a=st.booleans(), transpose_b=st.booleans()
-)
+gemms = st.builds(Gemm, m=small, n=small, k=small, dtype=dtypes, transpose_a=st.booleans(), transpose_b=st.booleans())
 kernels: st.SearchStrategy[Kernel] = st.one_of(
     gemms,
     st.builds(Elementwise, function=functions, elements=st.integers(1, 3000), dtype=dtypes),
