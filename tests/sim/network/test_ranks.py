@@ -1,0 +1,102 @@
+"""Clocks of the ranks: nothing to do takes no time, and a later start never helps."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sim.machine.load import load_machine
+from sim.machine.spec import NetworkSpec
+from sim.network.allreduce import ALGORITHMS, allreduce
+from sim.network.ranks import run
+from sim.network.topology import Topology
+
+pytestmark = pytest.mark.timing
+
+
+@cache
+def network() -> NetworkSpec:
+    return load_machine("sunway_taihulight").network
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+@pytest.mark.parametrize("contention", [False, True])
+@pytest.mark.parametrize(("nodes", "elements"), [(1, 1000), (5, 0)], ids=["one rank", "no elements"])
+def test_nothing_to_send_takes_no_time(algorithm: str, contention: bool, nodes: int, elements: int) -> None:
+    topology = Topology(network(), nodes, contention=contention)
+    schedule = allreduce(algorithm, topology=topology, elements=elements)
+    start = np.linspace(1.0, 2.0, nodes)
+    found = run(schedule, topology=topology, start=start, item_bytes=4, reduce_seconds_per_byte=1.0)
+    np.testing.assert_array_equal(found.finish, start)
+    assert (found.steps, found.messages, found.bytes) == (0, 0, 0)
+    assert (found.latency_seconds, found.transfer_seconds, found.reduce_seconds) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+@pytest.mark.parametrize(("nodes", "ranks_per_node"), [(2, 1), (64, 1), (512, 1), (20, 4)])
+def test_parts_of_the_time(algorithm: str, nodes: int, ranks_per_node: int) -> None:
+    """The slowest messages' latency, transfer and addition bound the whole from above, when all start together."""
+    topology = Topology(network(), nodes, ranks_per_node)
+    schedule = allreduce(algorithm, topology=topology, elements=10_000)
+    start = np.full(topology.ranks, 3.0)
+    found = run(
+        schedule,
+        topology=topology,
+        start=start,
+        item_bytes=4,
+        reduce_seconds_per_byte=network().reduce_seconds_per_byte,
+    )
+    parts = found.latency_seconds + found.transfer_seconds + found.reduce_seconds
+    assert found.finish.max() - 3.0 <= parts * (1 + 1e-9)
+    np.testing.assert_array_equal(start, 3.0)
+
+
+def test_two_ranks_by_hand() -> None:
+    """Halving and doubling of 8,000 B: twice 4,000 B both ways at 5.28 GB/s, added once."""
+    topology = Topology(network(), nodes=2)
+    schedule = allreduce("halving_doubling", topology=topology, elements=1000)
+    found = run(schedule, topology=topology, start=np.array([1.0, 0.0]), item_bytes=8, reduce_seconds_per_byte=0.286e-9)
+    message = 4.3e-6 + 4000 / 5.28e9
+    np.testing.assert_allclose(found.finish, 1.0 + 2 * message + 4000 * 0.286e-9, rtol=1e-15)
+    assert (found.steps, found.messages, found.bytes) == (2, 4, 16000)
+    np.testing.assert_allclose(
+        [found.latency_seconds, found.transfer_seconds, found.reduce_seconds],
+        [8.6e-6, 8000 / 5.28e9, 4000 * 0.286e-9],
+        rtol=1e-14,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    algorithm=st.sampled_from(sorted(ALGORITHMS)),
+    nodes=st.integers(1, 40),
+    ranks_per_node=st.sampled_from([1, 4]),
+    elements=st.integers(0, 20_000),
+    spread=st.sampled_from([0.0, 1e-5, 1e-3]),
+    delay=st.floats(0, 1e-2),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_later_start_never_helps(
+    algorithm: str, nodes: int, ranks_per_node: int, elements: int, spread: float, delay: float, seed: int
+) -> None:
+    topology = Topology(network(), nodes, ranks_per_node, contention=False)
+    random = np.random.default_rng(seed)
+    early = random.uniform(0, spread, topology.ranks)
+    late = early.copy()
+    late[random.integers(topology.ranks)] += delay
+    before, after = (
+        run(
+            allreduce(algorithm, topology=topology, elements=elements),
+            topology=topology,
+            start=start,
+            item_bytes=4,
+            reduce_seconds_per_byte=network().reduce_seconds_per_byte,
+        ).finish
+        for start in (early, late)
+    )
+    assert (after >= before).all()
+    assert (before >= early).all()
