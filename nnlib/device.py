@@ -104,12 +104,11 @@ class CoreGroupDevice:
 
     def logits(self, *, parameters: Parameters, images: Array) -> Array:
         batch = self.inference.buffers[INPUT].shape[0]
-        outputs = [
-            self.run(self.inference, parameters, {INPUT: images[first : first + batch]})[self.graph.output][
-                : len(images) - first
-            ]
-            for first in range(0, len(images), batch)
-        ]
+        output = self.inference.buffer(self.graph.output).name
+        outputs = []
+        for first in range(0, len(images), batch):
+            found = self.run(self.inference, parameters, {INPUT: images[first : first + batch]})[output]
+            outputs.append(found.reshape(batch, *self.graph.output_shape)[: len(images) - first])
         return np.concatenate(outputs)
 
     def update(

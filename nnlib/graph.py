@@ -17,6 +17,11 @@ from nnlib.ops.loss import softmax_cross_entropy
 INPUT = "input"
 """Name of the graph's input among the nodes' inputs."""
 
+HOST_BATCH_BYTES = 1 << 23
+"""Activations of the samples that the host computes at a time; more and they leave its cache between two layers."""
+LEAST_HOST_BATCH = 32
+"""Fewer samples at a time make matrix products inefficient."""
+
 Parameters = Mapping[str, Array]
 
 
@@ -132,17 +137,22 @@ class Graph:
 
     def predict(self, parameters: Parameters, x: Array) -> Array:
         """The output for a batch."""
-        return self.forward(parameters, x)[0]
+        parts = self.host_batches(len(x), x.itemsize)
+        return np.concatenate([self.forward(parameters, x[part])[0] for part in parts])
 
     def backward(self, parameters: Parameters, saved: Mapping[str, Saved], grad: Array) -> dict[str, Array]:
         """Gradients of all parameters from the gradient of the output; fan-out adds up."""
         pending = {self.output: grad}
         found: dict[str, Array] = {}
         for node in reversed(self.nodes):
+            grad_output = pending.pop(node.name, None)
+            if grad_output is None:  # the output does not depend on this layer
+                found.update({name: np.zeros_like(parameters[name]) for name in self.parameter_shapes(node.name)})
+                continue
             inputs, own = node.layer.backward(
                 _own(parameters, node.name),
                 saved[node.name],
-                pending.pop(node.name),
+                grad_output,
                 need_input_gradient=node.inputs != (INPUT,),
             )
             found.update({f"{node.name}.{name}": value for name, value in own.items()})
@@ -155,9 +165,27 @@ class Graph:
         self, parameters: Parameters, images: Array, labels: NDArray[np.integer], weights: Array | None = None
     ) -> tuple[float, dict[str, Array]]:
         """Mean softmax cross-entropy over the samples' ``weights`` and its gradients."""
-        logits, saved = self.forward(parameters, images)
-        loss, grad = softmax_cross_entropy(logits, labels, weights)
-        return loss, self.backward(parameters, saved, grad)
+        counts = np.ones(len(images), dtype=images.dtype) if weights is None else weights
+        total = float(counts.sum(dtype=np.float64))
+        loss, found = 0.0, None
+        for part in self.host_batches(len(images), images.itemsize):
+            logits, saved = self.forward(parameters, images[part])
+            part_loss, grad = softmax_cross_entropy(logits, labels[part], counts[part], total=total)
+            grads = self.backward(parameters, saved, grad)
+            loss += part_loss
+            if found is None:
+                found = grads
+            else:
+                for name, value in grads.items():
+                    found[name] += value
+        if found is None:
+            raise ValueError("no samples: the gradients of an empty batch are not defined")
+        return loss, found
+
+    def host_batches(self, samples: int, item_bytes: int) -> list[slice]:
+        """Samples in order, as many at a time as keep all activations of a batch in the host's cache."""
+        size = max(LEAST_HOST_BATCH, HOST_BATCH_BYTES // (sum(map(prod, self.shapes.values())) * item_bytes))
+        return [slice(first, first + size) for first in range(0, samples, size)]
 
 
 def _own(parameters: Parameters, layer: str) -> dict[str, Array]:

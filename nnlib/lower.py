@@ -19,8 +19,9 @@ from nnlib.program import Phase, Program, ProgramBuilder
 from sim.chip.memory import Shape
 
 INPUT = "input"
-TARGETS = "targets"
-LOSS = "loss"
+TARGETS = "batch:targets"
+LOSS = "batch:loss"
+"""Names that no layer can have."""
 
 
 class _Context:

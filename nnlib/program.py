@@ -42,11 +42,16 @@ class Launch:
 
 @dataclass(frozen=True)
 class Program:
-    """The launches of one core group, in order, and their buffers."""
+    """The launches of one core group, in order, and their buffers; ``aliases`` are further names of buffers."""
 
     launches: tuple[Launch, ...]
     buffers: Mapping[str, Buffer]
+    aliases: Mapping[str, str]
     dtype: DTypeName
+
+    def buffer(self, name: str) -> Buffer:
+        """The buffer behind a name or an alias."""
+        return self.buffers[self.aliases.get(name, name)]
 
     @property
     def memory_bytes(self) -> int:
@@ -101,14 +106,14 @@ class ProgramBuilder:
 
     def buffer(self, name: str, shape: Shape, role: Role = "activation") -> str:
         """Declare a buffer; returns its name."""
-        if name in self.shapes:
-            raise ValueError(f"buffer {name!r} is declared twice")
+        self._check_new(name)
         self.shapes[name] = shape
         self.roles[name] = role
         return name
 
     def alias(self, name: str, of: str) -> str:
         """Another name of a buffer: the same bytes under another shape."""
+        self._check_new(name)
         self.aliases[name] = self.resolve(of)
         return name
 
@@ -143,4 +148,8 @@ class ProgramBuilder:
             )
             for name, shape in self.shapes.items()
         }
-        return Program(launches=tuple(self.launches), buffers=buffers, dtype=self.dtype)
+        return Program(launches=tuple(self.launches), buffers=buffers, aliases=dict(self.aliases), dtype=self.dtype)
+
+    def _check_new(self, name: str) -> None:
+        if name in self.shapes or name in self.aliases:
+            raise ValueError(f"buffer {name!r} is declared twice")

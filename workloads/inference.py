@@ -38,7 +38,7 @@ def time_inference(*, timer: NodeTimer, program: Program, output: str, batch: in
     segments = [*timer.once(), *(segment for _, segment in labelled)]
     computed = sum(segment.seconds for segment in segments)
     item = DTYPES[program.dtype].itemsize
-    sample_bytes = [prod(program.buffers[name].shape[1:]) * item for name in (INPUT, output)]
+    sample_bytes = [prod(program.buffer(name).shape[1:]) * item for name in (INPUT, output)]
     arriving, leaving = (
         message_seconds(network=timer.machine.network, size=batch * each, nodes=nodes) for each in sample_bytes
     )

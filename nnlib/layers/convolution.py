@@ -9,9 +9,11 @@ import numpy as np
 
 from nnlib.layers.layer import Array, Params, Saved, Shape, ShapeError, he_normal, only_input
 from nnlib.ops.convolution import (
+    channel_sums,
     conv2d_forward,
     conv2d_input_gradient,
     conv2d_weight_gradient,
+    kept_patches,
     output_size,
 )
 
@@ -54,20 +56,19 @@ class Conv2d:
 
     def forward(self, params: Params, inputs: tuple[Array, ...]) -> tuple[Array, Saved]:
         (x,) = inputs
-        y = conv2d_forward(x, params["weight"], params.get("bias"), stride=self.stride, padding=self.padding)
-        return y, x
+        options = {"stride": self.stride, "padding": self.padding}
+        patches = kept_patches(x, self.kernel, **options)
+        return conv2d_forward(x, params["weight"], params.get("bias"), **options, patches=patches), (x, patches)
 
     def backward(
         self, params: Params, saved: Saved, grad_output: Array, *, need_input_gradient: bool = True
     ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
-        x: Array = saved
-        grads = {
-            "weight": conv2d_weight_gradient(grad_output, x, self.kernel, stride=self.stride, padding=self.padding)
-        }
+        x, patches = saved
+        options = {"stride": self.stride, "padding": self.padding}
+        grads = {"weight": conv2d_weight_gradient(grad_output, x, self.kernel, **options, patches=patches)}
         if self.bias:
-            grads["bias"] = grad_output.sum(axis=(0, 1, 2))
+            grads["bias"] = channel_sums(grad_output)
         if not need_input_gradient:
             return (None,), grads
-        shape = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
-        grad_x = conv2d_input_gradient(grad_output, params["weight"], shape, stride=self.stride, padding=self.padding)
+        grad_x = conv2d_input_gradient(grad_output, params["weight"], x.shape, **options)
         return (grad_x,), grads

@@ -6,6 +6,8 @@ built for as many samples at a time as stay in a core's cache.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,8 @@ Kernel = tuple[int, int]
 
 CHUNK_BYTES = 1 << 20
 """Bytes of patches built at a time: about a core's second-level cache."""
+KEPT_BYTES = 1 << 23
+"""Patches of a batch up to this size are kept for the weight gradient; larger ones are built a second time."""
 
 
 def output_size(length: int, kernel: int, stride: int, padding: int) -> int:
@@ -46,18 +50,28 @@ def col2im(patches: Array, shape: tuple[int, int, int, int], kernel: Kernel, str
     return padded[:, padding : padding + height, padding : padding + width]
 
 
-def conv2d_forward(x: Array, weight: Array, bias: Array | None, *, stride: int, padding: int) -> Array:
-    """``y`` (B, Ro, Co, No) of images ``x`` under ``weight`` (kh, kw, Ni, No)."""
+def kept_patches(x: Array, kernel: Kernel, *, stride: int, padding: int) -> Array | None:
+    """The patches of a batch if they are few enough to be kept from forward to backward, else None."""
+    pixels = output_size(x.shape[1], kernel[0], stride, padding) * output_size(x.shape[2], kernel[1], stride, padding)
+    if len(x) * pixels * kernel[0] * kernel[1] * x.shape[3] * x.itemsize > KEPT_BYTES:
+        return None
+    return im2col(x, kernel, stride, padding)
+
+
+def conv2d_forward(
+    x: Array, weight: Array, bias: Array | None, *, stride: int, padding: int, patches: Array | None = None
+) -> Array:
+    """``y`` (B, Ro, Co, No) of images ``x`` under ``weight`` (kh, kw, Ni, No); ``patches`` of ``x`` if known."""
     kh, kw, _, out_channels = weight.shape
     rows = output_size(x.shape[1], kh, stride, padding)
     columns = output_size(x.shape[2], kw, stride, padding)
     matrix = weight.reshape(-1, out_channels)
     y = np.empty((len(x), rows, columns, out_channels), dtype=x.dtype)
-    for part in _chunks(len(x), rows * columns * matrix.shape[0] * x.itemsize):
-        patches = im2col(x[part], (kh, kw), stride, padding)
-        np.matmul(patches.reshape(-1, matrix.shape[0]), matrix, out=y[part].reshape(-1, out_channels))
+    for part, found in _patches(x, (kh, kw), stride, padding, patches):
+        np.matmul(found, matrix, out=y[part].reshape(-1, out_channels))
     if bias is not None:
-        y += bias
+        # in runs of whole images: NumPy adds a short vector to many rows five times slower
+        y.reshape(len(x), -1)[...] += np.tile(bias, rows * columns)
     return y
 
 
@@ -80,16 +94,22 @@ def conv2d_input_gradient(
     return out
 
 
-def conv2d_weight_gradient(grad: Array, x: Array, kernel: Kernel, *, stride: int, padding: int) -> Array:
-    """Gradient by the weights (kh, kw, Ni, No) from the gradient by ``y`` and the images."""
+def conv2d_weight_gradient(
+    grad: Array, x: Array, kernel: Kernel, *, stride: int, padding: int, patches: Array | None = None
+) -> Array:
+    """Gradient by the weights (kh, kw, Ni, No) from the gradient by ``y`` and the images; ``patches`` if known."""
     out_channels = grad.shape[-1]
-    depth = kernel[0] * kernel[1] * x.shape[-1]
-    total = np.zeros((depth, out_channels), dtype=x.dtype)
-    pixels = grad.shape[1] * grad.shape[2]
-    for part in _chunks(len(x), pixels * depth * x.itemsize):
-        patches = im2col(x[part], kernel, stride, padding).reshape(-1, depth)
-        total += patches.T @ grad[part].reshape(-1, out_channels)
+    total = np.zeros((kernel[0] * kernel[1] * x.shape[-1], out_channels), dtype=x.dtype)
+    for part, found in _patches(x, kernel, stride, padding, patches):
+        total += found.T @ grad[part].reshape(-1, out_channels)
     return total.reshape(*kernel, x.shape[-1], out_channels)
+
+
+def channel_sums(grad: Array) -> Array:
+    """Sum over all but the last axis: the gradient by a bias."""
+    flat = grad.reshape(-1, grad.shape[-1])
+    # a product with ones runs at the speed of BLAS, a sum over short rows does not
+    return np.ones(len(flat), dtype=grad.dtype) @ flat
 
 
 def _pad(x: Array, padding: int) -> Array:
@@ -109,6 +129,17 @@ def _fill_patches(padded: Array, patches: Array, kernel: Kernel, stride: int) ->
         padded, (batch, rows, columns, kh, run), (b, h * stride, w * stride, h, c), writeable=False
     )
     patches[...] = source
+
+
+def _patches(x: Array, kernel: Kernel, stride: int, padding: int, known: Array | None) -> Iterator[tuple[slice, Array]]:
+    """Samples and their patches (pixels, kh·kw·C): all at once if known, else as many as fit the cache."""
+    depth = kernel[0] * kernel[1] * x.shape[-1]
+    if known is not None:
+        yield slice(None), known.reshape(-1, depth)
+        return
+    pixels = output_size(x.shape[1], kernel[0], stride, padding) * output_size(x.shape[2], kernel[1], stride, padding)
+    for part in _chunks(len(x), pixels * depth * x.itemsize):
+        yield part, im2col(x[part], kernel, stride, padding).reshape(-1, depth)
 
 
 def _chunks(samples: int, sample_bytes: int) -> list[slice]:

@@ -1,0 +1,93 @@
+"""Graphs from the layers of a workload file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from nnlib.layers import Conv2d, Flatten, Linear, MaxPool, ReLU, ShapeError
+from nnlib.models.build import build_graph
+from nnlib.models.schema import LayerKeys
+
+LAYERS: TypeAdapter[list[LayerKeys]] = TypeAdapter(list[LayerKeys])
+
+
+def keys(*layers: dict[str, Any]) -> list[LayerKeys]:
+    return LAYERS.validate_python(list(layers))
+
+
+def test_every_key_reaches_its_layer() -> None:
+    graph = build_graph(
+        input_shape=(9, 9, 2),
+        layers=keys(
+            {"type": "conv2d", "channels": 4, "kernel": 3, "stride": 2, "padding": 1, "bias": False},
+            {"type": "maxpool", "kernel": 3, "stride": 1},
+            {"type": "relu"},
+            {"type": "flatten"},
+            {"type": "linear", "units": 5, "bias": False},
+        ),
+    )
+    assert [node.layer for node in graph.nodes] == [
+        Conv2d("conv2d1", 4, (3, 3), stride=2, padding=1, bias=False),
+        MaxPool("maxpool1", (3, 3), 1),
+        ReLU("relu1"),
+        Flatten("flatten1"),
+        Linear("linear1", 5, bias=False),
+    ]
+    assert [node.inputs for node in graph.nodes] == [
+        ("input",),
+        ("conv2d1",),
+        ("maxpool1",),
+        ("relu1",),
+        ("flatten1",),
+    ]
+    assert graph.output_shape == (5,)
+
+
+def test_what_is_not_said() -> None:
+    graph = build_graph(
+        input_shape=(9, 9, 2),
+        layers=keys({"type": "conv2d", "channels": 4, "kernel": 3}, {"type": "maxpool", "kernel": 3}),
+    )
+    assert [node.layer for node in graph.nodes] == [
+        Conv2d("conv2d1", 4, (3, 3), stride=1, padding=0, bias=True),
+        MaxPool("maxpool1", (3, 3), 3),
+    ]
+
+
+def test_layers_are_numbered_by_type_and_names_are_kept() -> None:
+    relu = {"type": "relu"}
+    graph = build_graph(
+        input_shape=(4,), layers=keys(relu, {"type": "linear", "units": 3}, {**relu, "name": "mine"}, relu)
+    )
+    assert [node.name for node in graph.nodes] == ["relu1", "linear1", "mine", "relu3"]
+
+
+def test_a_given_name_that_meets_a_number_is_refused() -> None:
+    with pytest.raises(ShapeError, match="'relu2'"):
+        build_graph(input_shape=(4,), layers=keys({"type": "relu", "name": "relu2"}, {"type": "relu"}))
+
+
+def test_layers_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"'linear1'.*\(4, 4, 1\)"):
+        build_graph(input_shape=(4, 4, 1), layers=keys({"type": "linear", "units": 3}))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"type": "dropout"},
+        {"type": "relu", "slope": 1},
+        {"type": "linear"},
+        {"type": "linear", "units": 0},
+        {"type": "conv2d", "channels": 4, "kernel": 3, "padding": -1},
+        {"type": "conv2d", "channels": 4, "kernel": 3, "bias": "yes"},
+        {"type": "relu", "name": "a.b"},
+    ],
+    ids=str,
+)
+def test_keys_that_make_no_layer(layer: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        keys(layer)
