@@ -1,0 +1,26 @@
+"""Timing side by side: candidates take turns, so that a noisy machine disturbs all alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+
+
+def side_by_side(candidates: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
+    """Median host seconds of each candidate over ``rounds`` rounds, after one round of warm-up."""
+    taken: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(rounds + 1):
+        for name, call in candidates.items():
+            begin = time.perf_counter()
+            call()
+            if number:
+                taken[name].append(time.perf_counter() - begin)
+    return {name: median(seconds) for name, seconds in taken.items()}
+
+
+def verdict(label: str, value: float, limit: float, unit: str = "") -> bool:
+    """Print a measured value beside its limit; True if it holds."""
+    holds = value <= limit
+    print(f"{label:<58}{value:10.3g}{unit}   limit {limit:g}{unit}   {'ok' if holds else 'MISSED'}")
+    return holds
