@@ -11,6 +11,7 @@ help:  ## what there is
 
 demo: $(VENV)/.installed-demo  ## train handwritten digits on 1 to 40,960 nodes and draw the result
 	$(RUN) taihusim train digits --nodes $(NODES) --out runs/demo
+	$(RUN) taihusim infer digits --nodes $(NODES) --weights runs/demo/weights.npz --out runs/demo
 	@test -f runs/demo/figure.png && echo "Figure: $(CURDIR)/runs/demo/figure.png"
 
 test: $(VENV)/.installed-test  ## all tests but those that need PyTorch

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import click
 
 PROGRESS_DELAY_SECONDS = 2.0
+
+Progress: TypeAlias = Callable[[str, float | None], None]
 
 
 def print_table(
@@ -46,95 +49,57 @@ def print_json(value: Mapping[str, object]) -> None:
 
 
 @contextmanager
-def progress(total: int, *, label: str) -> Iterator[Callable[[int], None]]:
-    """Yields a function that takes the number of steps just done.
+def progress() -> Iterator[Progress]:
+    """Yields a function ``say(text, share)``: what is being done, and the share of it done (None: end not known).
 
     A bar appears on standard error, only if that is a terminal and the work has taken over two seconds.
     """
     if not sys.stderr.isatty():
-        yield lambda steps: None
+        yield lambda text, share: None
         return
-    bar = _Bar(total=total, label=label)
+    bar = _Bar()
+    opening = threading.Timer(PROGRESS_DELAY_SECONDS, bar.open)
+    opening.daemon = True
+    opening.start()
     try:
-        yield bar.advance
+        yield bar.say
     finally:
+        opening.cancel()
+        opening.join()
         bar.close()
 
 
-@contextmanager
-def status() -> Iterator[Callable[[str], None]]:
-    """Yields a function that says on one line how far some work is whose end is not known.
-
-    The line appears on standard error, only if that is a terminal and the work has taken over two seconds.
-    """
-    if not sys.stderr.isatty():
-        yield lambda text: None
-        return
-    line = _Status()
-    try:
-        yield line.say
-    finally:
-        line.close()
-
-
-class _Status:
-    """A spinner with a line of text that starts late."""
+class _Bar:
+    """A rich progress bar that shows what was said last, from the time it is opened."""
 
     def __init__(self) -> None:
-        self._host_start = time.monotonic()
-        self._update: Callable[[str], None] | None = None
+        self._last: tuple[str, float | None] = ("working", None)
+        self._show: Progress | None = None
         self._stop: Callable[[], None] | None = None
 
-    def say(self, text: str) -> None:
-        if self._update is None and time.monotonic() - self._host_start > PROGRESS_DELAY_SECONDS:
-            self._open(text)
-        if self._update is not None:
-            self._update(text)
-
-    def close(self) -> None:
-        if self._stop is not None:
-            self._stop()
-
-    def _open(self, text: str) -> None:
-        from rich.console import Console
-
-        spinner = Console(stderr=True).status(text)
-        spinner.start()
-        self._update = spinner.update
-        self._stop = spinner.stop
-
-
-class _Bar:
-    """A rich progress bar that starts late."""
-
-    def __init__(self, *, total: int, label: str) -> None:
-        self._total = total
-        self._label = label
-        self._done = 0
-        self._host_start = time.monotonic()
-        self._show: Callable[[int], None] | None = None
-        self._stop: Callable[[], None] | None = None
-
-    def advance(self, steps: int) -> None:
-        self._done += steps
-        if self._show is None and time.monotonic() - self._host_start > PROGRESS_DELAY_SECONDS:
-            self._open()
+    def say(self, text: str, share: float | None) -> None:
+        self._last = text, share
         if self._show is not None:
-            self._show(self._done)
+            self._show(text, share)
+
+    def open(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn()
+        bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        task = bar.add_task("", total=None)
+
+        def show(text: str, share: float | None) -> None:
+            bar.update(task, description=text, total=None if share is None else 1.0, completed=share or 0.0)
+
+        show(*self._last)
+        bar.start()
+        self._show, self._stop = show, bar.stop
 
     def close(self) -> None:
         if self._stop is not None:
             self._stop()
-
-    def _open(self) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        bar = Progress(console=Console(stderr=True), transient=True)
-        task = bar.add_task(self._label, total=self._total)
-        bar.start()
-        self._show = lambda done: bar.update(task, completed=done)
-        self._stop = bar.stop
 
 
 def _print_rich(

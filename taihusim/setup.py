@@ -81,14 +81,17 @@ def prepare(
     machine: str = DEFAULT_MACHINE,
     mapping: str = DEFAULT_MAPPING,
     settings: Settings | None = None,
-    workload_flags: Sequence[str] = (),
+    optimizer: str | None = None,
     mapping_flags: Sequence[str] = (),
 ) -> Setup:
-    """Load the three nouns; flags come after ``settings`` and win. Raises BadInput with all problems of all three."""
+    """Load the three nouns; mapping flags come after ``settings`` and win. ``optimizer`` replaces the recipe's.
+
+    Raises BadInput with all problems of all three.
+    """
     settings = settings or Settings()
     problems: list[Problem] = []
     machine_spec = _collect(problems, lambda: load_machine(machine, settings.machine))
-    workload_spec = _collect(problems, lambda: load_workload(workload, [*settings.workload, *workload_flags]))
+    workload_spec = _collect(problems, lambda: load_workload(workload, settings.workload, optimizer=optimizer))
     mapping_spec = _collect(problems, lambda: load_mapping(mapping, [*settings.mapping, *mapping_flags]))
     if problems or machine_spec is None or workload_spec is None or mapping_spec is None:
         raise BadInput(problems)

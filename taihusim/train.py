@@ -18,21 +18,20 @@ from sim.network.allreduce import allreduce
 from sim.network.schedule import execute
 from sim.network.topology import Topology
 from sim.problems import BadInput, Problem
+from taihusim.checkpointing import CheckpointKeeper
 from taihusim.setup import Setup, check_nodes
 from workloads.bottleneck import training_bottleneck
-from workloads.checkpoint import Checkpoint, load_checkpoint, run_key, save_checkpoint, weights_sha256
-from workloads.datasets.dataset import Dataset, Labelled
+from workloads.checkpoint import weights_sha256
+from workloads.datasets.dataset import Dataset
 from workloads.datasets.load import load_dataset
 from workloads.datasets.stream import SampleStream
 from workloads.reduction import Reduction, choose_order
-from workloads.spec import describe
 from workloads.step import StepTiming, time_step
 from workloads.training import Goal, Trainer, TrainingState
+from workloads.words import nodes_in_words
 
-CHECKPOINT_SECONDS = 15.0
-"""Host seconds between checkpoints of a run."""
-
-Watch = Callable[[int, TrainingState], None]
+Watch = Callable[[int, TrainingState, Goal], None]
+Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +78,22 @@ def check_request(setup: Setup, request: TrainRequest) -> None:
         raise BadInput(problems)
 
 
-def train(setup: Setup, request: TrainRequest, *, watch: Watch | None = None) -> list[TrainedRun]:
+def train(
+    setup: Setup,
+    request: TrainRequest,
+    *,
+    watch: Watch = lambda nodes, state, goal: None,
+    stop: Stop = lambda: False,
+) -> list[TrainedRun]:
     """Train once for every node count. Raises BadInput before anything is computed.
 
-    ``watch`` is called with the node count and the state after every step.
+    ``watch`` is called with the node count, the state after every step and the goal. Once ``stop`` returns true the
+    state is kept in the request's folder and KeyboardInterrupt raised.
     """
     check_request(setup, request)
     timed = {nodes: _Timed.of(setup, nodes) for nodes in sorted({1, *request.nodes})}
     data = load_dataset(setup.workload) if setup.mapping.numerics != "off" else None
-    return [_run(setup, request, nodes, timed, data, watch) for nodes in request.nodes]
+    return [_run(setup, request, nodes, timed, data, watch, stop) for nodes in request.nodes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +137,8 @@ def _run(
     nodes: int,
     timed: dict[int, _Timed],
     data: Dataset | None,
-    watch: Watch | None,
+    watch: Watch,
+    stop: Stop,
 ) -> TrainedRun:
     per_node = setup.samples_per_node(nodes)
     step = timed[nodes].step
@@ -141,13 +148,23 @@ def _run(
     if data is not None:
         trainer, state = _numerics(setup, request, nodes, timed[nodes], data, goal)
         order = trainer.reduction.order
-        keeper = _Keeper(setup=setup, request=request, nodes=nodes, train=data.train)
+        keeper = CheckpointKeeper(
+            setup=setup,
+            nodes=nodes,
+            seed=request.seed,
+            train=data.train,
+            folder=request.folder,
+            resume=request.resume,
+        )
         keeper.restore(state)
 
         def after_step(current: TrainingState) -> None:
-            keeper.keep(current)
-            if watch is not None:
-                watch(nodes, current)
+            stopping = stop()
+            keeper.keep(current, now=stopping)
+            if stopping:
+                kept = "" if request.folder is None else f"; go on with --out {request.folder} --resume"
+                raise KeyboardInterrupt(f"after step {current.step:,} on {nodes_in_words(nodes)}{kept}")
+            watch(nodes, current, goal)
 
         trainer.run(state, after_step=after_step)
         keeper.keep(state, now=True)
@@ -245,52 +262,6 @@ def _reduction(setup: Setup, nodes: int, timed: _Timed, *, repeats: bool) -> Red
         return execute(schedule, values)[0]
 
     return Reduction(order=order, ranks=topology.ranks, add_ranks=add_ranks)
-
-
-class _Keeper:
-    """Keeps a run's checkpoint up to date, and takes it up again."""
-
-    def __init__(self, *, setup: Setup, request: TrainRequest, nodes: int, train: Labelled) -> None:
-        self.train = train
-        self.path = None if request.folder is None else request.folder / f"checkpoint_{nodes}.npz"
-        self.resume = request.resume
-        self.last = host.monotonic()
-        self.key = run_key(
-            machine=setup.machine,
-            workload=describe(setup.workload),
-            mapping=setup.mapping,
-            nodes=nodes,
-            seed=request.seed,
-        )
-
-    def restore(self, state: TrainingState) -> None:
-        """Go on where the checkpoint stopped, if there is one and going on was asked for."""
-        if self.path is None or not self.resume or not self.path.exists():
-            return
-        kept = load_checkpoint(self.path, key=self.key)
-        state.parameters = dict(kept.parameters)
-        state.optimizer = dict(kept.optimizer["arrays"])
-        state.stream = SampleStream.from_state(self.train, kept.stream)
-        state.step = kept.step
-        state.curve = [dict(point) for point in kept.curve]
-        state.loss, state.accuracy = kept.optimizer["loss"], kept.optimizer["accuracy"]
-
-    def keep(self, state: TrainingState, *, now: bool = False) -> None:
-        """Write a checkpoint if the last one is old, or ``now``."""
-        if self.path is None or (not now and host.monotonic() - self.last < CHECKPOINT_SECONDS):
-            return
-        self.last = host.monotonic()
-        save_checkpoint(
-            Checkpoint(
-                key=self.key,
-                step=state.step,
-                parameters=state.parameters,
-                optimizer={"arrays": state.optimizer, "loss": state.loss, "accuracy": state.accuracy},
-                stream=state.stream.state(),
-                curve=state.curve,
-            ),
-            self.path,
-        )
 
 
 def node_counts(text: str) -> tuple[int, ...]:

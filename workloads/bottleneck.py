@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from workloads.words import size_in_words
+from workloads.words import nodes_in_words, size_in_words
 
 
 def training_bottleneck(
@@ -25,7 +25,7 @@ def training_bottleneck(
         case "communication_exposed":
             return (
                 f"communication: the {collective.replace('_', '-')} all-reduce of {size_in_words(gradient_bytes)} "
-                f"over {ranks:,} ranks on {nodes:,} nodes, not hidden by compute, is {percent} of the step"
+                f"over {ranks:,} ranks on {nodes_in_words(nodes)}, not hidden by compute, is {percent} of the step"
             )
         case _:
             return node_bottleneck(shares=shares, busiest=busiest, launches=launches, launch_seconds=launch_seconds)

@@ -21,7 +21,7 @@ from workloads.datasets.stream import Samples, SampleStream
 Order: TypeAlias = Literal["schedule", "pairwise"]
 AddRanks: TypeAlias = Callable[[Array], Array]
 
-SCHEDULE_LIMIT_BYTES = 1 << 26
+SCHEDULE_LIMIT_BYTES = 1 << 30
 """Above this many bytes of all ranks' gradients together the order ``auto`` adds all at once."""
 
 
@@ -63,7 +63,10 @@ class Reduction:
 def choose_order(
     *, wanted: Literal["auto", "schedule", "pairwise"], ranks: int, gradient_bytes: int, repeats: bool
 ) -> Order:
-    """``schedule`` where it is affordable and no sample of a step can occur more than once by design."""
+    """``auto``: ``schedule`` up to the limit, ``pairwise`` above it and where samples of a step must repeat.
+
+    Samples that repeat are computed once and weighted, which leaves no rank a gradient of its own.
+    """
     if wanted != "auto":
         return wanted
     return "schedule" if ranks * gradient_bytes <= SCHEDULE_LIMIT_BYTES and not repeats else "pairwise"

@@ -107,12 +107,20 @@ class LearningRateKeys(Section):
     final_fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
 
 
+class AlternativeKeys(Section):
+    """An entry of ``recipe.alternatives``: another optimiser and, where it needs one, its own learning rate."""
+
+    optimizer: OptimizerKeys
+    learning_rate: LearningRateKeys | None = None
+
+
 class RecipeKeys(Section):
     """``recipe``: how the model is trained, whatever it runs on."""
 
     batch_per_node: Count
     optimizer: OptimizerKeys
     learning_rate: LearningRateKeys
+    alternatives: tuple[AlternativeKeys, ...] = ()
     weight_decay: NotNegative = 0.0
     until_accuracy: Share | None = None
     max_steps: Count

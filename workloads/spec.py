@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -77,14 +77,17 @@ def list_workloads() -> tuple[str, ...]:
     return tuple(shipped_files(FOLDER))
 
 
-def load_workload(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Workload:
+def load_workload(name_or_path: str | Path, overrides: Sequence[str] = (), *, optimizer: str | None = None) -> Workload:
     """The workload of a shipped name or of a file, changed by settings such as ``recipe.until_accuracy=0.9``.
 
+    ``optimizer`` takes the place of the recipe's: as the recipe's alternatives have it, else with its usual values.
     Raises BadInput with every problem found.
     """
     shipped = shipped_files(FOLDER)
     path = find_file(name_or_path, shipped=shipped, noun="workloads")
     document = read_document(path, named=shipped, whole=lambda mapping: "name" in mapping)
+    if optimizer is not None:
+        document = _with_optimizer(document, optimizer)
     document = apply_settings(document, overrides, model=WorkloadFile, noun="workload")
     file = validate(document, WorkloadFile)
     problems = [
@@ -111,6 +114,22 @@ def describe(workload: Workload) -> dict[str, Any]:
     name = next(each for each, kind in OPTIMIZERS.items() if isinstance(optimizer, kind))
     plain["recipe"]["optimizer"] = {"name": name, **plain["recipe"]["optimizer"]}
     return plain
+
+
+def _with_optimizer(document: Document, name: str) -> Document:
+    """The document whose recipe is that of optimiser ``name``; one that is already there stays as it is."""
+    recipe = document.data.get("recipe")
+    if not isinstance(recipe, dict) or _optimizer_name(recipe) == name:
+        return document
+    alternatives = recipe.get("alternatives")
+    listed = [each for each in alternatives if isinstance(each, dict)] if isinstance(alternatives, list) else []
+    chosen = next((each for each in listed if _optimizer_name(each) == name), {"optimizer": {"name": name}})
+    return replace(document, data={**document.data, "recipe": {**recipe, **chosen}})
+
+
+def _optimizer_name(section: Mapping[str, Any]) -> object:
+    optimizer = section.get("optimizer")
+    return optimizer.get("name") if isinstance(optimizer, dict) else None
 
 
 def _data(document: Document, keys: DataKeys) -> DataSpec:

@@ -20,3 +20,8 @@ def seconds_in_words(seconds: float | None) -> str:
         if seconds < limit:
             return f"{seconds * factor:.3g} {unit}"
     return f"{seconds / 3600:.3g} h"
+
+
+def nodes_in_words(nodes: int) -> str:
+    """``1 node``, ``4,096 nodes``."""
+    return "1 node" if nodes == 1 else f"{nodes:,} nodes"

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from taihusim.console import print_json, print_table
+from taihusim.console import print_json, print_table, progress
 from taihusim.options import json_option, run_options, set_option, split_settings
 from taihusim.version import package_version
-from workloads.words import seconds_in_words
+from workloads.words import nodes_in_words, seconds_in_words
 
 
 @click.command(name="infer")
@@ -59,7 +59,9 @@ def command(
         settings=split_settings(settings),
         mapping_flags=run["mapping_flags"],
     )
-    done = infer(setup, InferRequest(nodes=node_counts(nodes), seed=seed, weights=weights))
+    with progress() as say:
+        say(f"inference of {setup.workload.name}", None)
+        done = infer(setup, InferRequest(nodes=node_counts(nodes), seed=seed, weights=weights))
     result: dict[str, Any] = {
         "workload": setup.workload.name,
         "machine": setup.machine.name,
@@ -96,7 +98,7 @@ def _print(result: dict[str, Any], *, trained: bool) -> None:
     print_table(columns, rows, title=title, right=columns)
     click.echo()
     for point in result["points"]:
-        click.echo(f"{point['nodes']:,} nodes: {point['bottleneck']}")
+        click.echo(f"{nodes_in_words(point['nodes'])}: {point['bottleneck']}")
     if result["test_accuracy"] is not None:
         weights = "" if trained else " with fresh, untrained weights (give --weights for trained ones)"
         click.echo(f"test accuracy {100 * result['test_accuracy']:.1f} %{weights}")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from taihusim.console import print_json, print_table, status
+from taihusim.console import Progress, print_json, print_table, progress
+from taihusim.interruption import stop_requested
 from taihusim.options import json_option, run_options, set_option, split_settings
 from taihusim.version import package_version
-from workloads.words import seconds_in_words
+from workloads.words import nodes_in_words, seconds_in_words
 
 
 @click.command(name="train")
@@ -67,7 +67,7 @@ def command(
         machine=run["machine"],
         mapping=run["mapping"],
         settings=split_settings(settings),
-        workload_flags=[f"recipe.optimizer={{name: {optimizer}}}"] if optimizer else [],
+        optimizer=optimizer,
         mapping_flags=run["mapping_flags"],
     )
     request = TrainRequest(
@@ -78,8 +78,8 @@ def command(
         folder=out,
         resume=resume,
     )
-    with _watching() as watch:
-        trained = train(setup, request, watch=watch)
+    with progress() as say, stop_requested(lambda text: click.echo(text, err=True)) as stop:
+        trained = train(setup, request, watch=_watch(say), stop=stop)
     result = {
         "workload": setup.workload.name,
         "machine": setup.machine.name,
@@ -98,17 +98,16 @@ def command(
         click.echo(f"wrote {path}")
 
 
-@contextmanager
-def _watching() -> Iterator[Callable[[int, Any], None]]:
-    """A line on the terminal that says how far the training is."""
-    with status() as say:
+def _watch(say: Progress) -> Callable[[int, Any, Any], None]:
+    """Says after every step how far the training is."""
 
-        def watch(nodes: int, state: Any) -> None:
-            loss = "" if state.loss is None else f", loss {state.loss:.4f}"
-            accuracy = "" if state.accuracy is None else f", test accuracy {100 * state.accuracy:.1f} %"
-            say(f"training on {nodes:,} nodes: step {state.step:,}{loss}{accuracy}")
+    def watch(nodes: int, state: Any, goal: Any) -> None:
+        loss = "" if state.loss is None else f", loss {state.loss:.4f}"
+        accuracy = "" if state.accuracy is None else f", accuracy {100 * state.accuracy:.1f} %"
+        share = None if goal.steps is None else state.step / goal.steps
+        say(f"{nodes_in_words(nodes)}: step {state.step:,}{loss}{accuracy}", share)
 
-        yield watch
+    return watch
 
 
 def _print(result: dict[str, Any]) -> None:
@@ -146,7 +145,7 @@ def _print(result: dict[str, Any]) -> None:
     click.echo()
     for run in runs:
         goal = "" if run["reached"] is not False else " (did not reach the accuracy)"
-        click.echo(f"{run['nodes']:,} nodes{goal}: {run['bottleneck']}")
+        click.echo(f"{nodes_in_words(run['nodes'])}{goal}: {run['bottleneck']}")
 
 
 def _percent(share: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from types import SimpleNamespace
 
 import click
@@ -68,8 +69,8 @@ def test_json_has_null_for_what_is_not_finite(capsys: pytest.CaptureFixture[str]
 
 
 def test_progress_is_silent_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress(3, label="work") as advance:
-        advance(3)
+    with progress() as say:
+        say("work", 0.5)
     assert capsys.readouterr() == ("", "")
 
 
@@ -77,13 +78,16 @@ def test_progress_appears_on_a_terminal_when_it_lasts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with progress(3, label="work") as advance:
-        advance(1)
+    with progress() as say:
+        say("work", 0.5)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("taihusim.console.PROGRESS_DELAY_SECONDS", -1.0)
+    monkeypatch.setattr("taihusim.console.PROGRESS_DELAY_SECONDS", 0.0)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with progress(3, label="work") as advance:
-        advance(1)
+    with progress() as say:
+        say("first", None)
+        time.sleep(0.5)
+        say("then", 0.5)
+        time.sleep(0.3)
     captured = capsys.readouterr()
-    assert "work" in captured.err
+    assert "then" in captured.err
     assert captured.out == ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nnlib.optim import LARS, SGD
+from nnlib.optim import LARS, SGD, Adam
 from sim.problems import BadInput
 from workloads.spec import describe, list_workloads, load_workload
 
@@ -29,6 +29,20 @@ def test_the_digits_are_read_as_written() -> None:
     assert [keys.type for keys in workload.model.layers].count("conv2d") == 2
     assert (workload.data.train_size, workload.data.test_size) == (1437, 360)
     assert workload.recipe.optimizer == SGD(momentum=0.8, weight_decay=0.001)
+
+
+def test_an_optimizer_is_taken_from_the_alternatives() -> None:
+    adam = load_workload("digits", optimizer="adam").recipe
+    assert (adam.optimizer, adam.learning_rate.base) == (Adam(), 0.002)
+    lars = load_workload("digits", ["recipe.optimizer.trust=0.1"], optimizer="lars").recipe
+    assert lars.optimizer == LARS(momentum=0.9, trust=0.1)
+    assert lars.learning_rate == load_workload("digits").recipe.learning_rate
+
+
+def test_an_optimizer_without_alternative_has_its_usual_values() -> None:
+    assert load_workload("digits", ["recipe.alternatives=[]"], optimizer="adam").recipe.optimizer == Adam()
+    # settings come later than the choice: they meet the recipe that was chosen
+    assert load_workload("digits", ["recipe.optimizer.momentum=0.5"], optimizer="sgd").recipe.optimizer == SGD(0.5)
 
 
 def test_another_optimizer_replaces_the_whole_section(tmp_path: Path) -> None:
@@ -57,7 +71,7 @@ def test_all_errors_come_at_once_with_key_and_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "key", "words"),
     [
-        ("recipe.learning_rate.cap=0.01", "recipe.learning_rate.cap", "at least the base learning rate 0.05"),
+        ("recipe.learning_rate.cap=0.01", "recipe.learning_rate.cap", "at least the base learning rate 0.0125"),
         ("recipe.learning_rate.schedule=cosine", "recipe.learning_rate.decay_steps", "the schedule is cosine"),
         ("recipe.optimizer={name: adm}", "recipe.optimizer", "did you mean 'adam'"),
         ("data.path=x.npz", "data.path", "no path, as data.dataset is digits"),

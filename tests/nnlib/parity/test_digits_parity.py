@@ -53,8 +53,8 @@ def first_step(precision: DTypeName, numerics: str) -> Step:
     }
     recipe = setup.workload.recipe
     assert recipe.optimizer == SGD(momentum=0.9)
-    # the first of ten warm-up steps of a batch of 16, whose peak is 0.05
-    optimizer = torch.optim.SGD(list(theirs.values()), lr=0.05 / 11, momentum=0.9)
+    # the first of thirty warm-up steps of a batch of 16, whose peak is 0.0125
+    optimizer = torch.optim.SGD(list(theirs.values()), lr=0.0125 / 31, momentum=0.9)
     loss = F.cross_entropy(logits(theirs, torch.tensor(nchw(images))), torch.tensor(labels))
     loss.backward()
     grads = {name: back(tensor.grad.numpy()) for name, tensor in theirs.items()}
