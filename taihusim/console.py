@@ -8,13 +8,11 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from functools import partial
 
 import click
 
 PROGRESS_DELAY_SECONDS = 2.0
-
-Progress: TypeAlias = Callable[[str, float | None], None]
 
 
 def print_table(
@@ -50,44 +48,52 @@ def print_json(value: Mapping[str, object]) -> None:
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Yields a function ``say(text, share)``: what is being done, and the share of it done (None: end not known).
+    """Yields what reports on work while it goes on; nothing of it goes to standard output.
 
     A bar appears on standard error, only if that is a terminal and the work has taken over two seconds.
     """
+    report = Progress()
     if not sys.stderr.isatty():
-        yield lambda text, share: None
+        yield report
         return
-    bar = _Bar()
-    opening = threading.Timer(PROGRESS_DELAY_SECONDS, bar.open)
+    opening = threading.Timer(PROGRESS_DELAY_SECONDS, report.open)
     opening.daemon = True
     opening.start()
     try:
-        yield bar.say
+        yield report
     finally:
         opening.cancel()
         opening.join()
-        bar.close()
+        report.close()
 
 
-class _Bar:
-    """A rich progress bar that shows what was said last, from the time it is opened."""
+class Progress:
+    """A line that is always the latest, with a bar from the time it is opened, and lines that stay."""
 
     def __init__(self) -> None:
         self._last: tuple[str, float | None] = ("working", None)
-        self._show: Progress | None = None
+        self._show: Callable[[str, float | None], None] | None = None
+        self._note: Callable[[str], None] = partial(click.echo, err=True)
         self._stop: Callable[[], None] | None = None
 
     def say(self, text: str, share: float | None) -> None:
+        """What is being done now, and the share of it that is done; None where the end is not known."""
         self._last = text, share
         if self._show is not None:
             self._show(text, share)
 
+    def note(self, text: str) -> None:
+        """A line that stays: a part that is finished."""
+        self._note(text)
+
     def open(self) -> None:
+        """Show the bar."""
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
 
         columns = TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn()
-        bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        bar = RichProgress(*columns, console=Console(stderr=True, highlight=False, soft_wrap=True), transient=True)
         task = bar.add_task("", total=None)
 
         def show(text: str, share: float | None) -> None:
@@ -95,9 +101,10 @@ class _Bar:
 
         show(*self._last)
         bar.start()
-        self._show, self._stop = show, bar.stop
+        self._show, self._stop, self._note = show, bar.stop, bar.console.print
 
     def close(self) -> None:
+        """Take the bar away."""
         if self._stop is not None:
             self._stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,10 @@ def infer(setup: Setup, request: InferRequest) -> Inferred:
     """Time inference on every node count and compute the test set's outputs once. Raises BadInput."""
     check_nodes(request.nodes, machine=setup.machine)
     parameters = _parameters(setup, request)
-    timed = {nodes: _time(setup, nodes) for nodes in sorted({1, *request.nodes})}
+    timed = {nodes: _time(setup, nodes) for nodes in sorted(set(request.nodes))}
+    if 1 not in timed:
+        with suppress(BadInput):  # one node, to compare with, may be too small for the whole of a global batch
+            timed[1] = _time(setup, 1)
     outputs = accuracy = None
     if setup.mapping.numerics != "off":
         test = load_dataset(setup.workload).test
@@ -81,14 +85,14 @@ def _time(setup: Setup, nodes: int) -> InferenceTiming:
 def _point(setup: Setup, nodes: int, timed: dict[int, InferenceTiming]) -> dict[str, Any]:
     timing = timed[nodes]
     batch = setup.samples_per_node(nodes)
-    alone = setup.samples_per_node(1) / timed[1].seconds
+    alone = setup.samples_per_node(1) / timed[1].seconds if 1 in timed else None
     return {
         "nodes": nodes,
         "cores": nodes * setup.machine.processor.cores,
         "batch": batch,
         "seconds_per_batch": timing.seconds,
         "samples_per_second": nodes * batch / timing.seconds,
-        "efficiency": batch / timing.seconds / alone,
+        "efficiency": None if alone is None else batch / timing.seconds / alone,
         # every batch takes as long as every other: nothing varies until requests arrive at random
         "latency_p50": timing.latency,
         "latency_p99": timing.latency,

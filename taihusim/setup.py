@@ -46,33 +46,33 @@ class Setup:
         return NodeTimer(machine=self.machine, mapping=self.mapping, clock=self.clock, active_core_groups=active)
 
     def check_program(self, program: Program) -> None:
-        """Raise BadInput if a kernel finds no tile that fits the LDM, or the buffers do not fit the memory."""
+        """Raise BadInput if the buffers do not fit the memory, or kernels find no tile that fits the LDM."""
+        problems = self._memory_problems(program) or self._tile_problems(program)
+        if problems:
+            raise BadInput(problems)
+
+    def _memory_problems(self, program: Program) -> list[Problem]:
+        available = self.machine.processor.memory.bytes
+        if program.memory_bytes <= available:
+            return []
+        expected = f"at least {program.memory_bytes} B per core group for this batch; take a smaller one"
+        return [self._machine_problem("processor.memory.capacity", available, expected)]
+
+    def _tile_problems(self, program: Program) -> list[Problem]:
         problems = []
         for launch in program.launches:
             try:
                 self.clock.time(launch.kernel)
             except InfeasiblePlan as error:
-                problems.append(
-                    Problem(
-                        file=f"machine {self.machine.name}",
-                        key="processor.cpe.ldm",
-                        value=f"{error.available} B",
-                        expected=f"at least {error.needed} B for the smallest tile of {error.kernel} "
-                        f"in layer {launch.layer!r} ({launch.phase})",
-                    )
+                expected = (
+                    f"at least {error.needed} B for the smallest tile of {error.kernel} "
+                    f"in layer {launch.layer!r} ({launch.phase})"
                 )
-        available = self.machine.processor.memory.bytes
-        if program.memory_bytes > available:
-            problems.append(
-                Problem(
-                    file=f"machine {self.machine.name}",
-                    key="processor.memory.capacity",
-                    value=f"{available} B",
-                    expected=f"at least {program.memory_bytes} B per core group for this batch; take a smaller one",
-                )
-            )
-        if problems:
-            raise BadInput(problems)
+                problems.append(self._machine_problem("processor.cpe.ldm", error.available, expected))
+        return problems
+
+    def _machine_problem(self, key: str, found: int, expected: str) -> Problem:
+        return Problem(file=f"machine {self.machine.name}", key=key, value=f"{found} B", expected=expected)
 
 
 def prepare(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time as host
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,8 +31,17 @@ from workloads.step import StepTiming, time_step
 from workloads.training import Goal, Trainer, TrainingState
 from workloads.words import nodes_in_words
 
-Watch = Callable[[int, TrainingState, Goal], None]
 Stop = Callable[[], bool]
+
+
+class Watch(Protocol):
+    """Sees a training go on."""
+
+    def step(self, nodes: int, state: TrainingState, goal: Goal) -> None:
+        """After every step."""
+
+    def run(self, result: Mapping[str, Any]) -> None:
+        """After the run of every node count, with its part of the record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,18 +92,25 @@ def train(
     setup: Setup,
     request: TrainRequest,
     *,
-    watch: Watch = lambda nodes, state, goal: None,
+    watch: Watch | None = None,
     stop: Stop = lambda: False,
 ) -> list[TrainedRun]:
     """Train once for every node count. Raises BadInput before anything is computed.
 
-    ``watch`` is called with the node count, the state after every step and the goal. Once ``stop`` returns true the
-    state is kept in the request's folder and KeyboardInterrupt raised.
+    Once ``stop`` returns true the state is kept in the request's folder and KeyboardInterrupt raised.
     """
     check_request(setup, request)
-    timed = {nodes: _Timed.of(setup, nodes) for nodes in sorted({1, *request.nodes})}
+    timed = {nodes: _Timed.of(setup, nodes) for nodes in sorted(set(request.nodes))}
+    if 1 not in timed:
+        with suppress(BadInput):  # one node, to compare with, may be too small for the whole of a global batch
+            timed[1] = _Timed.of(setup, 1)
     data = load_dataset(setup.workload) if setup.mapping.numerics != "off" else None
-    return [_run(setup, request, nodes, timed, data, watch, stop) for nodes in request.nodes]
+    done = []
+    for nodes in request.nodes:
+        done.append(_run(setup, request, nodes, timed, data, watch, stop))
+        if watch is not None:
+            watch.run(done[-1].result)
+    return done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +154,7 @@ def _run(
     nodes: int,
     timed: dict[int, _Timed],
     data: Dataset | None,
-    watch: Watch,
+    watch: Watch | None,
     stop: Stop,
 ) -> TrainedRun:
     per_node = setup.samples_per_node(nodes)
@@ -164,7 +181,8 @@ def _run(
             if stopping:
                 kept = "" if request.folder is None else f"; go on with --out {request.folder} --resume"
                 raise KeyboardInterrupt(f"after step {current.step:,} on {nodes_in_words(nodes)}{kept}")
-            watch(nodes, current, goal)
+            if watch is not None:
+                watch.step(nodes, current, goal)
 
         trainer.run(state, after_step=after_step)
         keeper.keep(state, now=True)
@@ -212,8 +230,10 @@ def _run(
     )
 
 
-def _efficiency(setup: Setup, nodes: int, timed: dict[int, _Timed]) -> float:
-    """Throughput per node against one node alone."""
+def _efficiency(setup: Setup, nodes: int, timed: dict[int, _Timed]) -> float | None:
+    """Throughput per node against one node alone; None where one node cannot do it."""
+    if 1 not in timed:
+        return None
     alone = setup.samples_per_node(1) / timed[1].step.seconds
     return setup.samples_per_node(nodes) / timed[nodes].step.seconds / alone
 

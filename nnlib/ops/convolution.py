@@ -1,7 +1,7 @@
 """Two-dimensional convolution, channels last: images (B, H, W, C), weights (kh, kw, Ni, No).
 
-A convolution is a matrix product of the patches under each output pixel with the weights (explicit GEMM). Patches are
-built for as many samples at a time as stay in a core's cache.
+A convolution is a matrix product of the weights with the patches under each output pixel (explicit GEMM). In memory
+all images that come from here lie as (C, H, W, B): patches are copied, added and pooled in runs of a whole batch.
 """
 
 from __future__ import annotations
@@ -25,29 +25,23 @@ def output_size(length: int, kernel: int, stride: int, padding: int) -> int:
     return (length + 2 * padding - kernel) // stride + 1
 
 
+def batch_last(x: Array) -> Array:
+    """Images (B, H, W, C) as contiguous (C, H, W, B); no copy if they lie so already."""
+    return np.ascontiguousarray(_swapped(x))
+
+
 def im2col(x: Array, kernel: Kernel, stride: int, padding: int) -> Array:
     """The patch under each output pixel: (B, H, W, C) to (B, Ro, Co, kh·kw·C)."""
-    (kh, kw), (batch, _, _, channels) = kernel, x.shape
-    padded = _pad(x, padding)
-    rows = (padded.shape[1] - kh) // stride + 1
-    columns = (padded.shape[2] - kw) // stride + 1
-    patches = np.empty((batch, rows, columns, kh, kw * channels), dtype=x.dtype)
-    _fill_patches(padded, patches, kernel, stride)
-    return patches.reshape(batch, rows, columns, kh * kw * channels)
+    windows = _windows(_pad(_swapped(x), padding), kernel, stride)
+    return _swapped(windows.reshape(-1, *windows.shape[3:]))
 
 
 def col2im(patches: Array, shape: tuple[int, int, int, int], kernel: Kernel, stride: int, padding: int) -> Array:
     """The adjoint of :func:`im2col`: add the patches back onto the pixels of images of ``shape``."""
-    (kh, kw), (batch, height, width, channels) = kernel, shape
-    rows, columns = patches.shape[1:3]
-    taps = patches.reshape(batch, rows, columns, kh, kw, channels)
-    padded = np.zeros((batch, height + 2 * padding, width + 2 * padding, channels), dtype=patches.dtype)
-    for i in range(kh):
-        for j in range(kw):
-            padded[:, i : i + rows * stride : stride, j : j + columns * stride : stride][:, :rows, :columns] += taps[
-                :, :, :, i, j
-            ]
-    return padded[:, padding : padding + height, padding : padding + width]
+    batch, height, width, channels = shape
+    padded = np.zeros((channels, height + 2 * padding, width + 2 * padding, batch), dtype=patches.dtype)
+    _add_patches(padded, _swapped(patches).reshape(*kernel, channels, *patches.shape[1:3], batch), stride)
+    return _swapped(padded[:, padding : padding + height, padding : padding + width])
 
 
 def kept_patches(x: Array, kernel: Kernel, *, stride: int, padding: int) -> Array | None:
@@ -65,33 +59,29 @@ def conv2d_forward(
     kh, kw, _, out_channels = weight.shape
     rows = output_size(x.shape[1], kh, stride, padding)
     columns = output_size(x.shape[2], kw, stride, padding)
-    matrix = weight.reshape(-1, out_channels)
-    y = np.empty((len(x), rows, columns, out_channels), dtype=x.dtype)
+    matrix = weight.reshape(-1, out_channels).T
+    y = np.empty((out_channels, rows, columns, len(x)), dtype=x.dtype)
     for part, found in _patches(x, (kh, kw), stride, padding, patches):
-        np.matmul(found, matrix, out=y[part].reshape(-1, out_channels))
+        np.matmul(matrix, found, out=y[:, part].reshape(out_channels, -1))
     if bias is not None:
-        # in runs of whole images: NumPy adds a short vector to many rows five times slower
-        y.reshape(len(x), -1)[...] += np.tile(bias, rows * columns)
-    return y
+        y += bias[:, None, None, None]
+    return _swapped(y)
 
 
 def conv2d_input_gradient(
     grad: Array, weight: Array, input_shape: tuple[int, int, int, int], *, stride: int, padding: int
 ) -> Array:
     """Gradient by ``x`` of shape ``input_shape`` from the gradient by ``y``."""
-    kh, kw, _, out_channels = weight.shape
-    if stride == 1 and padding <= min(kh, kw) - 1 and kh == kw:
-        # correlation with the flipped weights: the same sum as col2im without scattering
-        flipped = np.ascontiguousarray(weight[::-1, ::-1].transpose(0, 1, 3, 2))
-        return conv2d_forward(grad, flipped, None, stride=1, padding=kh - 1 - padding)
-    matrix = weight.reshape(-1, out_channels).T
-    out = np.empty(input_shape, dtype=grad.dtype)
+    kh, kw, channels, out_channels = weight.shape
+    matrix = weight.reshape(-1, out_channels)
+    batch, height, width, _ = input_shape
+    padded = np.zeros((channels, height + 2 * padding, width + 2 * padding, batch), dtype=grad.dtype)
     rows, columns = grad.shape[1:3]
-    for part in _chunks(len(grad), rows * columns * matrix.shape[1] * grad.itemsize):
-        patches = grad[part].reshape(-1, out_channels) @ matrix
-        shape = (len(grad[part]), *input_shape[1:])
-        out[part] = col2im(patches.reshape(shape[0], rows, columns, -1), shape, (kh, kw), stride, padding)
-    return out
+    planes = batch_last(grad)
+    for part in _chunks(rows, columns * batch * len(matrix) * grad.itemsize):
+        patches = matrix @ planes[:, part].reshape(out_channels, -1)
+        _add_patches(padded[:, part.start * stride :], patches.reshape(kh, kw, channels, -1, columns, batch), stride)
+    return _swapped(padded[:, padding : padding + height, padding : padding + width])
 
 
 def conv2d_weight_gradient(
@@ -99,50 +89,63 @@ def conv2d_weight_gradient(
 ) -> Array:
     """Gradient by the weights (kh, kw, Ni, No) from the gradient by ``y`` and the images; ``patches`` if known."""
     out_channels = grad.shape[-1]
+    planes = batch_last(grad)
     total = np.zeros((kernel[0] * kernel[1] * x.shape[-1], out_channels), dtype=x.dtype)
     for part, found in _patches(x, kernel, stride, padding, patches):
-        total += found.T @ grad[part].reshape(-1, out_channels)
+        total += found @ planes[:, part].reshape(out_channels, -1).T
     return total.reshape(*kernel, x.shape[-1], out_channels)
 
 
 def channel_sums(grad: Array) -> Array:
-    """Sum over all but the last axis: the gradient by a bias."""
-    flat = grad.reshape(-1, grad.shape[-1])
-    # a product with ones runs at the speed of BLAS, a sum over short rows does not
-    return np.ones(len(flat), dtype=grad.dtype) @ flat
+    """Sum over all but the last of four axes: the gradient by a bias."""
+    planes = batch_last(grad).reshape(grad.shape[-1], -1)
+    return planes @ np.ones(planes.shape[1], dtype=grad.dtype)
 
 
-def _pad(x: Array, padding: int) -> Array:
-    if padding == 0:
-        return x
-    batch, height, width, channels = x.shape
-    padded = np.zeros((batch, height + 2 * padding, width + 2 * padding, channels), dtype=x.dtype)
-    padded[:, padding : padding + height, padding : padding + width] = x
+def _swapped(x: Array) -> Array:
+    """(B, H, W, C) seen as (C, H, W, B), and back."""
+    return x.transpose(3, 1, 2, 0)
+
+
+def _pad(planes: Array, padding: int) -> Array:
+    """(C, H, W, B) in a frame of zeros."""
+    channels, height, width, batch = planes.shape
+    padded = np.zeros((channels, height + 2 * padding, width + 2 * padding, batch), dtype=planes.dtype)
+    padded[:, padding : padding + height, padding : padding + width] = planes
     return padded
 
 
-def _fill_patches(padded: Array, patches: Array, kernel: Kernel, stride: int) -> None:
-    """Copy runs of kw·C consecutive numbers: a row of a patch is one run."""
-    batch, rows, columns, kh, run = patches.shape
-    b, h, w, c = padded.strides
-    source = np.lib.stride_tricks.as_strided(
-        padded, (batch, rows, columns, kh, run), (b, h * stride, w * stride, h, c), writeable=False
-    )
-    patches[...] = source
+def _windows(padded: Array, kernel: Kernel, stride: int) -> Array:
+    """A view (kh, kw, C, Ro, Co, B) of (C, H, W, B): what each tap of the kernel sees."""
+    channels, height, width, batch = padded.shape
+    c, h, w, b = padded.strides
+    rows, columns = (height - kernel[0]) // stride + 1, (width - kernel[1]) // stride + 1
+    shape, strides = (*kernel, channels, rows, columns, batch), (h, w, c, h * stride, w * stride, b)
+    return np.lib.stride_tricks.as_strided(padded, shape, strides, writeable=False)
+
+
+def _add_patches(padded: Array, patches: Array, stride: int) -> None:
+    """Add patches (kh, kw, C, Ro, Co, B) onto the pixels of (C, H, W, B) that each tap sees."""
+    kh, kw, _, rows, columns, _ = patches.shape
+    for i in range(kh):
+        for j in range(kw):
+            seen = padded[:, i : i + rows * stride : stride, j : j + columns * stride : stride][:, :rows, :columns]
+            seen += patches[i, j]
 
 
 def _patches(x: Array, kernel: Kernel, stride: int, padding: int, known: Array | None) -> Iterator[tuple[slice, Array]]:
-    """Samples and their patches (pixels, kh·kw·C): all at once if known, else as many as fit the cache."""
+    """Output rows and their patches (kh·kw·C, pixels): all at once if known, else as many as fit the cache."""
     depth = kernel[0] * kernel[1] * x.shape[-1]
     if known is not None:
-        yield slice(None), known.reshape(-1, depth)
+        yield slice(None), _swapped(known).reshape(depth, -1)
         return
-    pixels = output_size(x.shape[1], kernel[0], stride, padding) * output_size(x.shape[2], kernel[1], stride, padding)
-    for part in _chunks(len(x), pixels * depth * x.itemsize):
-        yield part, im2col(x[part], kernel, stride, padding).reshape(-1, depth)
+    windows = _windows(_pad(_swapped(x), padding), kernel, stride)
+    rows, columns, batch = windows.shape[3:]
+    for part in _chunks(rows, columns * batch * depth * x.itemsize):
+        yield part, windows[:, :, :, part].reshape(depth, -1)
 
 
-def _chunks(samples: int, sample_bytes: int) -> list[slice]:
-    """Slices of samples whose patches fit the cache."""
-    size = max(1, CHUNK_BYTES // max(sample_bytes, 1))
-    return [slice(first, first + size) for first in range(0, samples, size)]
+def _chunks(rows: int, row_bytes: int) -> list[slice]:
+    """Slices of output rows whose patches fit the cache."""
+    size = max(1, CHUNK_BYTES // max(row_bytes, 1))
+    return [slice(first, first + size) for first in range(0, rows, size)]

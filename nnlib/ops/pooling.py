@@ -26,37 +26,37 @@ def max_pool_forward(x: Array, kernel: Kernel, stride: int) -> Array:
 def max_pool_backward(x: Array, grad: Array, kernel: Kernel, stride: int) -> Array:
     """Each number of ``grad`` (B, Ro, Co, C) goes to the first largest pixel of its window of ``x``."""
     across = _maxima(x, COLUMNS, kernel[1], stride)
-    grad_across = _to_first(across, grad, ROWS, kernel[0], stride)
-    return _to_first(x, grad_across, COLUMNS, kernel[1], stride)
+    grad_across = _to_first(across, _maxima(across, ROWS, kernel[0], stride), grad, ROWS, kernel[0], stride)
+    return _to_first(x, across, grad_across, COLUMNS, kernel[1], stride)
 
 
 def _maxima(x: Array, axis: int, size: int, stride: int) -> Array:
     """The largest of each ``size`` numbers along an axis."""
     first, *others = _taps(x, axis, size, stride)
     if not others:
-        return first.copy()
+        return first.copy(order="K")
     y = np.maximum(first, others[0])
     for view in others[1:]:
         np.maximum(y, view, out=y)
     return y
 
 
-def _to_first(x: Array, grad: Array, axis: int, size: int, stride: int) -> Array:
-    """Each number of ``grad`` goes to the first of the ``size`` numbers of ``x`` that is their maximum."""
-    top = _maxima(x, axis, size, stride)
+def _to_first(x: Array, top: Array, grad: Array, axis: int, size: int, stride: int) -> Array:
+    """Each number of ``grad`` goes to the first of the ``size`` numbers of ``x`` that is their maximum ``top``."""
     out = np.zeros_like(x)
     left = grad
-    places = zip(_taps(x, axis, size, stride), _taps(out, axis, size, stride), strict=True)
-    for number, (view, target) in enumerate(places):
-        if number == size - 1:
-            taken = left
-        else:
-            taken = left * (view == top)
-            left = left - taken
-        if stride >= size:
-            target[...] = taken
-        else:
-            target += taken
+    *places, (_, last) = zip(_taps(x, axis, size, stride), _taps(out, axis, size, stride), strict=True)
+    if stride >= size:
+        for view, target in places:
+            np.multiply(left, view == top, out=target)
+            left = left - target
+        last[...] = left
+        return out
+    for view, target in places:
+        taken = left * (view == top)
+        left = left - taken
+        target += taken
+    last += left
     return out
 
 

@@ -59,8 +59,8 @@ def command(
         settings=split_settings(settings),
         mapping_flags=run["mapping_flags"],
     )
-    with progress() as say:
-        say(f"inference of {setup.workload.name}", None)
+    with progress() as report:
+        report.say(f"inference of {setup.workload.name}", None)
         done = infer(setup, InferRequest(nodes=node_counts(nodes), seed=seed, weights=weights))
     result: dict[str, Any] = {
         "workload": setup.workload.name,
@@ -90,7 +90,7 @@ def _print(result: dict[str, Any], *, trained: bool) -> None:
             f"{point['batch']:,}",
             f"{point['samples_per_second']:,.0f}",
             seconds_in_words(point["latency_p50"]),
-            f"{100 * point['efficiency']:.1f} %",
+            None if point["efficiency"] is None else f"{100 * point['efficiency']:.1f} %",
         )
         for point in result["points"]
     ]

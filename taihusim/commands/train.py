@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,9 @@ from taihusim.interruption import stop_requested
 from taihusim.options import json_option, run_options, set_option, split_settings
 from taihusim.version import package_version
 from workloads.words import nodes_in_words, seconds_in_words
+
+if TYPE_CHECKING:
+    from workloads.training import Goal, TrainingState
 
 
 @click.command(name="train")
@@ -78,8 +82,8 @@ def command(
         folder=out,
         resume=resume,
     )
-    with progress() as say, stop_requested(lambda text: click.echo(text, err=True)) as stop:
-        trained = train(setup, request, watch=_watch(say), stop=stop)
+    with progress() as report, stop_requested(report.note) as stop:
+        trained = train(setup, request, watch=_Watch(report), stop=stop)
     result = {
         "workload": setup.workload.name,
         "machine": setup.machine.name,
@@ -98,16 +102,24 @@ def command(
         click.echo(f"wrote {path}")
 
 
-def _watch(say: Progress) -> Callable[[int, Any, Any], None]:
-    """Says after every step how far the training is."""
+@dataclass(frozen=True)
+class _Watch:
+    """Says after every step how far the training is, and after every run what came out."""
 
-    def watch(nodes: int, state: Any, goal: Any) -> None:
+    report: Progress
+
+    def step(self, nodes: int, state: TrainingState, goal: Goal) -> None:
         loss = "" if state.loss is None else f", loss {state.loss:.4f}"
-        accuracy = "" if state.accuracy is None else f", accuracy {100 * state.accuracy:.1f} %"
+        accuracy = "" if state.accuracy is None else f", accuracy {_percent(state.accuracy)}"
         share = None if goal.steps is None else state.step / goal.steps
-        say(f"{nodes_in_words(nodes)}: step {state.step:,}{loss}{accuracy}", share)
+        self.report.say(f"{nodes_in_words(nodes)}: step {state.step:,}{loss}{accuracy}", share)
 
-    return watch
+    def run(self, result: Mapping[str, Any]) -> None:
+        accuracy = result["test_accuracy"]
+        if accuracy is not None:
+            took = seconds_in_words(result["seconds_total"])
+            steps = f"{result['steps']:,} steps, {took} of simulated time"
+            self.report.note(f"{nodes_in_words(result['nodes'])}: {_percent(accuracy)} right after {steps}")
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -69,25 +69,30 @@ def test_json_has_null_for_what_is_not_finite(capsys: pytest.CaptureFixture[str]
 
 
 def test_progress_is_silent_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress() as say:
-        say("work", 0.5)
+    with progress() as report:
+        report.say("work", 0.5)
     assert capsys.readouterr() == ("", "")
+    with progress() as report:
+        report.note("a part is done")
+    assert capsys.readouterr() == ("", "a part is done\n")
 
 
 def test_progress_appears_on_a_terminal_when_it_lasts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with progress() as say:
-        say("work", 0.5)
+    with progress() as report:
+        report.say("work", 0.5)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("taihusim.console.PROGRESS_DELAY_SECONDS", 0.0)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with progress() as say:
-        say("first", None)
+    with progress() as report:
+        report.say("first", None)
         time.sleep(0.5)
-        say("then", 0.5)
+        report.say("then", 0.5)
+        report.note("a part is done")
         time.sleep(0.3)
     captured = capsys.readouterr()
     assert "then" in captured.err
+    assert "a part is done" in captured.err
     assert captured.out == ""
