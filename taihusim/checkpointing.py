@@ -16,14 +16,16 @@ CHECKPOINT_SECONDS = 15.0
 """Host seconds between checkpoints of a run."""
 
 
+def checkpoint_path(folder: Path, *, nodes: int) -> Path:
+    """The checkpoint of the run on ``nodes`` nodes."""
+    return folder / f"checkpoint_{nodes}.npz"
+
+
 class CheckpointKeeper:
     """Keeps a run's checkpoint up to date, and takes it up again."""
 
-    def __init__(
-        self, *, setup: Setup, nodes: int, seed: int, train: Labelled, folder: Path | None, resume: bool
-    ) -> None:
-        self.train = train
-        self.path = None if folder is None else folder / f"checkpoint_{nodes}.npz"
+    def __init__(self, *, setup: Setup, nodes: int, seed: int, folder: Path | None, resume: bool) -> None:
+        self.path = None if folder is None else checkpoint_path(folder, nodes=nodes)
         self.resume = resume
         self.last = host.monotonic()
         self.key = run_key(
@@ -34,14 +36,18 @@ class CheckpointKeeper:
             seed=seed,
         )
 
-    def restore(self, state: TrainingState) -> None:
+    def check(self) -> None:
+        """Raise BadInput if there is a checkpoint to go on from, and it is damaged or of another run."""
+        self._kept()
+
+    def restore(self, state: TrainingState, *, train: Labelled) -> None:
         """Go on where the checkpoint stopped, if there is one and going on was asked for."""
-        if self.path is None or not self.resume or not self.path.exists():
+        kept = self._kept()
+        if kept is None:
             return
-        kept = load_checkpoint(self.path, key=self.key)
         state.parameters = dict(kept.parameters)
         state.optimizer = dict(kept.optimizer["arrays"])
-        state.stream = SampleStream.from_state(self.train, kept.stream)
+        state.stream = SampleStream.from_state(train, kept.stream)
         state.step = kept.step
         state.curve = [dict(point) for point in kept.curve]
         state.loss, state.accuracy = kept.optimizer["loss"], kept.optimizer["accuracy"]
@@ -62,3 +68,8 @@ class CheckpointKeeper:
             ),
             self.path,
         )
+
+    def _kept(self) -> Checkpoint | None:
+        if self.path is None or not self.resume or not self.path.exists():
+            return None
+        return load_checkpoint(self.path, key=self.key)

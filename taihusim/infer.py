@@ -14,7 +14,7 @@ from nnlib.lower import lower_forward
 from nnlib.precision import DTYPES
 from sim.chip.memory import Array
 from sim.problems import BadInput, Problem
-from taihusim.setup import Setup, check_nodes
+from taihusim.setup import Setup, node_problems
 from workloads.bottleneck import inference_bottleneck
 from workloads.checkpoint import load_weights
 from workloads.datasets.load import load_dataset
@@ -45,7 +45,9 @@ class Inferred:
 
 def infer(setup: Setup, request: InferRequest) -> Inferred:
     """Time inference on every node count and compute the test set's outputs once. Raises BadInput."""
-    check_nodes(request.nodes, machine=setup.machine)
+    problems = [*node_problems(request.nodes, machine=setup.machine), *setup.batch_problems(request.nodes)]
+    if problems:
+        raise BadInput(problems)
     parameters = _parameters(setup, request)
     timed = {nodes: _time(setup, nodes) for nodes in sorted(set(request.nodes))}
     if 1 not in timed:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from sim.chip.memory import Array
+from sim.problems import BadInput, Problem
+from taihusim.checkpointing import checkpoint_path
 from taihusim.figure import save_figure
 from taihusim.setup import Setup
 from workloads.checkpoint import save_weights
@@ -32,6 +34,13 @@ class RunFolder:
     seed: int
     version: str
 
+    def check(self) -> None:
+        """Raise BadInput if there is something else in the folder's place."""
+        for place in (self.path, *self.path.parents):
+            if place.exists() and not place.is_dir():
+                expected = "a folder, or a name that is not taken"
+                raise BadInput([Problem(file=f"--out {self.path}", key="", value=str(place), expected=expected)])
+
     def save_training(self, result: dict[str, Any], *, parameters: Sequence[dict[str, Any] | None]) -> list[Path]:
         """Write the record, the last run's weights and the figure; returns the files."""
         self.path.mkdir(parents=True, exist_ok=True)
@@ -39,8 +48,8 @@ class RunFolder:
         if parameters and parameters[-1] is not None:
             save_weights(parameters[-1], self.path / WEIGHTS)
             written.append(self.path / WEIGHTS)
-        for checkpoint in self.path.glob("checkpoint_*.npz"):
-            checkpoint.unlink()
+        for run in result["runs"]:
+            checkpoint_path(self.path, nodes=run["nodes"]).unlink(missing_ok=True)
         return [*written, *self._figure()]
 
     def save_inference(self, result: dict[str, Any], *, outputs: Array | None) -> tuple[dict[str, Any], list[Path]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from nnlib.graph import Graph
@@ -35,6 +36,17 @@ class Setup:
     def samples_per_node(self, nodes: int) -> int:
         """Samples of a step on each node. Raises BadInput if a global batch cannot be shared equally."""
         return self.mapping.samples_per_node(nodes=nodes, recipe_batch_per_node=self.workload.recipe.batch_per_node)
+
+    def batch_problems(self, nodes: Sequence[int]) -> list[Problem]:
+        """A problem for each node count over which the batch cannot be shared equally, down to its ranks."""
+        problems: list[Problem] = []
+        for count in nodes:
+            samples = _collect(problems, partial(self.samples_per_node, count)) if count >= 1 else None
+            ranks = self.mapping.ranks_per_node
+            if samples is not None and samples % ranks:
+                expected = f"a multiple of the {ranks} ranks of a node"
+                problems.append(Problem(file="--batch-per-node", key="", value=samples, expected=expected))
+        return list(dict.fromkeys(problems))
 
     def core_group_batch(self, nodes: int) -> int:
         """Samples of a step on the core group that has most."""
@@ -104,14 +116,13 @@ def prepare(
     )
 
 
-def check_nodes(nodes: Sequence[int], *, machine: MachineSpec) -> None:
-    """Raise BadInput, naming each, for node counts that the machine does not have."""
+def node_problems(nodes: Sequence[int], *, machine: MachineSpec) -> list[Problem]:
+    """A problem for each node count that the machine does not have."""
     expected = f"1 to {machine.nodes:,} nodes on {machine.name}"
     wrong: list[int | None] = [count for count in nodes if not 1 <= count <= machine.nodes]
     if not nodes:
         wrong = [None]
-    if wrong:
-        raise BadInput([Problem(file="--nodes", key="", value=count, expected=expected) for count in wrong])
+    return [Problem(file="--nodes", key="", value=count, expected=expected) for count in wrong]
 
 
 def _collect(problems: list[Problem], load: Callable[[], Loaded]) -> Loaded | None:

@@ -20,7 +20,7 @@ from sim.network.schedule import execute
 from sim.network.topology import Topology
 from sim.problems import BadInput, Problem
 from taihusim.checkpointing import CheckpointKeeper
-from taihusim.setup import Setup, check_nodes
+from taihusim.setup import Setup, node_problems
 from workloads.bottleneck import training_bottleneck
 from workloads.checkpoint import weights_sha256
 from workloads.datasets.dataset import Dataset
@@ -65,9 +65,8 @@ class TrainedRun:
 
 
 def check_request(setup: Setup, request: TrainRequest) -> None:
-    """Raise BadInput for node counts, batches and goals that cannot be; nothing has been computed then."""
-    check_nodes(request.nodes, machine=setup.machine)
-    problems = []
+    """Raise BadInput, with all problems, for node counts, batches, goals and folders that cannot be."""
+    problems = [*node_problems(request.nodes, machine=setup.machine), *setup.batch_problems(request.nodes)]
     if setup.mapping.numerics == "off" and request.epochs is None:
         value = request.until_accuracy
         problems.append(
@@ -78,12 +77,6 @@ def check_request(setup: Setup, request: TrainRequest) -> None:
                 expected="--epochs instead: without numerics (--numerics off) there is no accuracy to wait for",
             )
         )
-    for nodes in request.nodes:
-        samples = setup.samples_per_node(nodes)
-        if samples % setup.mapping.ranks_per_node:
-            expected = f"a multiple of the {setup.mapping.ranks_per_node} ranks of a node"
-            problems.append(Problem(file="--batch-per-node", key="", value=samples, expected=expected))
-            break
     if problems:
         raise BadInput(problems)
 
@@ -100,7 +93,13 @@ def train(
     Once ``stop`` returns true the state is kept in the request's folder and KeyboardInterrupt raised.
     """
     check_request(setup, request)
-    timed = {nodes: _Timed.of(setup, nodes) for nodes in sorted(set(request.nodes))}
+    for nodes in request.nodes:
+        _keeper(setup, request, nodes).check()
+    timed = {}
+    for nodes in sorted(set(request.nodes)):
+        if stop():
+            raise KeyboardInterrupt("before training")
+        timed[nodes] = _Timed.of(setup, nodes)
     if 1 not in timed:
         with suppress(BadInput):  # one node, to compare with, may be too small for the whole of a global batch
             timed[1] = _Timed.of(setup, 1)
@@ -165,15 +164,8 @@ def _run(
     if data is not None:
         trainer, state = _numerics(setup, request, nodes, timed[nodes], data, goal)
         order = trainer.reduction.order
-        keeper = CheckpointKeeper(
-            setup=setup,
-            nodes=nodes,
-            seed=request.seed,
-            train=data.train,
-            folder=request.folder,
-            resume=request.resume,
-        )
-        keeper.restore(state)
+        keeper = _keeper(setup, request, nodes)
+        keeper.restore(state, train=data.train)
 
         def after_step(current: TrainingState) -> None:
             stopping = stop()
@@ -228,6 +220,10 @@ def _run(
             "reduction_order": order,
         },
     )
+
+
+def _keeper(setup: Setup, request: TrainRequest, nodes: int) -> CheckpointKeeper:
+    return CheckpointKeeper(setup=setup, nodes=nodes, seed=request.seed, folder=request.folder, resume=request.resume)
 
 
 def _efficiency(setup: Setup, nodes: int, timed: dict[int, _Timed]) -> float | None:

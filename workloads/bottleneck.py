@@ -35,26 +35,30 @@ def inference_bottleneck(*, shares: Mapping[str, float], busiest: str, launches:
     """One sentence on the largest of ``shares`` of a batch."""
     if max(shares, key=lambda share: shares[share]) == "requests":
         return f"network: requests and answers take {100 * shares['requests']:.0f} % of a batch's time longer to move"
-    return node_bottleneck(shares=shares, busiest=busiest, launches=launches, launch_seconds=launch_seconds)
+    return node_bottleneck(
+        shares=shares, busiest=busiest, launches=launches, launch_seconds=launch_seconds, unit="batch"
+    )
 
 
-def node_bottleneck(*, shares: Mapping[str, float], busiest: str, launches: int, launch_seconds: float) -> str:
-    """One sentence on the largest share of what happens inside a node."""
+def node_bottleneck(
+    *, shares: Mapping[str, float], busiest: str, launches: int, launch_seconds: float, unit: str = "step"
+) -> str:
+    """One sentence on the largest share of what happens inside a node during a ``unit``."""
     name = max(shares, key=lambda share: shares[share])
     percent = f"{100 * shares[name]:.0f} %"
     match name:
         case "launch":
             return (
                 f"kernel launches: {launches} launches of {1e6 * launch_seconds:.0f} us each by the MPE "
-                f"are {percent} of the step; the batch per core group is too small to hide them"
+                f"are {percent} of the {unit}; the batch per core group is too small to hide them"
             )
         case "dma_wait":
-            return f"memory: CPEs wait for DMA {percent} of the step, most in {busiest}"
+            return f"memory: CPEs wait for DMA {percent} of the {unit}, most in {busiest}"
         case "mesh_wait":
-            return f"register communication: broadcasts on the mesh take {percent} of the step, most in {busiest}"
+            return f"register communication: broadcasts on the mesh take {percent} of the {unit}, most in {busiest}"
         case "imbalance":
-            return f"idle CPEs: too little work for 64 CPEs in {busiest}; {percent} of the step"
+            return f"idle CPEs: too little work for all CPEs in {busiest}; {percent} of the {unit}"
         case "group_sync":
-            return f"synchronisation of the core groups of a chip: {percent} of the step"
+            return f"synchronisation of the core groups of a chip: {percent} of the {unit}"
         case _:
-            return f"compute: the CPEs' pipelines are busy {percent} of the step, most in {busiest}"
+            return f"compute: the CPEs' pipelines are busy {percent} of the {unit}, most in {busiest}"

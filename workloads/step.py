@@ -108,7 +108,10 @@ def time_step(*, timer: NodeTimer, program: Program, optimizer: Optimizer, nodes
     item = DTYPES[mapping.precision].itemsize
     labelled = list(timer.program(program))
     segments = [*timer.once(), *(segment for _, segment in labelled)]
-    buckets = list(_buckets(program, [segment for _, segment in labelled], item=item, limit=mapping.bucket_bytes))
+    begin = sum(segment.seconds for segment in timer.once())
+    buckets = list(
+        _buckets(program, [segment for _, segment in labelled], begin=begin, item=item, limit=mapping.bucket_bytes)
+    )
     summed = [timer.sum_groups(bucket.elements) for bucket in buckets]
     for parts in summed:
         segments += parts
@@ -116,8 +119,10 @@ def time_step(*, timer: NodeTimer, program: Program, optimizer: Optimizer, nodes
     clocks = np.full(topology.ranks, computed)
     if topology.ranks > 1:
         busy = np.zeros(topology.ranks)
+        adding = 0.0  # the core groups' sums so far, which put off all that comes after them
         for bucket, parts in zip(buckets, summed, strict=True):
-            ready = bucket.seconds + sum(part.seconds for part in parts) if mapping.overlap else computed
+            adding += sum(part.seconds for part in parts)
+            ready = bucket.seconds + adding if mapping.overlap else computed
             busy = run(
                 allreduce(mapping.collective, topology=topology, elements=bucket.elements),
                 topology=topology,
@@ -143,9 +148,9 @@ def time_step(*, timer: NodeTimer, program: Program, optimizer: Optimizer, nodes
     )
 
 
-def _buckets(program: Program, segments: Sequence[Segment], *, item: int, limit: int) -> Iterator[Bucket]:
-    """Gradients in the order in which they become ready, packed up to ``limit`` bytes."""
-    ends = np.cumsum([segment.seconds for segment in segments])
+def _buckets(program: Program, segments: Sequence[Segment], *, begin: float, item: int, limit: int) -> Iterator[Bucket]:
+    """Gradients in the order in which they become ready, packed up to ``limit`` bytes; launches ``begin`` then."""
+    ends = begin + np.cumsum([segment.seconds for segment in segments])
     ready = sorted(
         (float(ends[buffer.last]), prod(buffer.shape))
         for buffer in program.buffers.values()

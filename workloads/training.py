@@ -20,7 +20,7 @@ from workloads.reduction import Reduction
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """When a run ends: at ``until_accuracy`` on the test set, or after ``steps`` steps; ``max_steps`` in any case."""
+    """When a run ends: at ``until_accuracy`` on the test set or after ``steps`` steps, by default ``max_steps``."""
 
     until_accuracy: float | None
     steps: int | None

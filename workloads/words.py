@@ -4,22 +4,30 @@ from __future__ import annotations
 
 
 def size_in_words(size: float) -> str:
-    """Bytes with a decimal unit: ``437.2 KB``."""
+    """Bytes with a decimal unit, three digits: ``437 KB``."""
     for unit in ("B", "KB", "MB", "GB"):
-        if size < 1000:
+        if float(f"{size:.3g}") < 1000:
             return f"{size:.3g} {unit}"
         size /= 1000
-    return f"{size:.3g} TB"
+    return f"{_three_digits(size)} TB"
 
 
 def seconds_in_words(seconds: float | None) -> str:
-    """A duration with a fitting unit: ``1.23 ms``."""
+    """A duration with a fitting unit, three digits: ``1.23 ms``."""
     if seconds is None:
         return "-"
-    for limit, factor, unit in ((1e-6, 1e9, "ns"), (1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (3600.0, 1.0, "s")):
-        if seconds < limit:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds / 3600:.3g} h"
+    for unit in ("ns", "us", "ms"):
+        value = seconds * {"ns": 1e9, "us": 1e6, "ms": 1e3}[unit]
+        if float(f"{value:.3g}") < 1000:
+            return f"{value:.3g} {unit}"
+    if seconds < 3600:
+        return f"{_three_digits(seconds)} s"
+    return f"{_three_digits(seconds / 3600)} h"
+
+
+def _three_digits(value: float) -> str:
+    """Three digits at least, never an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def nodes_in_words(nodes: int) -> str:

@@ -43,7 +43,9 @@ def _halving(topology: Topology, elements: int, *, far_first: bool) -> Iterator[
     ranks = topology.ranks
     core = usable_ranks(ranks)
     yield from fold(ranks=ranks, core=core, elements=elements, inward=True)
-    yield from halving_doubling(ranks=core, elements=elements, members=np.arange(core), far_first=far_first)
+    yield from halving_doubling(
+        ranks=core, elements=elements, members=np.arange(core), far_first=far_first, everyone=core == ranks
+    )
     yield from fold(ranks=ranks, core=core, elements=elements, inward=False)
 
 
@@ -58,7 +60,7 @@ def _far(topology: Topology, elements: int) -> Iterator[Step]:
 def _doubling(topology: Topology, elements: int) -> Iterator[Step]:
     core = power_of_two(topology.ranks)
     yield from fold(ranks=topology.ranks, core=core, elements=elements, inward=True)
-    yield from recursive_doubling(ranks=core, elements=elements)
+    yield from recursive_doubling(ranks=core, elements=elements, everyone=core == topology.ranks)
     yield from fold(ranks=topology.ranks, core=core, elements=elements, inward=False)
 
 

@@ -63,16 +63,20 @@ def stages(*, ranks: int, far_first: bool) -> list[Stage]:
     return found
 
 
-def halving_doubling(*, ranks: int, elements: int, members: Ranks, far_first: bool) -> Iterator[Step]:
-    """All-reduce among ``members`` (their rank numbers in order); ``ranks`` must have radices as factors only."""
+def halving_doubling(
+    *, ranks: int, elements: int, members: Ranks, far_first: bool, everyone: bool = False
+) -> Iterator[Step]:
+    """All-reduce among ``members`` (their rank numbers in order); ``ranks`` must have radices as factors only.
+
+    ``everyone``: the members are all ranks there are.
+    """
     plan = stages(ranks=ranks, far_first=far_first)
-    bounds = np.arange(ranks + 1) * elements // max(ranks, 1)
     low = np.zeros(ranks, dtype=np.int64)
     parts = []
     for stage in plan:
-        digits = np.arange(stage.radix) * stage.width
-        low = (low.reshape(-1, stage.radix, stage.stride) + digits[None, :, None]).ravel()
-        parts.append((bounds[low], bounds[low + stage.width]))
+        low.reshape(-1, stage.radix, stage.stride)[...] += (np.arange(stage.radix) * stage.width)[:, None]
+        # chunk i begins at i·elements/ranks, rounded down
+        parts.append((low * elements // ranks, (low + stage.width) * elements // ranks))
     name = (int(members[0]), int(members[-1]), ranks, far_first)
     for halving in (True, False):
         for number in range(len(plan)) if halving else reversed(range(len(plan))):
@@ -86,16 +90,17 @@ def halving_doubling(*, ranks: int, elements: int, members: Ranks, far_first: bo
                     end=_peers(end, stage, shift) if halving else end,
                     reduce=halving,
                     pattern=(name, number, shift),
+                    everyone=everyone,
                 )
 
 
-def recursive_doubling(*, ranks: int, elements: int) -> Iterator[Step]:
+def recursive_doubling(*, ranks: int, elements: int, everyone: bool = False) -> Iterator[Step]:
     """All-reduce of whole messages between ranks 1, 2, 4, ... apart; ``ranks`` must be a power of two."""
     place = np.arange(ranks)
     begin, end = np.zeros(ranks, dtype=np.int64), np.full(ranks, elements)
     distance = 1
     while distance < ranks:
-        yield Step(place, place ^ distance, begin, end, True, ("doubling", distance))
+        yield Step(place, place ^ distance, begin, end, True, ("doubling", distance), everyone)
         distance *= 2
 
 
@@ -114,7 +119,11 @@ def fold(*, ranks: int, core: int, elements: int, inward: bool) -> Iterator[Step
 
 def _peers(values: Ranks, stage: Stage, shift: int) -> Ranks:
     """For each rank the value of the rank ``shift`` further in its group."""
-    return np.roll(values.reshape(-1, stage.radix, stage.stride), -shift, axis=1).ravel()
+    groups = values.reshape(-1, stage.radix, stage.stride)
+    found = np.empty_like(groups)
+    found[:, : stage.radix - shift] = groups[:, shift:]
+    found[:, stage.radix - shift :] = groups[:, :shift]
+    return found.ravel()
 
 
 def _rest(count: int) -> int:

@@ -40,37 +40,46 @@ def run(
 ) -> CollectiveResult:
     """Run ``schedule`` from the clocks ``start`` (ranks,); elements have ``item_bytes`` bytes."""
     clocks = start.copy()
+    # room for one number per message, used again in every step: fresh pages cost more than the arithmetic
+    first, second, third = np.empty((3, topology.ranks))
     known: dict[Hashable, Routes] = {}
     steps = messages = moved = 0
     parts = np.zeros(3)
     for step in schedule.steps():
-        size = (step.end - step.begin) * item_bytes
-        source, destination = step.source, step.destination
-        routes = known.get(step.pattern)
-        if routes is None:
-            routes = known[step.pattern] = topology.routes(source, destination)
-        latency = topology.latency(routes, size)
-        transfer = size / routes.rate
-        if not size.all():
+        size = step.end - step.begin
+        size *= item_bytes
+        source, destination, everyone = step.source, step.destination, step.everyone
+        if size.all():
+            routes = known.get(step.pattern)
+            if routes is None:
+                routes = topology.routes(source, destination, everyone=everyone)
+                known[step.pattern] = routes
+        else:  # what is empty is not sent, and shares no link
             used = size > 0
             source, destination, size = source[used], destination[used], size[used]
-            latency, transfer = latency[used], transfer[used]
             if not len(size):
                 continue
-        duration = latency + transfer
-        end = np.maximum(clocks[source], clocks[destination]) + duration
+            everyone = False
+            routes = topology.routes(source, destination)
+        count = len(size)
+        latency = topology.latency(routes, size)
+        duration = np.divide(size, routes.rate, out=first[:count])
+        duration += latency
         slowest = int(duration.argmax())
-        parts += latency[slowest], transfer[slowest], 0.0
-        after = clocks.copy()
-        after[source] = end
-        after[destination] = np.maximum(after[destination], end)
+        parts += latency[slowest], size[slowest] / routes.rate[slowest], 0.0
+        end = np.take(clocks, destination, out=second[:count], mode="clip")
+        np.maximum(clocks if everyone else clocks[source], end, out=end)
+        end += duration
+        clocks[slice(None) if everyone else source] = end
+        arrived = np.take(clocks, destination, out=third[:count], mode="clip")
+        np.maximum(arrived, end, out=arrived)
         if step.reduce:
-            adding = reduce_seconds_per_byte * size
-            after[destination] += adding
+            adding = np.multiply(size, reduce_seconds_per_byte, out=first[:count])
+            arrived += adding
             parts[2] += adding.max()
-        clocks = after
+        clocks[destination] = arrived
         steps += 1
-        messages += len(size)
+        messages += count
         moved += int(size.sum())
     return CollectiveResult(
         finish=clocks,

@@ -22,7 +22,7 @@ class Step:
 
     Message i goes from ``source[i]`` to ``destination[i]`` and carries the elements ``begin[i]`` to ``end[i]``; the
     receiver adds them to its own if ``reduce``, else they replace its own. Steps of equal ``pattern`` have the same
-    sources and destinations.
+    sources and destinations. ``everyone``: message i is of rank i, and every rank has one.
     """
 
     source: Ranks
@@ -31,6 +31,7 @@ class Step:
     end: Ranks
     reduce: bool
     pattern: Hashable
+    everyone: bool = False
 
 
 @dataclass(frozen=True)

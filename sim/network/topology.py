@@ -77,36 +77,57 @@ class Topology:
         """Supernode of each rank."""
         return np.repeat(np.arange(self.supernodes), self.supernode_ranks)[: self.ranks]
 
-    def routes(self, source: Ranks, destination: Ranks) -> Routes:
-        """Rates and hops of messages that all start together and share links evenly."""
+    def routes(self, source: Ranks, destination: Ranks, *, everyone: bool = False) -> Routes:
+        """Rates and hops of messages that all start together and share links evenly.
+
+        ``everyone``: message i is of rank i, and every rank sends one and receives one.
+        """
         network = self.network
-        from_node, to_node = self.node_of[source], self.node_of[destination]
+        place: Ranks | slice = slice(None) if everyone else source
+        from_node, to_node = self.node_of[place], self.node_of[destination]
         inside = from_node == to_node
-        from_super, to_super = self.supernode_of[source], self.supernode_of[destination]
+        from_super, to_super = self.supernode_of[place], self.supernode_of[destination]
         crossing = from_super != to_super
-        rate = np.empty(len(source))
-        self._share_nodes(rate, from_node, to_node, inside)
+        rate = self._share_equally(inside) if everyone else None
+        if rate is None:
+            rate = self._share_nodes(from_node, to_node, inside)
+        hop = _constant(0.0, len(rate))
         if crossing.any():
             trunk = network.uplinks_per_supernode * network.uplink_bytes_per_second
-            for at in (from_super, to_super):
-                used = at[crossing]
-                load = np.bincount(used, minlength=self.supernodes)[used] if self.contention else 1
-                rate[crossing] = np.minimum(rate[crossing], trunk / load)
-        if not self.contention:
-            rate = np.minimum(rate, np.where(crossing, network.uplink_bytes_per_second, np.inf))
-        return Routes(rate=rate, hop_seconds=np.where(crossing, network.hop_latency_seconds, 0.0), inside_node=inside)
+            # all that cross, without a copy where that is everyone
+            those = slice(None) if crossing.all() else crossing
+            rate = rate.copy()
+            for at in (from_super[those], to_super[those]):
+                if self.contention:
+                    per_message = trunk / np.bincount(at, minlength=self.supernodes).clip(1)
+                    rate[those] = np.minimum(rate[those], per_message[at])
+                else:
+                    rate[those] = np.minimum(rate[those], network.uplink_bytes_per_second)
+            hop = np.where(crossing, network.hop_latency_seconds, hop)
+        return Routes(rate=rate, hop_seconds=hop, inside_node=inside)
 
-    def _share_nodes(self, rate: Floats, from_node: Ranks, to_node: Ranks, inside: NDArray[np.bool_]) -> None:
-        """Fill ``rate`` with what the nodes' links and memories leave each message."""
+    def _share_equally(self, inside: NDArray[np.bool_]) -> Floats | None:
+        """What :meth:`_share_nodes` gives where all ranks send and receive, all between nodes or all inside them."""
+        if not self.contention:
+            return None
+        network, load = self.network, self.ranks_per_node
+        if inside.all():
+            return _constant(network.shared_memory_bytes_per_second / load, len(inside))
+        if inside.any():
+            return None
+        one_way, both = network.node_bytes_per_second / load, network.node_duplex_bytes_per_second / (2 * load)
+        return _constant(min(one_way, both), len(inside))
+
+    def _share_nodes(self, from_node: Ranks, to_node: Ranks, inside: NDArray[np.bool_]) -> Floats:
+        """What the nodes' links and memories leave each message, bytes per second."""
         network = self.network
         if not self.contention:
             one_way = min(network.node_bytes_per_second, network.node_duplex_bytes_per_second)
-            rate[...] = np.where(inside, network.shared_memory_bytes_per_second, one_way)
-            return
+            return np.where(inside, network.shared_memory_bytes_per_second, one_way)
         if inside.all():
-            rate[...] = network.shared_memory_bytes_per_second / np.bincount(from_node)[from_node]
-            return
-        outside = ~inside if inside.any() else slice(None)
+            return (network.shared_memory_bytes_per_second / np.bincount(from_node).clip(1))[from_node]
+        some = bool(inside.any())
+        outside = ~inside if some else slice(None)
         leaving = np.bincount(from_node[outside], minlength=self.nodes)
         entering = np.bincount(to_node[outside], minlength=self.nodes)
         both = leaving + entering
@@ -115,18 +136,34 @@ class Topology:
             one_way_in = network.node_bytes_per_second / entering
             duplex = network.node_duplex_bytes_per_second / both
         sending, receiving = np.minimum(one_way_out, duplex), np.minimum(one_way_in, duplex)
-        np.minimum(sending[from_node], receiving[to_node], out=rate)
-        if inside.any():
+        rate = np.minimum(sending[from_node], receiving[to_node])
+        if some:
             place = from_node[inside]
             load = np.bincount(place, minlength=self.nodes)[place]
             rate[inside] = network.shared_memory_bytes_per_second / load
+        return rate
 
     def latency(self, routes: Routes, size: NDArray[np.int64]) -> Floats:
         """Seconds before the first byte: by protocol (eager below the limit, else rendezvous) and hops."""
         network = self.network
-        protocol = np.where(
-            size < network.eager_limit_bytes,
-            network.eager_latency_seconds,
-            network.rendezvous_latency_seconds,
-        )
-        return np.where(routes.inside_node, network.shared_memory_latency_seconds, protocol + routes.hop_seconds)
+        limit = network.eager_limit_bytes
+        eager, rendezvous = network.eager_latency_seconds, network.rendezvous_latency_seconds
+        protocol: Floats | float
+        if len(size) and int(size.max()) < limit:
+            protocol = eager
+        elif len(size) and int(size.min()) >= limit:
+            protocol = rendezvous
+        else:
+            protocol = np.where(size < limit, eager, rendezvous)
+        if isinstance(protocol, float) and routes.hop_seconds.strides == (0,) and len(size):
+            found: Floats = _constant(float(routes.hop_seconds[0]) + protocol, len(size))
+        else:
+            found = routes.hop_seconds + protocol
+        if routes.inside_node.any():
+            found = np.where(routes.inside_node, network.shared_memory_latency_seconds, found)
+        return found
+
+
+def _constant(value: float, length: int) -> Floats:
+    """An array of equal numbers that takes no memory."""
+    return np.broadcast_to(np.float64(value), length)

@@ -59,6 +59,9 @@ def command(
         settings=split_settings(settings),
         mapping_flags=run["mapping_flags"],
     )
+    folder = None if out is None else RunFolder(path=out, setup=setup, seed=seed, version=package_version())
+    if folder is not None:
+        folder.check()
     with progress() as report:
         report.say(f"inference of {setup.workload.name}", None)
         done = infer(setup, InferRequest(nodes=node_counts(nodes), seed=seed, weights=weights))
@@ -70,8 +73,7 @@ def command(
         "test_accuracy": done.accuracy,
     }
     written: list[Path] = []
-    if out is not None:
-        folder = RunFolder(path=out, setup=setup, seed=seed, version=package_version())
+    if folder is not None:
         result, written = folder.save_inference(result, outputs=done.outputs)
     if as_json:
         print_json(result)

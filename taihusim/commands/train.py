@@ -82,6 +82,9 @@ def command(
         folder=out,
         resume=resume,
     )
+    folder = None if out is None else RunFolder(path=out, setup=setup, seed=seed, version=package_version())
+    if folder is not None:
+        folder.check()
     with progress() as report, stop_requested(report.note) as stop:
         trained = train(setup, request, watch=_Watch(report), stop=stop)
     result = {
@@ -91,8 +94,7 @@ def command(
         "runs": [each.result for each in trained],
     }
     written: list[Path] = []
-    if out is not None:
-        folder = RunFolder(path=out, setup=setup, seed=seed, version=package_version())
+    if folder is not None:
         written = folder.save_training(result, parameters=[each.parameters for each in trained])
     if as_json:
         print_json(result)

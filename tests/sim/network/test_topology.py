@@ -205,3 +205,25 @@ def test_ranks_and_supernodes() -> None:
     assert part.supernodes == 2
     assert part.node_of[[0, 3, 4, 1027]].tolist() == [0, 0, 1, 256]
     assert part.supernode_of[[0, 1023, 1024, 1027]].tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.timing
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    nodes=st.integers(2, 40),
+    per_node=st.sampled_from([1, 4]),
+    contention=st.booleans(),
+    shift=st.integers(0, 160),
+)
+def test_routes_of_everyone_are_those_of_the_same_messages(
+    seed: int, nodes: int, per_node: int, contention: bool, shift: int
+) -> None:
+    spec = replace(network(), supernode_nodes=8, uplinks_per_supernode=2)
+    topology = Topology(spec, nodes, per_node, contention=contention)
+    place = np.arange(topology.ranks)
+    random = np.random.default_rng(seed).permutation(topology.ranks)
+    for destination in (random, np.roll(place, shift), np.roll(place, shift // per_node * per_node)):
+        expected = topology.routes(place, destination)
+        found = topology.routes(place, destination, everyone=True)
+        for name in ("rate", "hop_seconds", "inside_node"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))

@@ -1,0 +1,38 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from workloads.words import nodes_in_words, seconds_in_words, size_in_words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, "-"),
+        (0.0, "0 ns"),
+        (1.234e-9, "1.23 ns"),
+        (999.6e-9, "1 us"),
+        (0.9999, "1 s"),
+        (0.001234, "1.23 ms"),
+        (59.96, "60 s"),
+        (1800.4, "1,800 s"),
+        (3600.0, "1 h"),
+        (1e7, "2,778 h"),
+    ],
+)
+def test_seconds(seconds: float | None, words: str) -> None:
+    assert seconds_in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0 B"), (999, "999 B"), (999_600, "1 MB"), (437_200, "437 KB"), (25e6, "25 MB"), (1.31e15, "1,310 TB")],
+)
+def test_sizes(size: float, words: str) -> None:
+    assert size_in_words(size) == words
+
+
+def test_nodes() -> None:
+    assert (nodes_in_words(1), nodes_in_words(40_960)) == ("1 node", "40,960 nodes")
