@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nnlib.graph import Graph
 from nnlib.kernels.clock import place
 from nnlib.kernels.elementwise import Elementwise
-from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.kernel import Arguments, Kernel
 from nnlib.kernels.reduction import ColumnSum
 from nnlib.lower import INPUT, LOSS, TARGETS
 from nnlib.optim import Optimizer, State
@@ -85,19 +85,19 @@ class CoreGroupDevice:
     ) -> tuple[float, dict[str, Array]]:
         batch = self.training.buffers[INPUT].shape[0]
         shares = weights / weights.sum()
+        loaded = _Loaded(self.training, parameters, self.processor)
         total: dict[str, Array] | None = None
         loss = 0.0
         for first in range(0, len(images), batch):
             part = slice(first, first + batch)
             targets = np.stack([labels[part].astype(shares.dtype), shares[part]], axis=1)
-            arrays = self.run(self.training, parameters, {INPUT: images[part], TARGETS: targets})
+            arrays = loaded.run({INPUT: images[part], TARGETS: targets})
             loss += float(arrays[LOSS].sum())
-            grads = {name: arrays[f"grad:{name}"] for name in parameters}
             if total is None:
-                total = grads
+                total = {name: arrays[f"grad:{name}"].copy() for name in parameters}
             else:
-                for name, grad in grads.items():
-                    total[name] += grad
+                for name, grad in total.items():
+                    grad += arrays[f"grad:{name}"]
         if total is None:
             raise ValueError("no samples: the gradients of an empty batch are not defined")
         return loss, total
@@ -105,10 +105,11 @@ class CoreGroupDevice:
     def logits(self, *, parameters: Parameters, images: Array) -> Array:
         batch = self.inference.buffers[INPUT].shape[0]
         output = self.inference.buffer(self.graph.output).name
+        loaded = _Loaded(self.inference, parameters, self.processor)
         outputs = []
         for first in range(0, len(images), batch):
-            found = self.run(self.inference, parameters, {INPUT: images[first : first + batch]})[output]
-            outputs.append(found.reshape(batch, *self.graph.output_shape)[: len(images) - first])
+            found = loaded.run({INPUT: images[first : first + batch]})[output]
+            outputs.append(found.reshape(batch, *self.graph.output_shape)[: len(images) - first].copy())
         return np.concatenate(outputs)
 
     def update(
@@ -147,29 +148,47 @@ class CoreGroupDevice:
         kernel.program(group, place(kernel, alignment=self.processor.memory.alignment_bytes, data=data))
         group.finish()
 
-    def run(self, program: Program, parameters: Parameters, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Execute every launch; returns all buffers. Inputs shorter than the batch are filled up with zeros."""
+
+class _Loaded:
+    """A program with its buffers in a core group's memory, parameters filled in; it runs for one batch at a time."""
+
+    def __init__(self, program: Program, parameters: Parameters, processor: ProcessorSpec) -> None:
         dtype = DTYPES[program.dtype]
-        arrays: dict[str, Array] = {}
+        self.processor = processor
+        self.arrays: dict[str, Array] = {}
+        self.written: list[str] = []
+        memory = {}
         for name, buffer in program.buffers.items():
             if buffer.role == "parameter":
-                arrays[name] = np.ascontiguousarray(parameters[name], dtype=dtype)
-            elif name in inputs:
-                filled = np.zeros(buffer.shape, dtype=dtype)
-                filled[: len(inputs[name])] = inputs[name]
-                arrays[name] = filled
+                self.arrays[name] = np.ascontiguousarray(parameters[name], dtype=dtype)
             else:
-                arrays[name] = np.full(buffer.shape, np.nan, dtype=dtype)
-        memory = {
-            name: MemoryArray(name=name, shape=buffer.shape, dtype=dtype, address=buffer.address, data=arrays[name])
-            for name, buffer in program.buffers.items()
-        }
+                self.arrays[name] = np.empty(buffer.shape, dtype=dtype)
+                self.written.append(name)
+            memory[name] = MemoryArray(
+                name=name, shape=buffer.shape, dtype=dtype, address=buffer.address, data=self.arrays[name]
+            )
+        self.launches: list[tuple[Kernel, Arguments]] = []
         for launch in program.launches:
-            group = CoreGroup(processor=self.processor, numerics=True, timing=False)
             arguments = {
                 parameter.name: memory[launch.arguments[parameter.name]].reshape(*parameter.shape)
                 for parameter in launch.kernel.parameters()
             }
-            launch.kernel.program(group, arguments)
+            self.launches.append((launch.kernel, arguments))
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Execute every launch; returns all buffers, valid until the next run.
+
+        Inputs shorter than the batch are filled up with zeros; what no launch has written reads as NaN.
+        """
+        for name in self.written:
+            array = self.arrays[name]
+            if name in inputs:
+                array[: len(inputs[name])] = inputs[name]
+                array[len(inputs[name]) :] = 0
+            else:
+                array.fill(np.nan)
+        for kernel, arguments in self.launches:
+            group = CoreGroup(processor=self.processor, numerics=True, timing=False)
+            kernel.program(group, arguments)
             group.finish()
-        return arrays
+        return self.arrays

@@ -17,8 +17,12 @@ from nnlib.ops.loss import softmax_cross_entropy
 INPUT = "input"
 """Name of the graph's input among the nodes' inputs."""
 
-HOST_BATCH_BYTES = 1 << 23
-"""Activations of the samples that the host computes at a time; more and they leave its cache between two layers."""
+HOST_BATCH_ELEMENTS = 13 << 15
+"""Activations of the samples that the host computes at a time.
+
+More and they leave its cache between two layers, or matrices get so large that BLAS divides them among threads, which
+on a busy host wait for one another.
+"""
 LEAST_HOST_BATCH = 32
 """Fewer samples at a time make matrix products inefficient."""
 
@@ -137,7 +141,7 @@ class Graph:
 
     def predict(self, parameters: Parameters, x: Array) -> Array:
         """The output for a batch."""
-        parts = self.host_batches(len(x), x.itemsize)
+        parts = self.host_batches(len(x))
         return np.concatenate([self.forward(parameters, x[part])[0] for part in parts])
 
     def backward(self, parameters: Parameters, saved: Mapping[str, Saved], grad: Array) -> dict[str, Array]:
@@ -168,7 +172,7 @@ class Graph:
         counts = np.ones(len(images), dtype=images.dtype) if weights is None else weights
         total = float(counts.sum(dtype=np.float64))
         loss, found = 0.0, None
-        for part in self.host_batches(len(images), images.itemsize):
+        for part in self.host_batches(len(images)):
             logits, saved = self.forward(parameters, images[part])
             part_loss, grad = softmax_cross_entropy(logits, labels[part], counts[part], total=total)
             grads = self.backward(parameters, saved, grad)
@@ -182,9 +186,9 @@ class Graph:
             raise ValueError("no samples: the gradients of an empty batch are not defined")
         return loss, found
 
-    def host_batches(self, samples: int, item_bytes: int) -> list[slice]:
+    def host_batches(self, samples: int) -> list[slice]:
         """Samples in order, as many at a time as keep all activations of a batch in the host's cache."""
-        size = max(LEAST_HOST_BATCH, HOST_BATCH_BYTES // (sum(map(prod, self.shapes.values())) * item_bytes))
+        size = max(LEAST_HOST_BATCH, HOST_BATCH_ELEMENTS // sum(map(prod, self.shapes.values())))
         return [slice(first, first + size) for first in range(0, samples, size)]
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 
 import numpy as np
 
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.streaming import stream
-from nnlib.kernels.window import ItemBox, ItemPlan, Window, plan_items
-from nnlib.ops.convolution import col2im, im2col
+from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, Window, plan_items
+from nnlib.ops.convolution import col2im, im2col, patches_seen
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
+from sim.machine.spec import ProcessorSpec
 
 
 @dataclass(frozen=True)
@@ -40,58 +43,56 @@ class Im2col:
         arrays["cols"][...] = patches.reshape(arrays["cols"].shape)
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
-        window, item = self.window, DTYPES[self.dtype].itemsize
-        kh, kw = window.kernel
-
-        def reach(plan: ItemPlan) -> tuple[int, int]:
-            return (plan.rows - 1) * window.stride + kh, (plan.columns - 1) * window.stride + kw
-
-        cols = _column_blocks(arguments["cols"], window)
-
-        def boxes(plan: ItemPlan) -> tuple[ItemBox, ItemBox]:
-            return (
-                ItemBox((1, *reach(plan), plan.channels), arguments["x"].shape),
-                ItemBox((1, plan.rows, plan.columns, window.taps, plan.channels), cols.shape),
-            )
-
-        items = plan_items(
-            kernel=self.name,
-            batch=window.batch,
-            rows=window.out_height,
-            columns=window.out_width,
-            channels=window.channels,
-            multiple=1,
-            item_bytes=item,
-            boxes=boxes,
-            processor=core_group.processor,
-        )
-        plan = items.plan
-        source = items.operand(
-            arguments["x"],
-            boxes(plan)[0].size,
-            lambda o: (o[0], o[1] * window.stride - window.padding, o[2] * window.stride - window.padding, o[3]),
-        )
-        target = items.operand(
-            cols,
-            boxes(plan)[1].size,
-            lambda o: (o[0], o[1], o[2], np.zeros_like(o[0]), o[3]),
-        )
+        window = self.window
+        items, source, target = _plan_im2col(self, core_group.processor)
 
         def run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
-            patches = im2col(ins[0][:, 0], window.kernel, window.stride, 0)
-            outs[0][...] = patches.reshape(outs[0].shape)
+            patches = patches_seen(ins[0][:, 0], window.kernel, window.stride)
+            outs[0].reshape(patches.shape)[...] = patches
 
-        elements = plan.rows * plan.columns * window.taps * plan.channels
         body = Body(loads=1, stores=1)
+        elements = prod(target.size)
         stream(
             core_group,
             self.name,
             iterations=items.iterations,
-            inputs=[source],
-            outputs=[target],
+            inputs=[source.operand(arguments["x"])],
+            outputs=[target.operand(_column_blocks(arguments["cols"], window))],
             cycles=items.cycles(stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements)),
             run=run,
         )
+
+
+@lru_cache(maxsize=64)
+def _plan_im2col(kernel: Im2col, processor: ProcessorSpec) -> tuple[Items, Boxes, Boxes]:
+    """The items, and what each gets of the images and puts of the columns."""
+    window = kernel.window
+    kh, kw = window.kernel
+
+    def boxes(plan: ItemPlan) -> tuple[ItemBox, ItemBox]:
+        reach = (plan.rows - 1) * window.stride + kh, (plan.columns - 1) * window.stride + kw
+        return (
+            ItemBox((1, *reach, plan.channels), _image_shape(window)),
+            ItemBox((1, plan.rows, plan.columns, window.taps, plan.channels), _block_shape(window)),
+        )
+
+    items = plan_items(
+        kernel=kernel.name,
+        batch=window.batch,
+        rows=window.out_height,
+        columns=window.out_width,
+        channels=window.channels,
+        multiple=1,
+        item_bytes=DTYPES[kernel.dtype].itemsize,
+        boxes=boxes,
+        processor=processor,
+    )
+    image, columns = boxes(items.plan)
+    source = items.boxes(
+        image.size,
+        lambda o: (o[0], o[1] * window.stride - window.padding, o[2] * window.stride - window.padding, o[3]),
+    )
+    return items, source, items.boxes(columns.size, lambda o: (o[0], o[1], o[2], np.zeros_like(o[0]), o[3]))
 
 
 @dataclass(frozen=True)
@@ -117,73 +118,73 @@ class Col2im:
         arrays["x"][...] = col2im(patches, _image_shape(window), window.kernel, window.stride, window.padding)
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
-        window, item = self.window, DTYPES[self.dtype].itemsize
+        window = self.window
         (kh, kw), stride, padding = window.kernel, window.stride, window.padding
-
-        def patches(length: int, kernel: int) -> int:
-            """Output pixels whose windows touch ``length`` input pixels that begin at a multiple of the stride."""
-            return (length - 1 + padding) // stride - _first(0, kernel) + 1
-
-        def _first(origin: int, kernel: int) -> int:
-            return -((kernel - 1 - origin - padding) // stride)
-
-        columns = _column_blocks(arguments["cols"], window)
-
-        def boxes(plan: ItemPlan) -> tuple[ItemBox, ItemBox]:
-            counts = patches(plan.rows, kh), patches(plan.columns, kw)
-            return (
-                ItemBox((1, *counts, window.taps, plan.channels), columns.shape),
-                ItemBox((1, plan.rows, plan.columns, plan.channels), arguments["x"].shape),
-            )
-
-        items = plan_items(
-            kernel=self.name,
-            batch=window.batch,
-            rows=window.height,
-            columns=window.width,
-            channels=window.channels,
-            multiple=stride,
-            item_bytes=item,
-            boxes=boxes,
-            processor=core_group.processor,
-        )
-        plan = items.plan
-        counts = patches(plan.rows, kh), patches(plan.columns, kw)
-        first = _first(0, kh), _first(0, kw)
-        source = items.operand(
-            columns,
-            boxes(plan)[0].size,
-            lambda o: (o[0], o[1] // stride + first[0], o[2] // stride + first[1], np.zeros_like(o[0]), o[3]),
-        )
-        target = items.operand(
-            arguments["x"],
-            boxes(plan)[1].size,
-            lambda o: (o[0], o[1], o[2], o[3]),
-        )
-        # where the item's first pixel lies on the canvas of its windows
-        top, left = padding - first[0] * stride, padding - first[1] * stride
-        canvas = (
-            max((counts[0] - 1) * stride + kh, top + plan.rows),
-            max((counts[1] - 1) * stride + kw, left + plan.columns),
-        )
+        items, source, target = _plan_col2im(self, core_group.processor)
+        plan, counts = items.plan, source.size[1:3]
+        first = _first_patch(window, kh), _first_patch(window, kw)
+        # how far above and left of the item's first pixel its first window begins
+        above, left = padding - first[0] * stride, padding - first[1] * stride
 
         def run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
             cols = ins[0].reshape(len(ins[0]), *counts, window.taps * plan.channels)
-            pixels = col2im(cols, (len(cols), *canvas, plan.channels), window.kernel, stride, 0)
-            outs[0][:, 0] = pixels[:, top : top + plan.rows, left : left + plan.columns]
+            shape = (len(cols), plan.rows, plan.columns, plan.channels)
+            outs[0][:, 0] = col2im(cols, shape, window.kernel, stride, (above, left))
 
-        elements = counts[0] * counts[1] * window.taps * plan.channels
+        elements = prod(source.size)
         body = Body(loads=2, stores=1, arithmetic=1)
         stream(
             core_group,
             self.name,
             iterations=items.iterations,
-            inputs=[source],
-            outputs=[target],
+            inputs=[source.operand(_column_blocks(arguments["cols"], window))],
+            outputs=[target.operand(arguments["x"])],
             cycles=items.cycles(stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements)),
             run=run,
             flops=window.batch * window.out_height * window.out_width * window.taps * window.channels,
         )
+
+
+@lru_cache(maxsize=64)
+def _plan_col2im(kernel: Col2im, processor: ProcessorSpec) -> tuple[Items, Boxes, Boxes]:
+    """The items, and what each gets of the columns and puts of the images."""
+    window = kernel.window
+    (kh, kw), stride = window.kernel, window.stride
+    first = _first_patch(window, kh), _first_patch(window, kw)
+
+    def patches(length: int, first: int) -> int:
+        """Output pixels whose windows touch ``length`` input pixels that begin at a multiple of the stride."""
+        return (length - 1 + window.padding) // stride - first + 1
+
+    def boxes(plan: ItemPlan) -> tuple[ItemBox, ItemBox]:
+        counts = patches(plan.rows, first[0]), patches(plan.columns, first[1])
+        return (
+            ItemBox((1, *counts, window.taps, plan.channels), _block_shape(window)),
+            ItemBox((1, plan.rows, plan.columns, plan.channels), _image_shape(window)),
+        )
+
+    items = plan_items(
+        kernel=kernel.name,
+        batch=window.batch,
+        rows=window.height,
+        columns=window.width,
+        channels=window.channels,
+        multiple=stride,
+        item_bytes=DTYPES[kernel.dtype].itemsize,
+        boxes=boxes,
+        processor=processor,
+    )
+    columns, image = boxes(items.plan)
+    source = items.boxes(
+        columns.size,
+        lambda o: (o[0], o[1] // stride + first[0], o[2] // stride + first[1], np.zeros_like(o[0]), o[3]),
+    )
+    return items, source, items.boxes(image.size, tuple)
+
+
+def _first_patch(window: Window, kernel: int) -> int:
+    """The first output pixel whose window, ``kernel`` long, touches input pixel 0."""
+    return -((kernel - 1 - window.padding) // window.stride)
 
 
 def _image_shape(window: Window) -> tuple[int, int, int, int]:
@@ -196,4 +197,8 @@ def _column_shape(window: Window) -> tuple[int, int]:
 
 def _column_blocks(cols: MemoryArray, window: Window) -> MemoryArray:
     """The column matrix seen by sample, output row, output column, tap and channel."""
-    return cols.reshape(window.batch, window.out_height, window.out_width, window.taps, window.channels)
+    return cols.reshape(*_block_shape(window))
+
+
+def _block_shape(window: Window) -> tuple[int, int, int, int, int]:
+    return window.batch, window.out_height, window.out_width, window.taps, window.channels

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.streaming import stream
-from nnlib.kernels.window import ItemBox, ItemPlan, Items, Window, plan_items
+from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, Window, plan_items
 from nnlib.ops.pooling import max_pool_backward, max_pool_forward
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup
-from sim.chip.dma import Integers
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
@@ -40,7 +40,7 @@ class MaxPool:
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         window = self.window
-        items = _items(self.name, window, self.dtype, core_group.processor, copies=(1, 1))
+        items, image, pooled = _plan(self, core_group.processor, copies=(1, 1))
         plan = items.plan
         body = Body(loads=window.taps, stores=1, arithmetic=2 * window.taps)
         elements = plan.rows * plan.columns * plan.channels
@@ -52,8 +52,8 @@ class MaxPool:
             core_group,
             self.name,
             iterations=items.iterations,
-            inputs=[items.operand(arguments["x"], (1, *_reach(window, plan), plan.channels), _image_start(window))],
-            outputs=[items.operand(arguments["y"], (1, plan.rows, plan.columns, plan.channels), _identity)],
+            inputs=[image.operand(arguments["x"])],
+            outputs=[pooled.operand(arguments["y"])],
             cycles=items.cycles(stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements)),
             run=run,
         )
@@ -85,11 +85,10 @@ class MaxPoolGradient:
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         window = self.window
-        items = _items(self.name, window, self.dtype, core_group.processor, copies=(2, 1), whole=not _tiled(window))
+        items, image, pooled = _plan(self, core_group.processor, copies=(2, 1), whole=not _tiled(window))
         plan = items.plan
         body = Body(loads=2 * window.taps + 1, stores=window.taps, arithmetic=4 * window.taps)
         elements = plan.rows * plan.columns * plan.channels
-        image_size = (1, *_owned(window, plan), plan.channels)
 
         def run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
             x, grad = ins[0][:, 0], ins[1][:, 0]
@@ -99,11 +98,8 @@ class MaxPoolGradient:
             core_group,
             self.name,
             iterations=items.iterations,
-            inputs=[
-                items.operand(arguments["x"], image_size, _image_start(window)),
-                items.operand(arguments["grad_y"], (1, plan.rows, plan.columns, plan.channels), _identity),
-            ],
-            outputs=[items.operand(arguments["grad_x"], image_size, _image_start(window))],
+            inputs=[image.operand(arguments["x"]), pooled.operand(arguments["grad_y"])],
+            outputs=[image.operand(arguments["grad_x"])],
             cycles=items.cycles(stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements)),
             run=run,
         )
@@ -124,45 +120,39 @@ def _reach(window: Window, plan: ItemPlan) -> tuple[int, int]:
     )
 
 
-def _owned(window: Window, plan: ItemPlan) -> tuple[int, int]:
-    """Image rows and columns whose gradient an item writes: the whole image where windows overlap."""
-    return _reach(window, plan) if _tiled(window) else (window.height, window.width)
-
-
-def _items(
-    kernel: str,
-    window: Window,
-    dtype: DTypeName,
-    processor: ProcessorSpec,
-    *,
-    copies: tuple[int, int],
-    whole: bool = False,
-) -> Items:
-    """Items with ``copies`` of image and pooled buffers; ``whole``: only channels are cut."""
+@lru_cache(maxsize=64)
+def _plan(
+    kernel: MaxPool | MaxPoolGradient, processor: ProcessorSpec, *, copies: tuple[int, int], whole: bool = False
+) -> tuple[Items, Boxes, Boxes]:
+    """Items with ``copies`` of image and pooled buffers, and these; ``whole``: only channels are cut."""
+    window = kernel.window
     image = (window.batch, window.height, window.width, window.channels)
     pooled = (window.batch, window.out_height, window.out_width, window.channels)
 
-    def boxes(plan: ItemPlan) -> list[ItemBox]:
+    def boxes(plan: ItemPlan) -> tuple[ItemBox, ItemBox]:
         rows, columns = (window.height, window.width) if whole else _reach(window, plan)
-        images = [ItemBox((1, rows, columns, plan.channels), image)] * copies[0]
-        return [*images, *[ItemBox((1, plan.rows, plan.columns, plan.channels), pooled)] * copies[1]]
+        return (
+            ItemBox((1, rows, columns, plan.channels), image),
+            ItemBox((1, plan.rows, plan.columns, plan.channels), pooled),
+        )
 
-    return plan_items(
-        kernel=kernel,
+    def all_boxes(plan: ItemPlan) -> list[ItemBox]:
+        return [box for box, count in zip(boxes(plan), copies, strict=True) for _ in range(count)]
+
+    items = plan_items(
+        kernel=kernel.name,
         batch=window.batch,
         rows=window.out_height,
         columns=window.out_width,
         channels=window.channels,
         multiple=max(window.out_height, window.out_width) if whole else 1,
-        item_bytes=DTYPES[dtype].itemsize,
-        boxes=boxes,
+        item_bytes=DTYPES[kernel.dtype].itemsize,
+        boxes=all_boxes,
         processor=processor,
     )
-
-
-def _image_start(window: Window) -> Callable[[Integers], tuple[Integers, ...]]:
-    return lambda o: (o[0], o[1] * window.stride, o[2] * window.stride, o[3])
-
-
-def _identity(o: Integers) -> tuple[Integers, ...]:
-    return o[0], o[1], o[2], o[3]
+    of_image, of_pooled = boxes(items.plan)
+    return (
+        items,
+        items.boxes(of_image.size, lambda o: (o[0], o[1] * window.stride, o[2] * window.stride, o[3])),
+        items.boxes(of_pooled.size, tuple),
+    )

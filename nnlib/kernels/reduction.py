@@ -54,7 +54,8 @@ class ColumnSum:
 
         def add(ins: Sequence[Array], _: Sequence[Array]) -> None:
             x = ins[0].reshape(cpes, rows.per_cpe, self.columns)
-            partial.values()[...] += (x * x if self.squared else x).sum(axis=1)
+            sums = partial.values()
+            sums += (x * x if self.squared else x).sum(axis=1)
 
         core_group.compute(
             "clear partial sums",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -127,7 +128,7 @@ def stream(
 
         core_group.compute(
             label,
-            cycles=cycles(iteration),
+            cycles=partial(cycles, iteration),
             reads=[*sources, *resident],
             writes=[*targets, *accumulators],
             flops=flops if iteration == 0 else 0,

@@ -75,7 +75,19 @@ class ItemBox:
         return prod(self.size[axis:])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """``size`` elements of an array for each item, from ``starts`` (iterations, CPEs, axes)."""
+
+    size: tuple[int, ...]
+    starts: Integers
+
+    def operand(self, array: MemoryArray) -> Operand:
+        """The boxes of ``array`` as a stream."""
+        return Operand(array=array, size=self.size, start=lambda iteration: self.starts[iteration], split=None)
+
+
+@dataclass(frozen=True, eq=False)
 class Items:
     """All items of a kernel: first row, column and channel of each, in the order in which they are dealt out."""
 
@@ -87,12 +99,6 @@ class Items:
     def iterations(self) -> int:
         return -(-len(self.origins) // self.cpes)
 
-    def of(self, iteration: int) -> Integers:
-        """Origins of the CPEs' items, shape (CPEs, 4); a CPE without one gets a sample outside every array."""
-        dealt = self.origins[iteration * self.cpes : (iteration + 1) * self.cpes]
-        missing = np.full((self.cpes - len(dealt), 4), 1 << 30)
-        return np.concatenate([dealt, missing])
-
     def active(self, iteration: int) -> list[bool]:
         """Which CPEs have an item."""
         have = len(self.origins) - iteration * self.cpes
@@ -102,16 +108,14 @@ class Items:
         """``per_item`` cycles for each CPE that has an item."""
         return lambda iteration: [per_item if active else 0.0 for active in self.active(iteration)]
 
-    def operand(
-        self, array: MemoryArray, size: tuple[int, ...], start: Callable[[Integers], Sequence[Integers]]
-    ) -> Operand:
-        """A box per CPE: ``start(origins)`` gives one array of indices per axis of ``array``."""
-        return Operand(
-            array=array,
-            size=size,
-            start=lambda iteration: np.stack(np.broadcast_arrays(*start(self.of(iteration).T)), axis=1),
-            split=None,
-        )
+    def boxes(self, size: tuple[int, ...], start: Callable[[Integers], Sequence[Integers]]) -> Boxes:
+        """A box per item: ``start(origins)`` gives one array of indices per axis of the array.
+
+        A CPE without an item gets a sample outside every array.
+        """
+        missing = np.full((self.iterations * self.cpes - len(self.origins), 4), 1 << 30)
+        starts = np.stack(start(np.concatenate([self.origins, missing]).T), axis=1)
+        return Boxes(size=size, starts=starts.reshape(self.iterations, self.cpes, -1))
 
 
 def plan_items(

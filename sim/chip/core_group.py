@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -46,9 +47,12 @@ class Transfer:
     tile: Tile
     array: MemoryArray
     start: tuple[int, ...] | Integers
-    label: str
     outgoing: Array | None = None
     done: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"{self.direction} {self.array.name} ({self.tile.name})"
 
 
 @dataclass(eq=False)
@@ -62,11 +66,13 @@ class CoreGroup:
     trace: Trace = field(default_factory=Trace)
     transfers: list[Transfer] = field(default_factory=list)
     counted: dict[tuple[object, ...], Requests] = field(default_factory=dict)
-    ticks: DmaTicks = field(init=False)
 
     def __post_init__(self) -> None:
         self.ldm = Ldm(capacity=self.processor.cpe.ldm_bytes)
-        self.ticks = DmaTicks.of(self.processor)
+
+    @cached_property
+    def ticks(self) -> DmaTicks:
+        return DmaTicks.of(self.processor)
 
     @property
     def mesh(self) -> tuple[int, int]:
@@ -85,11 +91,9 @@ class CoreGroup:
         ``split`` says how the CPEs' parts make up one assembled array; None: unrelated parts.
         Raises LdmOverflow.
         """
-        tile = Tile(name=name, size=tuple(size), dtype=dtype, split=split, mesh=self.mesh)
+        tile = Tile(name=name, size=tuple(size), dtype=dtype, split=split, mesh=self.mesh, numerics=self.numerics)
         self.ldm.allocate(name=name, size=tile.bytes_per_cpe)
         self.trace.ldm_high_water = self.ldm.high_water
-        if self.numerics:
-            tile.scratch()
         return tile
 
     def free(self, *tiles: Tile) -> None:
@@ -107,8 +111,7 @@ class CoreGroup:
         tile.check_writable(by=f"get of {array.name!r}")
         transfer = self._begin("get", tile, array, start)
         tile.state = "filling"
-        if self.numerics:
-            tile.scratch()
+        tile.scratch()
         return transfer
 
     def put(self, tile: Tile, array: MemoryArray, start: Start) -> Transfer:
@@ -121,7 +124,7 @@ class CoreGroup:
         tile.state = "draining"
         if self.numerics:
             transfer.outgoing = tile.values()
-            tile.scratch()
+        tile.scratch()
         return transfer
 
     def wait(self, *transfers: Transfer) -> None:
@@ -145,19 +148,19 @@ class CoreGroup:
         self,
         label: str,
         *,
-        cycles: float | Sequence[float],
+        cycles: float | Sequence[float] | Callable[[], float | Sequence[float]],
         reads: Sequence[Tile] = (),
         writes: Sequence[Tile] = (),
         flops: int = 0,
         run: Callable[[], None] | None = None,
     ) -> None:
-        """Compute on the LDM for ``cycles`` (per CPE, or one number for all).
+        """Compute on the LDM for ``cycles``: per CPE, or one number for all, or a function that is asked for them.
 
         ``run`` does the numerics on the tiles' data; ``flops`` counts the useful operations of all CPEs.
         """
         self._touch(label, reads, writes)
         if self.timing:
-            self.trace.operations.append(Compute(_ticks(cycles), label))
+            self.trace.operations.append(Compute(_ticks(cycles() if callable(cycles) else cycles), label))
             self.trace.flops += flops
         if self.numerics and run is not None:
             run()
@@ -189,10 +192,11 @@ class CoreGroup:
         if self.numerics:
             left = a.values().T if transpose_a else a.values()
             right = b.values().T if transpose_b else b.values()
+            target = c.values()
             if accumulate:
-                c.values()[...] += left @ right
+                target += left @ right
             else:
-                np.matmul(left, right, out=c.values())
+                np.matmul(left, right, out=target)
 
     def row_broadcast(self, label: str) -> None:
         """Register communication along the rows: ties the clocks of each row."""
@@ -238,7 +242,6 @@ class CoreGroup:
             tile=tile,
             array=array,
             start=place,
-            label=f"{direction} {array.name} ({tile.name})",
         )
         self.transfers.append(transfer)
         if self.timing:
@@ -289,7 +292,7 @@ class CoreGroup:
     def _arrive(self, transfer: Transfer) -> None:
         source = transfer.array.data
         assert source is not None
-        target = transfer.tile.values()
+        target = transfer.tile.data = np.empty(transfer.tile.shape, dtype=transfer.tile.dtype)
         if isinstance(transfer.start, tuple):
             load_region(target=target, source=source, start=transfer.start)
         else:

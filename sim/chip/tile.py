@@ -31,7 +31,8 @@ class Tile:
     """``size`` elements per CPE of a buffer ``name``, and the whole group's numbers in ``data``.
 
     With a ``split``, ``data`` is the assembled array: axis a has ``size[a]`` times the CPEs along it. Without one
-    (parts at unrelated places), ``data`` has shape (CPEs, *size).
+    (parts at unrelated places), ``data`` has shape (CPEs, *size). Scratch, where no number was written yet, has no
+    ``data`` until someone looks.
     """
 
     name: str
@@ -39,28 +40,30 @@ class Tile:
     dtype: np.dtype[np.floating]
     split: Split | None
     mesh: tuple[int, int]
+    numerics: bool = True
     state: State = "fresh"
     data: Array | None = field(default=None, repr=False)
+    shape: tuple[int, ...] = field(init=False)
+    """Shape of ``data``."""
 
     @property
     def bytes_per_cpe(self) -> int:
         return prod(self.size) * self.dtype.itemsize
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of ``data``."""
+    def __post_init__(self) -> None:
         if self.split is None:
-            return (self.mesh[0] * self.mesh[1], *self.size)
+            self.shape = (self.mesh[0] * self.mesh[1], *self.size)
+            return
         shape = list(self.size)
         if self.split.rows is not None:
             shape[self.split.rows] *= self.mesh[0]
         if self.split.columns is not None:
             shape[self.split.columns] *= self.mesh[1]
-        return tuple(shape)
+        self.shape = tuple(shape)
 
     def scratch(self) -> None:
-        """Fill with NaN: what was there must not be read."""
-        self.data = np.full(self.shape, np.nan, dtype=self.dtype)
+        """Forget the numbers: what was there must not be read, and reads as NaN."""
+        self.data = None
 
     def check_readable(self, *, by: str) -> None:
         """Raise BufferHazard unless the buffer holds data that have arrived."""
@@ -81,5 +84,8 @@ class Tile:
     def values(self) -> Array:
         """The numbers; only in numeric runs."""
         if self.data is None:
-            raise ValueError(f"LDM buffer {self.name!r} holds no numbers in a timing-only run")
+            if not self.numerics:
+                raise ValueError(f"LDM buffer {self.name!r} holds no numbers in a timing-only run")
+            self.data = np.empty(self.shape, dtype=self.dtype)
+            self.data.fill(np.nan)
         return self.data

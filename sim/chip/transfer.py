@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,20 +13,29 @@ from sim.chip.memory import Array
 
 def load_region(*, target: Array, source: Array, start: Sequence[int]) -> None:
     """Copy the box of ``source`` at ``start`` into ``target``; zeros where the box leaves the source."""
-    inside, outside = _overlap(source.shape, target.shape, start)
-    if any(part.stop - part.start != length for part, length in zip(inside, target.shape, strict=True)):
-        target[...] = 0
+    inside, outside, whole = _overlap(source.shape, target.shape, start)
+    if whole:
+        target[...] = source[outside]
+        return
+    target[...] = 0
     target[inside] = source[outside]
 
 
 def store_region(*, target: Array, source: Array, start: Sequence[int]) -> None:
     """Copy ``source`` to the box of ``target`` at ``start``; what leaves the target is dropped."""
-    inside, outside = _overlap(target.shape, source.shape, start)
+    inside, outside, _ = _overlap(target.shape, source.shape, start)
     target[outside] = source[inside]
 
 
 def load_part(*, target: Array, source: Array, starts: Integers) -> None:
     """Copy each CPE's own box; ``target`` has shape (CPEs, *size), ``starts`` (CPEs, axes)."""
+    if target.shape[1] == 1:
+        used, regions = _regions(starts.tobytes(), starts.shape, source.shape[0])
+        if regions is not None:
+            target[used:] = 0
+            for first, start in enumerate(regions):
+                load_region(target=target[first : used : len(regions), 0], source=source, start=start)
+            return
     index, valid = _indices(source.shape, target.shape[1:], starts)
     target[...] = source[index]
     if valid is not None:
@@ -34,24 +44,56 @@ def load_part(*, target: Array, source: Array, starts: Integers) -> None:
 
 def store_part(*, target: Array, source: Array, starts: Integers) -> None:
     """Copy each CPE's own box back; overlapping boxes are written in the order of the CPEs."""
-    index, valid = _indices(target.shape, source.shape[1:], starts)
-    if valid is None:
-        target[index] = source
-        return
-    for cpe, start in enumerate(starts):
-        store_region(target=target, source=source[cpe], start=[int(at) for at in start])
+    size = source.shape[1:]
+    if size[0] == 1:
+        used, regions = _regions(starts.tobytes(), starts.shape, target.shape[0])
+        if regions is not None:
+            for first, start in enumerate(regions):
+                store_region(target=target, source=source[first : used : len(regions), 0], start=start)
+            return
+    meets = ((starts < target.shape) & (starts + size > 0)).all(axis=1)
+    for cpe in np.flatnonzero(meets):
+        store_region(target=target, source=source[cpe], start=starts[cpe].tolist())
+
+
+@lru_cache(maxsize=256)
+def _regions(starts: bytes, shape: tuple[int, int], length: int) -> tuple[int, tuple[tuple[int, ...], ...] | None]:
+    """How many CPEs have a box, one long on the first axis, and where the first boxes begin if the others repeat them.
+
+    With r starts, CPE c has box c mod r, moved c // r along the first axis. None if the boxes lie otherwise, or if a
+    CPE without a box (its start is outside the first axis) comes before one that has one.
+    """
+    places = np.frombuffer(starts, dtype=np.int64).reshape(shape)
+    has = (places[:, 0] >= 0) & (places[:, 0] < length)
+    used = int(has.sum())
+    if not has[:used].all():
+        return used, None
+    repeat = int((places[:used, 0] == places[0, 0]).sum())
+    if repeat == 0:
+        return used, ()
+    expected = places[np.arange(used) % repeat]
+    expected[:, 0] += np.arange(used) // repeat
+    if not np.array_equal(places[:used], expected):
+        return used, None
+    return used, tuple(tuple(start) for start in places[:repeat].tolist())
 
 
 def _overlap(
     array: Sequence[int], box: Sequence[int], start: Sequence[int]
-) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Slices of the part common to an array and a box at ``start``: within the box, within the array."""
-    inside, outside = [], []
+) -> tuple[tuple[slice, ...], tuple[slice, ...], bool]:
+    """Slices of the part common to an array and a box at ``start``: in the box, in the array; is it the whole box?"""
+    inside, outside, whole = [], [], True
     for length, size, at in zip(array, box, start, strict=True):
-        low, high = max(at, 0), max(min(at + size, length), max(at, 0))
-        inside.append(slice(low - at, high - at) if low < high else slice(0, 0))
+        if at >= 0 and at + size <= length:
+            inside.append(slice(None))
+            outside.append(slice(at, at + size))
+            continue
+        whole = False
+        low = max(at, 0)
+        high = max(low, min(at + size, length))
+        inside.append(slice(low - at, high - at))
         outside.append(slice(low, high))
-    return tuple(inside), tuple(outside)
+    return tuple(inside), tuple(outside), whole
 
 
 def _indices(
