@@ -105,6 +105,15 @@ class Graph:
             for name, shape in node.layer.parameter_shapes(self.input_shapes(node)).items()
         }
 
+    @cached_property
+    def learned(self) -> frozenset[str]:
+        """The nodes whose output depends on a parameter: those whose gradient somebody needs."""
+        found: set[str] = set()
+        for node in self.nodes:
+            if self.parameter_shapes(node.name) or found.intersection(node.inputs):
+                found.add(node.name)
+        return frozenset(found)
+
     def parameter_shapes(self, layer: str) -> dict[str, Shape]:
         """The parameters of one layer, by their names in the graph."""
         return {name: shape for name, shape in self.parameters.items() if name.rpartition(".")[0] == layer}
@@ -157,11 +166,11 @@ class Graph:
                 _own(parameters, node.name),
                 saved[node.name],
                 grad_output,
-                need_input_gradient=node.inputs != (INPUT,),
+                need_input_gradient=any(name in self.learned for name in node.inputs),
             )
             found.update({f"{node.name}.{name}": value for name, value in own.items()})
             for name, value in zip(node.inputs, inputs, strict=True):
-                if value is not None and name != INPUT:
+                if value is not None and name in self.learned:
                     pending[name] = pending[name] + value if name in pending else value
         return {name: found[name] for name in self.parameters}
 

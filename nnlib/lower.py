@@ -69,7 +69,7 @@ def lower_gradients(*, graph: Graph, batch: int, dtype: DTypeName, alignment: in
         context = contexts[node.name]
         for name, shape in graph.parameter_shapes(node.name).items():
             builder.buffer(f"grad:{name}", shape, "gradient")
-        _backward(node.layer, context, context.source != INPUT)
+        _backward(node.layer, context, context.source in graph.learned)
     return builder.finish()
 
 

@@ -8,8 +8,8 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from nnlib.kernels.kernel import Arguments, Parameter
-from nnlib.kernels.streaming import plan_rows, stream
+from nnlib.kernels.kernel import Arguments, Parameter, check_fits
+from nnlib.kernels.streaming import aligned, column_blocks, plan_rows, stream
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
@@ -154,6 +154,9 @@ class Elementwise:
         dtype = DTYPES[self.dtype]
         resident = []
         if definition.hyper:
+            streams = len(definition.inputs) + len(definition.outputs)
+            needed = aligned(len(definition.hyper) * dtype.itemsize) + 2 * streams * aligned(dtype.itemsize)
+            check_fits(kernel=self.name, needed=needed, processor=core_group.processor)
             tile = core_group.alloc("hyper", size=(len(definition.hyper),), dtype=dtype, split=Split())
             core_group.wait(core_group.get(tile, arguments["hyper"], (0,)))
             resident.append(tile)
@@ -246,13 +249,25 @@ class BiasAdd:
         arrays["y"][...] += arrays["bias"]
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
+        item = DTYPES[self.dtype].itemsize
+        for columns in column_blocks(
+            self.channels,
+            needed=lambda width: 5 * aligned(width * item),  # the bias, and two rows each of what comes and goes
+            kernel=self.name,
+            processor=core_group.processor,
+        ):
+            self.add(core_group, arguments, columns)
+
+    def add(self, core_group: CoreGroup, arguments: Arguments, columns: range) -> None:
+        """A block of columns."""
         dtype = DTYPES[self.dtype]
-        bias = core_group.alloc("bias", size=(self.channels,), dtype=dtype, split=Split())
-        core_group.wait(core_group.get(bias, arguments["bias"], (0,)))
+        width = len(columns)
+        bias = core_group.alloc("bias", size=(width,), dtype=dtype, split=Split())
+        core_group.wait(core_group.get(bias, arguments["bias"], (columns.start,)))
         rows = plan_rows(
             kernel=self.name,
             rows=self.rows,
-            row_bytes=[self.channels * dtype.itemsize] * 2,
+            row_bytes=[width * dtype.itemsize] * 2,
             resident=core_group.ldm.used,
             processor=core_group.processor,
         )
@@ -261,11 +276,11 @@ class BiasAdd:
             core_group,
             self.name,
             iterations=rows.iterations,
-            inputs=[rows.operand(arguments["y"])],
-            outputs=[rows.operand(arguments["y"])],
-            cycles=rows.cycles(body, core_group.processor.cpe, row_elements=self.channels),
+            inputs=[rows.operand(arguments["y"], columns=columns)],
+            outputs=[rows.operand(arguments["y"], columns=columns)],
+            cycles=rows.cycles(body, core_group.processor.cpe, row_elements=width),
             run=lambda ins, outs: np.add(ins[0], bias.values(), out=outs[0]),
-            flops=self.rows * self.channels,
+            flops=self.rows * width,
             resident=[bias],
         )
         core_group.free(bias)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnlib.kernels.kernel import Arguments, Parameter
-from nnlib.kernels.streaming import plan_rows, stream
+from nnlib.kernels.streaming import aligned, column_blocks, plan_rows, stream
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array, MemoryArray
@@ -37,14 +37,25 @@ class ColumnSum:
         arrays["total"][...] = (x * x if self.squared else x).sum(axis=0)
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
+        item = DTYPES[self.dtype].itemsize
+        for columns in column_blocks(
+            self.columns,
+            needed=lambda width: 3 * aligned(width * item),  # partial sums, and two rows of what comes
+            kernel=self.name,
+            processor=core_group.processor,
+        ):
+            self.add(core_group, arguments, columns)
+
+    def add(self, core_group: CoreGroup, arguments: Arguments, columns: range) -> None:
+        """A block of columns."""
         dtype = DTYPES[self.dtype]
         cpe = core_group.processor.cpe
-        cpes = core_group.cpes
-        partial = core_group.alloc("partial", size=(1, self.columns), dtype=dtype, split=Split(rows=0, columns=0))
+        cpes, width = core_group.cpes, len(columns)
+        partial = core_group.alloc("partial", size=(1, width), dtype=dtype, split=Split(rows=0, columns=0))
         rows = plan_rows(
             kernel=self.name,
             rows=self.rows,
-            row_bytes=[self.columns * dtype.itemsize],
+            row_bytes=[width * dtype.itemsize],
             resident=core_group.ldm.used,
             processor=core_group.processor,
         )
@@ -53,13 +64,13 @@ class ColumnSum:
             partial.values()[...] = 0
 
         def add(ins: Sequence[Array], _: Sequence[Array]) -> None:
-            x = ins[0].reshape(cpes, rows.per_cpe, self.columns)
+            x = ins[0].reshape(cpes, rows.per_cpe, width)
             sums = partial.values()
             sums += (x * x if self.squared else x).sum(axis=1)
 
         core_group.compute(
             "clear partial sums",
-            cycles=stream_cycles(cpe=cpe, body=Body(stores=1), elements=self.columns),
+            cycles=stream_cycles(cpe=cpe, body=Body(stores=1), elements=width),
             writes=[partial],
             run=clear,
         )
@@ -68,37 +79,37 @@ class ColumnSum:
             core_group,
             self.name,
             iterations=rows.iterations,
-            inputs=[rows.operand(arguments["x"])],
+            inputs=[rows.operand(arguments["x"], columns=columns)],
             outputs=[],
-            cycles=rows.cycles(body, cpe, row_elements=self.columns),
+            cycles=rows.cycles(body, cpe, row_elements=width),
             run=add,
-            flops=self.rows * self.columns * (2 if self.squared else 1),
+            flops=self.rows * width * (2 if self.squared else 1),
             accumulators=[partial],
         )
-        self.add_over_mesh(core_group, partial, arguments["total"])
+        self.add_over_mesh(core_group, partial, arguments["total"], columns)
         core_group.free(partial)
 
-    def add_over_mesh(self, core_group: CoreGroup, partial: Tile, total: MemoryArray) -> None:
+    def add_over_mesh(self, core_group: CoreGroup, partial: Tile, total: MemoryArray, columns: range) -> None:
         """Along the rows to column 0, along column 0 to CPE (0, 0), which puts the result."""
         cpe = core_group.processor.cpe
-        rows, columns = core_group.mesh
+        mesh_rows, mesh_columns = core_group.mesh
         cpes = core_group.cpes
         body = Body(loads=1, stores=1, arithmetic=1)
-        one = stream_cycles(cpe=cpe, body=body, elements=self.columns)
-        result = core_group.alloc("total", size=(self.columns,), dtype=partial.dtype)
+        one = stream_cycles(cpe=cpe, body=body, elements=len(columns))
+        result = core_group.alloc("total", size=(len(columns),), dtype=partial.dtype)
 
         def collect() -> None:
             result.values()[...] = 0
             result.values()[0] = partial.values().sum(axis=0)
 
         core_group.row_broadcast("add along rows")
-        in_column = [(columns - 1) * one if place % columns == 0 else 0.0 for place in range(cpes)]
+        in_column = [(mesh_columns - 1) * one if place % mesh_columns == 0 else 0.0 for place in range(cpes)]
         core_group.compute("add along rows", cycles=in_column, reads=[partial])
         core_group.column_broadcast("add along column 0")
-        at_root = [(rows - 1) * one if place == 0 else 0.0 for place in range(cpes)]
+        at_root = [(mesh_rows - 1) * one if place == 0 else 0.0 for place in range(cpes)]
         core_group.compute("add along column 0", cycles=at_root, reads=[partial], writes=[result], run=collect)
         # only CPE (0, 0) has its place inside the array
         starts = np.full((cpes, 1), self.columns)
-        starts[0] = 0
+        starts[0] = columns.start
         core_group.wait(core_group.put(result, total, starts))
         core_group.free(result)

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from nnlib.kernels.kernel import InfeasiblePlan
+from nnlib.kernels.kernel import InfeasiblePlan, check_fits
 from sim.chip.core_group import CoreGroup, Start, Transfer
 from sim.chip.ldm import VECTOR_ALIGNMENT
 from sim.chip.memory import Array, MemoryArray
@@ -39,10 +39,12 @@ class Rows:
     iterations: int
     cpes: int
 
-    def operand(self, array: MemoryArray) -> Operand:
-        """``array`` split along its first axis."""
+    def operand(self, array: MemoryArray, *, columns: range | None = None) -> Operand:
+        """``array`` split along its first axis; of a matrix only ``columns``, if given."""
         size = (self.per_cpe, *array.shape[1:])
         rest = (0,) * (len(array.shape) - 1)
+        if columns is not None:
+            size, rest = (self.per_cpe, len(columns)), (columns.start,)
         return Operand(
             array=array,
             size=size,
@@ -85,12 +87,30 @@ def plan_rows(*, kernel: str, rows: int, row_bytes: Sequence[int], resident: int
     room = processor.cpe.ldm_bytes - resident - 2 * len(row_bytes) * VECTOR_ALIGNMENT
     fitting = room // (2 * sum(row_bytes))
     if fitting < 1:
-        needed = resident + 2 * sum(-(-each // VECTOR_ALIGNMENT) * VECTOR_ALIGNMENT for each in row_bytes)
+        needed = resident + 2 * sum(aligned(each) for each in row_bytes)
         if needed > processor.cpe.ldm_bytes:
             raise InfeasiblePlan(kernel=kernel, needed=needed, available=processor.cpe.ldm_bytes)
         fitting = 1
     per_cpe = min(fitting, -(-rows // cpes))
     return Rows(rows=rows, per_cpe=per_cpe, iterations=-(-rows // (per_cpe * cpes)), cpes=cpes)
+
+
+def column_blocks(columns: int, *, needed: Callable[[int], int], kernel: str, processor: ProcessorSpec) -> list[range]:
+    """As few equal blocks of columns as make ``needed(width)`` bytes of LDM fit.
+
+    Raises InfeasiblePlan if a single column does not fit.
+    """
+    check_fits(kernel=kernel, needed=needed(1), processor=processor)
+    blocks = 1
+    while needed(-(-columns // blocks)) > processor.cpe.ldm_bytes:
+        blocks += 1
+    width = -(-columns // blocks)
+    return [range(first, min(first + width, columns)) for first in range(0, columns, width)]
+
+
+def aligned(size: int) -> int:
+    """Bytes that a buffer of ``size`` bytes takes in the LDM."""
+    return -(-size // VECTOR_ALIGNMENT) * VECTOR_ALIGNMENT
 
 
 def stream(

@@ -148,6 +148,16 @@ def test_a_first_layer_without_parameters_launches_nothing_backwards(first: ReLU
     assert "first" not in {launch.layer for launch in program.launches if launch.phase == "backward"}
 
 
+def test_nobody_computes_a_gradient_that_no_parameter_needs() -> None:
+    layers = [MaxPool("pool", (2, 2), 2), Flatten("f"), Linear("first", 3), ReLU("r"), Linear("last", 2)]
+    graph = Graph.chain((4, 4, 1), layers)
+    program = lower_gradients(graph=graph, batch=2, dtype="fp64")
+    backwards = [(launch.layer, launch.kernel.name) for launch in program.launches if launch.phase == "backward"]
+    assert [name for layer, name in backwards if layer == "first"] == ["gemm", "column_sum"]
+    assert [name for layer, name in backwards if layer == "last"] == ["gemm", "column_sum", "gemm"]
+    assert graph.learned == {"first", "r", "last"}
+
+
 def test_the_output_of_a_graph_that_ends_with_flatten_has_a_buffer() -> None:
     graph = Graph.chain((3, 3, 1), [Conv2d("c", 5, (3, 3)), Flatten("f")])
     program = lower_forward(graph=graph, batch=2, dtype="fp64")

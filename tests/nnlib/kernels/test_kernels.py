@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 
 from nnlib.kernels.clock import KernelClock, place, run_kernel
-from nnlib.kernels.elementwise import Elementwise
+from nnlib.kernels.elementwise import BiasAdd, Elementwise
 from nnlib.kernels.gemm import Gemm
 from nnlib.kernels.im2col import Im2col
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
 from nnlib.kernels.pooling import MaxPoolGradient
+from nnlib.kernels.reduction import ColumnSum
 from nnlib.kernels.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.window import Window
+from nnlib.precision import DTypeName
 from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.errors import ChipError
 from sim.machine.load import load_machine
@@ -49,6 +51,24 @@ def test_tiles_compute_the_reference_in_the_same_time(kernel: Kernel) -> None:
     assert KernelClock(processor).time(kernel) == timing
     for cpe, total in enumerate(zip(*timing.reasons.values(), strict=True)):
         assert sum(total) == timing.ticks, f"the reasons of CPE {cpe} leave a gap"
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("dtype", ["fp64", "fp32"])
+@pytest.mark.parametrize("columns", [1700, 4096, 4099])
+def test_rows_wider_than_the_ldm_go_in_blocks_of_columns(
+    columns: int, dtype: DTypeName, processor: ProcessorSpec
+) -> None:
+    for kernel in (BiasAdd(70, columns, dtype), ColumnSum(70, columns, dtype)):
+        data = data_for(kernel)
+        expected = {name: array.copy() for name, array in data.items()}
+        kernel.reference(expected)
+        timing = run_kernel(kernel, processor=processor, data=data)
+        for name, array in data.items():
+            assert relative_error(array, expected[name]) <= (1e-12 if dtype == "fp64" else 1e-5), (kernel, name)
+        assert KernelClock(processor).time(kernel) == timing
+        assert timing.flops == 70 * columns
+        assert timing.get_bytes >= 70 * columns * data[kernel.parameters()[0].name].itemsize
 
 
 ONE_OF_EACH = [
@@ -95,6 +115,8 @@ def _transfers(kernel: Kernel, group: CoreGroup) -> int:
         lambda: Gemm(m=64, n=64, k=64, dtype="fp64"),
         lambda: SoftmaxCrossEntropy(rows=8, classes=100_000, dtype="fp64"),
         lambda: Im2col(Window(1, 64, 64, 1, (64, 64)), "fp64"),
+        lambda: BiasAdd(8, 3, "fp64"),
+        lambda: Elementwise("adam", 100, "fp64"),
     ],
 )
 def test_a_tile_that_does_not_fit_is_an_error_with_sizes(
