@@ -49,8 +49,8 @@ def node_bottleneck(
     match name:
         case "launch":
             return (
-                f"kernel launches: {launches} launches of {1e6 * launch_seconds:.0f} us each by the MPE "
-                f"are {percent} of the {unit}; the batch per core group is too small to hide them"
+                f"kernel launches: {launches} launch{'' if launches == 1 else 'es'} of {1e6 * launch_seconds:.0f} us "
+                f"each by the MPE take {percent} of the {unit}; there is too little work behind each to hide it"
             )
         case "dma_wait":
             return f"memory: CPEs wait for DMA {percent} of the {unit}, most in {busiest}"

@@ -213,8 +213,8 @@ REFUSALS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "recipe's accuracy without numerics": (["--numerics", "off"], ["recipe.until_accuracy", "--epochs instead"]),
     "tile too large": (
-        ["--set", "machine.processor.cpe.ldm=2KiB"],
-        [LDM, "at least 2560 B", "bias_add", "layer 'linear1'", "found '2048 B'"],
+        ["--set", "machine.processor.cpe.ldm=1KiB"],
+        [LDM, "at least 1408 B", "col2im", "layer 'conv2d2'", "found '1024 B'"],
     ),
     "unknown collective": (["--collective", "rign"], ["collective", "did you mean 'ring'?"]),
     "ring of too many": (

@@ -273,12 +273,12 @@ class TestRefusals:
             return trained(prepare(workload="digits", settings=settings, mapping_flags=["numerics=off"]), epochs=1)
 
         with pytest.raises(BadInput) as caught:
-            attempt("1536B")
+            attempt("1376B")
         (problem,) = caught.value.problems
-        assert (problem.key, problem.value) == ("processor.cpe.ldm", "1536 B")
-        # 64 biases stay in the LDM beside two rows in and two rows out: 5 · 64 · 8 B
-        assert "at least 2560 B for the smallest tile of bias_add in layer 'linear1'" in problem.expected
-        assert attempt("2560B")
+        assert (problem.key, problem.value) == ("processor.cpe.ldm", "1376 B")
+        # one pixel of one channel and the 9 × 9 taps of the windows over it, 8 B each, in lines of 32 B, twice
+        assert "at least 1408 B for the smallest tile of col2im in layer 'conv2d2'" in problem.expected
+        assert attempt("1408B")
 
     def test_node_counts(self) -> None:
         assert node_counts("1,16,256") == (1, 16, 256)
