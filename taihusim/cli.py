@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted. Nothing hea
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -106,6 +107,8 @@ def main(debug: bool) -> None:
 
     Example: taihusim machine show sunway_taihulight
     """
+    # the matrices of a step are many and small: a product's threads wait for one another longer than they compute
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # a sign that the terminal cannot show must not turn an answer into an error
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -1,0 +1,7 @@
+"""One BLAS thread, as the command line has it: pytest's own processes take the cores."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
