@@ -8,10 +8,10 @@ from pathlib import Path
 
 from nnlib.precision import DTypeName
 from sim.document import Document, apply_settings, read_document
+from sim.named_files import find_file, shipped_files
 from sim.problems import BadInput, Problem
 from sim.validation import validate
 from workloads.mapping_schema import Collective, LibraryGeneration, MappingFile, Numerics, ReductionOrder
-from workloads.names import find_file, shipped_files
 
 DEFAULT_MAPPING = "default"
 FOLDER = Path(__file__).parent / "mappings"

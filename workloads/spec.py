@@ -13,9 +13,9 @@ from nnlib.models.build import build_graph
 from nnlib.models.schema import LayerKeys
 from nnlib.optim import LARS, SGD, Adam, LearningRate, Optimizer
 from sim.document import Document, apply_settings, read_document
+from sim.named_files import find_file, shipped_files
 from sim.problems import BadInput, Problem
 from sim.validation import validate
-from workloads.names import find_file, shipped_files
 from workloads.schema import DataKeys, DatasetName, ModelKeys, RecipeKeys, WorkloadFile
 
 FOLDER = Path(__file__).parent

@@ -16,7 +16,8 @@ from sim.machine.convert import machine_spec
 from sim.machine.parameter import Parameter, parameters
 from sim.machine.schema import MachineFile
 from sim.machine.spec import MachineSpec
-from sim.problems import BadInput, Problem, nearest
+from sim.named_files import find_file
+from sim.problems import BadInput
 from sim.schema_walk import is_leaf
 from sim.validation import validate
 from sim.yaml_file import KeyPath
@@ -48,26 +49,15 @@ def load_machine(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Mac
 
 def read_machine(name_or_path: str | Path, overrides: Sequence[str] = ()) -> LoadedMachine:
     """As :func:`load_machine`, with the list of parameters and their sources."""
-    path = _machine_path(name_or_path)
-    document = read_document(path, named=shipped_files(), whole=lambda mapping: "value" in mapping)
+    shipped = shipped_files()
+    path = find_file(name_or_path, shipped=shipped, noun="machines")
+    document = read_document(path, named=shipped, whole=lambda mapping: "value" in mapping)
     document = _leaves_filled(apply_settings(document, overrides, model=MachineFile, noun="machine"))
     file = validate(document, MachineFile)
     problems = list(contradictions(file, document=document))
     if problems:
         raise BadInput(problems)
     return LoadedMachine(spec=machine_spec(file, name=path.stem), parameters=tuple(parameters(file)))
-
-
-def _machine_path(name_or_path: str | Path) -> Path:
-    shipped = shipped_files()
-    if str(name_or_path) in shipped:
-        return shipped[str(name_or_path)]
-    path = Path(name_or_path)
-    if isinstance(name_or_path, Path) or path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.exists():
-        return path
-    name = str(name_or_path)
-    expected = f"one of the machines {', '.join(shipped)}, or a file ending in .yaml"
-    raise BadInput([Problem(file=name, key="", value=None, expected=expected, nearest=nearest(name, shipped))])
 
 
 def _leaves_filled(document: Document) -> Document:
