@@ -158,3 +158,31 @@ def test_per_cpe_programs_name_their_hazards(processor: ProcessorSpec) -> None:
         run_programs(reads_early, processor=processor)
     with pytest.raises(UnfinishedTransfer, match="CPE 0 ends without waiting for get of 'x'"):
         run_programs(forgets, processor=processor)
+
+
+def test_scratch_reads_as_nan(processor: ProcessorSpec) -> None:
+    group = CoreGroup(processor=processor)
+    target, array = tile(group), memory()
+    assert np.isnan(target.values()).all(), "fresh"
+    target.values().fill(1)
+    get = group.get(target, array, (0,))
+    assert np.isnan(target.values()).all(), "before the data arrive"
+    group.wait(get)
+    np.testing.assert_array_equal(target.values(), np.arange(6400.0))
+    put = group.put(target, array, (0,))
+    assert np.isnan(target.values()).all(), "behind a put"
+    target.values().fill(2)
+    group.wait(put)
+    np.testing.assert_array_equal(array.data, np.arange(6400.0))
+
+
+def test_only_a_timed_run_asks_for_cycles(processor: ProcessorSpec) -> None:
+    asked = []
+
+    def cycles() -> float:
+        asked.append(1)
+        return 2.0
+
+    for timing in (False, True):
+        CoreGroup(processor=processor, timing=timing).compute("work", cycles=cycles)
+    assert asked == [1]
