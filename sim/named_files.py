@@ -1,4 +1,4 @@
-"""A shipped name or a file: how workloads and mappings are found."""
+"""A shipped name or a file: how machines, workloads and mappings are found."""
 
 from __future__ import annotations
 
