@@ -100,14 +100,19 @@ def check_command(machine: str, settings: tuple[str, ...], as_json: bool) -> Non
 
 @command.command(name="diff")
 @click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("b", metavar="[B]", required=False)
+@set_option
 @json_option
-def diff_command(a: str, b: str, as_json: bool) -> None:
-    """Show the parameters in which two machines differ.
+def diff_command(a: str, b: str | None, settings: tuple[str, ...], as_json: bool) -> None:
+    """Show the parameters in which two machines differ. Settings change B, which is A if only A is given.
 
-    Example: taihusim machine diff sunway_taihulight taihulight_ldm128k
+    Examples:
+
+    \b
+      taihusim machine diff sunway_taihulight taihulight_ldm128k
+      taihusim machine diff sunway_taihulight --set machine.processor.cpe.ldm=128KiB
     """
-    before, after = read_machine(a), read_machine(b)
+    before, after = read_machine(a), _read(b or a, settings)
     pairs = [
         (one, other) for one, other in zip(before.parameters, after.parameters, strict=True) if one.value != other.value
     ]
@@ -129,7 +134,7 @@ def diff_command(a: str, b: str, as_json: bool) -> None:
     else:
         rows = [(one.key, one.text, other.text) for one, other in pairs]
         names = [before.spec.name, after.spec.name]
-        headers = names if names[0] != names[1] else [a, b]
+        headers = names if names[0] != names[1] else [a, b or f"{a}, changed"]
         print_table(("parameter", *headers), rows, right=headers)
 
 

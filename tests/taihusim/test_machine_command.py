@@ -99,3 +99,14 @@ def test_bad_input_and_usage_exit_with_2_and_no_traceback(arguments: list[str], 
 
 def test_version() -> None:
     assert taihusim("--version").stdout.startswith("taihusim")
+
+
+def test_diff_with_a_setting() -> None:
+    arguments = ["machine", "diff", "sunway_taihulight", "--set", "machine.processor.cpe.ldm=128KiB"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0
+    assert [line.split() for line in result.stdout.splitlines()[1:]] == [
+        ["processor.cpe.ldm", "64", "KiB", "128", "KiB"]
+    ]
+    assert CliRunner().invoke(main, [*arguments[:3], "taihulight_ldm128k", *arguments[3:]]).exit_code == 0
+    assert "No parameter differs" in CliRunner().invoke(main, arguments[:3]).stdout
