@@ -102,11 +102,11 @@ def test_version() -> None:
 
 
 def test_diff_with_a_setting() -> None:
-    arguments = ["machine", "diff", "sunway_taihulight", "--set", "machine.processor.cpe.ldm=128KiB"]
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 0
-    assert [line.split() for line in result.stdout.splitlines()[1:]] == [
-        ["processor.cpe.ldm", "64", "KiB", "128", "KiB"]
-    ]
-    assert CliRunner().invoke(main, [*arguments[:3], "taihulight_ldm128k", *arguments[3:]]).exit_code == 0
-    assert "No parameter differs" in CliRunner().invoke(main, arguments[:3]).stdout
+    setting = ["--set", "machine.processor.cpe.ldm=128KiB"]
+    done = taihusim("machine", "diff", "sunway_taihulight", *setting)
+    assert done.returncode == 0
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert rows == [["processor.cpe.ldm", "64", "KiB", "128", "KiB"]]
+    assert taihusim("machine", "diff", "sunway_taihulight").stdout == "No parameter differs.\n"
+    same = taihusim("machine", "diff", "taihulight_ldm128k", "sunway_taihulight", *setting)
+    assert same.stdout == "No parameter differs.\n"
