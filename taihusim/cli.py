@@ -19,6 +19,8 @@ COMMANDS = {
     "kernel": "Run one operation on the core groups of a chip: where its time goes.",
     "train": "Train a workload on a machine: loss, accuracy, simulated time and energy.",
     "infer": "Run a trained model on a machine: outputs, latency, throughput.",
+    "validate": "Predict published measurements and show how far off the predictions are.",
+    "pipeline": "Show how a GEMM schedule issues in the two pipes of a CPE, cycle by cycle.",
 }
 INTERRUPTED = 130
 

@@ -100,7 +100,7 @@ def _estimate(*, gemm: Gemm, plan: GemmPlan, processor: ProcessorSpec) -> float:
     tiles_m = -(-gemm.m // (plan.m * mesh.rows))
     tiles_n = -(-gemm.n // (plan.n * mesh.columns))
     tiles_k = -(-gemm.k // (plan.k * mesh.columns))
-    step = pipeline.gemm_step_cycles(cpe=processor.cpe, dtype=gemm.dtype, m=plan.m, n=plan.n, k=plan.k)
+    step = pipeline.gemm_step_cycles(processor=processor, dtype=gemm.dtype, m=plan.m, n=plan.n, k=plan.k)
     compute = mesh.columns * (step + 2 * mesh.latency_cycles)
     if gemm.transpose_b:
         compute += pipeline.transpose_cycles(cpe=processor.cpe, elements=plan.k * plan.n)

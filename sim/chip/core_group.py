@@ -186,7 +186,7 @@ class CoreGroup:
         m, n = c.size
         k = a.size[0] if transpose_a else a.size[1]
         if self.timing:
-            cycles = pipeline.gemm_step_cycles(cpe=self.processor.cpe, dtype=dtype_name(c.dtype), m=m, n=n, k=k)
+            cycles = pipeline.gemm_step_cycles(processor=self.processor, dtype=dtype_name(c.dtype), m=m, n=n, k=k)
             self.trace.operations.append(MeshSteps(self.mesh[1], ticks_from_cycles(cycles), label))
             self.trace.flops += flops
         if self.numerics:

@@ -41,19 +41,27 @@ class Request:
 
 
 class PlainEngine:
-    """Serves the requests that :meth:`submit` brings, one line after the other."""
+    """Serves the requests that :meth:`submit` brings, one line after the other.
 
-    def __init__(self, env: simpy.Environment, *, channel_line: int) -> None:
+    CPEs are numbered row by row over ``columns``; adjacent columns share a bus, and ``bus_lines`` has the
+    least ticks of a line for each number of buses in use.
+    """
+
+    def __init__(
+        self, env: simpy.Environment, *, columns: int, columns_per_bus: int, bus_lines: tuple[int, ...]
+    ) -> None:
         self.env = env
-        self.channel_line = channel_line
+        self.columns = columns
+        self.columns_per_bus = columns_per_bus
+        self.bus_lines = bus_lines
         self.channel_free: dict[int, int] = {}
         self.arrived: list[Request] = []
         self.work = env.event()
         env.process(self.serve())
 
-    def submit(self, *, cpe: int, lines: int, quantum: int, first: int) -> simpy.Event:
+    def submit(self, *, cpe: int, lines: int, quantum: int, first: int, channel: int) -> simpy.Event:
         """A request arrives now; the event happens when it is complete."""
-        end = max(self.channel_free.get(cpe, 0), int(self.env.now)) + lines * self.channel_line
+        end = max(self.channel_free.get(cpe, 0), int(self.env.now)) + channel
         self.channel_free[cpe] = end
         request = Request(int(self.env.now), cpe, lines, quantum, first, end, self.env.event())
         self.arrived.append(request)
@@ -74,8 +82,9 @@ class PlainEngine:
             self.arrived.clear()
             if served is not None:
                 ring.append(served)
+            busy = {request.cpe % self.columns // self.columns_per_bus for request in ring}
             head = ring.popleft()
-            yield self.env.timeout(head.quantum + head.first)
+            yield self.env.timeout(max(head.quantum, self.bus_lines[len(busy)]) + head.first)
             head.first = 0
             head.lines -= 1
             served = head if head.lines else None

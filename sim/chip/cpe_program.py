@@ -84,7 +84,12 @@ class CpeGroup:
         self.processor = processor
         self.env = simpy.Environment()
         self.ticks = DmaTicks.of(processor)
-        self.engine = PlainEngine(self.env, channel_line=self.ticks.channel_line)
+        self.engine = PlainEngine(
+            self.env,
+            columns=mesh.columns,
+            columns_per_bus=processor.dma.columns_per_bus,
+            bus_lines=self.ticks.bus_lines,
+        )
         latency = ticks_from_cycles(mesh.latency_cycles)
         self.rows = [_Meeting(self.env, mesh.columns, latency) for _ in range(mesh.rows)]
         self.columns = [_Meeting(self.env, mesh.rows, latency) for _ in range(mesh.columns)]
@@ -199,7 +204,13 @@ class Cpe:
             yield group.env.timeout(issue)
             self.reasons["dma_issue"] += issue
             yield from self._slot()
-            done = group.engine.submit(cpe=self.id, lines=lines, quantum=int(cost.quantum[0]), first=int(cost.first[0]))
+            done = group.engine.submit(
+                cpe=self.id,
+                lines=lines,
+                quantum=int(cost.quantum[0]),
+                first=int(cost.first[0]),
+                channel=int(cost.channel[0]),
+            )
             self.incomplete.append(done)
             group.moved[direction] += int(cost.bytes[0])
             group.moved["lines"] += lines

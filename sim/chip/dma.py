@@ -3,9 +3,10 @@
 A request is described by the box that each CPE transfers between main memory and its LDM. The DMA engine moves it
 in turns of one line; a turn's length follows from the machine file:
 
-    service = descriptors·request + blocks·block + lines·line (+ blocks·partial for puts of partial lines)
+    service = descriptors·request + Σ over blocks max(minimum, block + lines·line) (+ partial per block of small puts)
 
-(The formula of THESIS eq. 3-1 with per-request and per-block service; lines touched are counted whole.)
+(The formula of THESIS eq. 3-1 with per-request and per-block service; lines touched are counted whole, and so are
+a put's granules.)
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ Direction = Literal["get", "put"]
 
 @dataclass(frozen=True)
 class DmaTicks:
-    """The engine's service times in ticks."""
+    """The engine's service times in ticks.
+
+    ``channel_line``: a line's bytes on a CPE's channel. ``bus_lines``: the least time of a line by the number of data
+    buses that have requests, 0 for no limit.
+    """
 
     line: int
     request: int
@@ -36,19 +41,37 @@ class DmaTicks:
     startup: int
     issue: int
     channel_line: int
+    block_minimum: int
+    put_granule: int
+    put_request: int
+    put_block: int
+    bus_lines: tuple[int, ...]
 
     @classmethod
     def of(cls, processor: ProcessorSpec) -> DmaTicks:
         dma: DmaSpec = processor.dma
-        clock = processor.clock_hertz
+
+        def ticks(seconds: float) -> int:
+            return ticks_from_seconds(seconds, clock_hertz=processor.clock_hertz)
+
+        quarter = ticks(dma.line_bytes / dma.quarter_bytes_per_second)
+        half = ticks(dma.line_bytes / dma.half_bytes_per_second)
+        buses = -(-processor.mesh.columns // dma.columns_per_bus)
         return cls(
-            line=ticks_from_seconds(dma.line_seconds, clock_hertz=clock),
-            request=ticks_from_seconds(dma.request_seconds, clock_hertz=clock),
-            block=ticks_from_seconds(dma.block_seconds, clock_hertz=clock),
-            partial_put_block=ticks_from_seconds(dma.partial_put_block_seconds, clock_hertz=clock),
+            line=ticks(dma.line_seconds),
+            request=ticks(dma.request_seconds),
+            block=ticks(dma.block_seconds),
+            partial_put_block=ticks(dma.partial_put_block_seconds),
             startup=ticks_from_cycles(dma.startup_cycles),
             issue=ticks_from_cycles(dma.issue_cycles),
-            channel_line=ticks_from_seconds(dma.line_bytes / dma.channel_bytes_per_second, clock_hertz=clock),
+            channel_line=ticks(dma.line_bytes / dma.channel_bytes_per_second),
+            block_minimum=ticks(dma.block_minimum_seconds),
+            put_granule=ticks((dma.line_seconds + dma.put_line_extra_seconds) * dma.put_granule_bytes / dma.line_bytes),
+            put_request=ticks(dma.request_seconds + dma.put_request_extra_seconds),
+            put_block=ticks(dma.block_seconds + dma.put_block_extra_seconds),
+            bus_lines=tuple(
+                quarter if 4 * busy <= buses else half if 2 * busy <= buses else 0 for busy in range(buses + 1)
+            ),
         )
 
 
@@ -56,7 +79,8 @@ class DmaTicks:
 class Requests:
     """One transfer of every CPE. Arrays over the CPEs in row-major order; 0 lines: that CPE transfers nothing.
 
-    A request takes ``lines`` turns of the engine of ``quantum`` ticks each, the first ``first`` ticks longer.
+    A request takes ``lines`` turns of the engine of ``quantum`` ticks each, the first ``first`` ticks longer, and its
+    bytes occupy the CPE's channel for ``channel`` ticks.
     """
 
     direction: Direction
@@ -66,6 +90,7 @@ class Requests:
     bytes: Integers
     quantum: Integers
     first: Integers
+    channel: Integers
 
 
 @dataclass(frozen=True)
@@ -108,23 +133,36 @@ def count(*, box: Box, direction: Direction, dma: DmaSpec, ticks: DmaTicks) -> R
     offsets, used = _block_offsets(outer=outer, strides=strides)
     begin = addresses[:, None] + offsets[None, :]
     last = begin + block_bytes[:, None] - 1
-    touched = last // dma.line_bytes - begin // dma.line_bytes + 1
+    touched = _touched(begin, last, dma.line_bytes)
     lines = np.where(active, np.sum(np.where(used, touched, 0), axis=1), 0)
-    service = descriptors * ticks.request + blocks * ticks.block + lines * ticks.line
+    if direction == "get":
+        request, each = ticks.request, ticks.block + touched * ticks.line
+    else:
+        written = _touched(begin, last, dma.put_granule_bytes)
+        request, each = ticks.put_request, ticks.put_block + written * ticks.put_granule
+    each = np.maximum(each, ticks.block_minimum)
+    service = descriptors * request + np.where(active, np.sum(np.where(used, each, 0), axis=1), 0)
     if direction == "put":
         partial = block_bytes <= dma.partial_put_block_bytes
         service += np.where(partial, blocks * ticks.partial_put_block, 0)
     turns = np.maximum(lines, 1)
     quantum = service // turns
+    moved = np.where(active, blocks * block_bytes, 0)
     return Requests(
         direction=direction,
         descriptors=descriptors,
         blocks=blocks,
         lines=lines,
-        bytes=np.where(active, blocks * block_bytes, 0),
+        bytes=moved,
         quantum=quantum,
         first=service - quantum * turns,
+        channel=moved * ticks.channel_line // dma.line_bytes,
     )
+
+
+def _touched(begin: Integers, last: Integers, unit: int) -> Integers:
+    """How many aligned units of ``unit`` bytes the bytes from ``begin`` to ``last`` touch."""
+    return last // unit - begin // unit + 1
 
 
 def _run_axis(full: NDArray[np.bool_]) -> Integers:

@@ -5,14 +5,16 @@ Rules, the same as those of the event-by-event reference in :mod:`sim.chip.cpe_p
 * a decision is taken whenever the engine is free: the request at the head of the ring gets one turn;
 * requests that arrive at or before a decision join the tail first, in order of arrival and then of CPE,
   and the request that has just had its turn goes behind them;
-* a request is complete when its last turn ends, but not before its CPE's channel has carried its lines.
+* a turn lasts at least as long as the data buses that have requests at the decision need for a line;
+* a request is complete when its last turn ends, but not before its CPE's channel has carried its bytes.
 
 Whole rounds in which nothing arrives and nothing completes are taken in one step of arithmetic.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -39,9 +41,14 @@ class Completion:
 
 @dataclass
 class DmaServer:
-    """State of one engine. ``channel_line`` is the ticks a CPE's own channel needs for a line."""
+    """State of one engine.
 
-    channel_line: int
+    ``bus_of``: each CPE's data bus; ``bus_lines``: least ticks of a turn by number of buses with requests. Empty: no
+    such limit.
+    """
+
+    bus_of: Sequence[int] = ()
+    bus_lines: Sequence[int] = ()
     channels: dict[int, int] = field(default_factory=dict)
     ring: deque[Outstanding] = field(default_factory=deque)
     current: Outstanding | None = None
@@ -49,16 +56,22 @@ class DmaServer:
     round_ticks: int = 0
     unstarted: int = 0
     singles: int = 0
+    on_bus: Counter[int] = field(default_factory=Counter)
+    least: int = 0
 
-    def add(self, *, time: int, cpe: int, handle: int, lines: int, quantum: int, first: int) -> None:
-        """A request arrives at ``time``; every decision before ``time`` must have been taken."""
-        channel_end = max(self.channels.get(cpe, 0), time) + lines * self.channel_line
+    def add(self, *, time: int, cpe: int, handle: int, lines: int, quantum: int, first: int, channel: int) -> None:
+        """A request arrives at ``time``; every decision before ``time`` must have been taken.
+
+        Its bytes occupy the CPE's channel for ``channel`` ticks.
+        """
+        channel_end = max(self.channels.get(cpe, 0), time) + channel
         self.channels[cpe] = channel_end
         if not self.ring and self.current is None:
             self.free_at = max(self.free_at, time)
         self.ring.append(Outstanding(cpe, handle, lines, quantum, first, channel_end))
         self.round_ticks += quantum
         self.unstarted += 1
+        self._count(cpe, 1)
 
     def advance(self, limit: int) -> Completion | None:
         """Take the decisions before ``limit``, stopping at the first completion, which is returned."""
@@ -73,15 +86,15 @@ class DmaServer:
                 continue
             self.singles -= 1
             head = ring.popleft()
+            self.free_at += max(head.quantum, self.least)
             if head.first >= 0:
-                self.free_at += head.quantum + head.first
+                self.free_at += head.first
                 head.first = -1
                 self.unstarted -= 1
-            else:
-                self.free_at += head.quantum
             head.turns -= 1
             if head.turns == 0:
                 self.round_ticks -= head.quantum
+                self._count(head.cpe, -1)
                 return Completion(head.cpe, head.handle, max(self.free_at, head.channel_end))
             self.current = head
         return None
@@ -89,12 +102,26 @@ class DmaServer:
     def _skip_rounds(self, limit: int) -> bool:
         """Take all whole rounds before ``limit`` in which nothing completes; True if there were any."""
         fewest = min(request.turns for request in self.ring)
-        rounds = min(fewest - 1, (limit - self.free_at) // self.round_ticks)
+        round_ticks = self.round_ticks
+        if self.least:
+            round_ticks = sum(max(request.quantum, self.least) for request in self.ring)
+        # a decision at the limit is left: who arrives then goes before who was just served
+        rounds = min(fewest - 1, (limit - 1 - self.free_at) // round_ticks)
         # without a whole round to take, look again only after every request has had a turn
         self.singles = len(self.ring)
         if rounds <= 0:
             return False
         for request in self.ring:
             request.turns -= rounds
-        self.free_at += rounds * self.round_ticks
+        self.free_at += rounds * round_ticks
         return True
+
+    def _count(self, cpe: int, change: int) -> None:
+        """A request of ``cpe`` came or went: how long must a turn last now?"""
+        if not self.bus_lines:
+            return
+        bus = self.bus_of[cpe]
+        self.on_bus[bus] += change
+        if not self.on_bus[bus]:
+            del self.on_bus[bus]
+        self.least = self.bus_lines[len(self.on_bus)]

@@ -69,7 +69,10 @@ class _Run:
         self.record = record
         self.intervals: list[Interval] = []
         self.reasons = {reason: [0] * self.cpes for reason in REASONS}
-        self.server = DmaServer(channel_line=self.ticks.channel_line)
+        self.server = DmaServer(
+            bus_of=[cpe % self.columns // processor.dma.columns_per_bus for cpe in range(self.cpes)],
+            bus_lines=self.ticks.bus_lines,
+        )
         self.heap: list[tuple[int, int, int]] = []  # (time, CPE, generation)
         self.generation = [0] * self.cpes  # resumptions so far: an entry of an older one is stale
         self.position = [0] * self.cpes
@@ -180,6 +183,7 @@ class _Run:
             lines=int(requests.lines[cpe]),
             quantum=int(requests.quantum[cpe]),
             first=int(requests.first[cpe]),
+            channel=int(requests.channel[cpe]),
         )
         return True
 

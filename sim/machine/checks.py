@@ -48,15 +48,21 @@ def _rules(file: MachineFile) -> Iterator[tuple[tuple[str, ...], bool, str]]:
         mesh.transfer.value % FP64_BYTES == 0,
         f"a multiple of {FP64_BYTES} B, one fp64 value",
     )
+    power_of_two = dma.line.value & (dma.line.value - 1) == 0
     yield (
         ("processor.dma.line",),
-        dma.line.value & (dma.line.value - 1) == 0,
+        power_of_two,
         "a power of two, because lines are counted from addresses",
     )
     yield (
         ("processor.dma.partial_put_block", "processor.dma.line"),
         dma.partial_put_block.value <= dma.line.value,
         f"at most processor.dma.line ({dma.line.value} B)",
+    )
+    yield (
+        ("processor.dma.put_granule", "processor.dma.line"),
+        not power_of_two or dma.line.value % dma.put_granule.value == 0,
+        f"a part of processor.dma.line ({dma.line.value} B)",
     )
     rate = dma.line.value / dma.line_time.value
     yield (

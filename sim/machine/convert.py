@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from sim.machine.parameter import parameters
-from sim.machine.schema import GemmKeys, MachineFile, NetworkKeys, PipelineKeys, ProcessorKeys
+from sim.machine.schema import MachineFile, NetworkKeys, PipelineKeys, ProcessorKeys
 from sim.machine.spec import (
     CpeSpec,
     DmaSpec,
-    GemmCycles,
     MachineSpec,
     MemorySpec,
     MeshSpec,
@@ -62,10 +61,18 @@ def _processor(keys: ProcessorKeys) -> ProcessorSpec:
             block_seconds=keys.dma.block_time.value,
             partial_put_block_seconds=keys.dma.partial_put_block_time.value,
             partial_put_block_bytes=keys.dma.partial_put_block.value,
+            block_minimum_seconds=keys.dma.block_minimum_time.value,
+            put_granule_bytes=keys.dma.put_granule.value,
+            put_line_extra_seconds=keys.dma.put_line_extra.value,
+            put_request_extra_seconds=keys.dma.put_request_extra.value,
+            put_block_extra_seconds=keys.dma.put_block_extra.value,
             startup_cycles=keys.dma.startup.value,
             issue_cycles=keys.dma.issue.value,
             pending_per_cpe=keys.dma.pending.value,
             channel_bytes_per_second=keys.dma.channel_bandwidth.value,
+            columns_per_bus=keys.dma.columns_per_bus.value,
+            quarter_bytes_per_second=keys.dma.quarter_bandwidth.value,
+            half_bytes_per_second=keys.dma.half_bandwidth.value,
         ),
         memory=MemorySpec(
             bytes=keys.memory.capacity.value,
@@ -89,14 +96,7 @@ def _pipeline(keys: PipelineKeys) -> PipelineSpec:
         register_communication_issue=keys.register_communication_issue.value,
         exponential=keys.exponential.value,
         loop_overhead=keys.loop_overhead.value,
-        gemm_fp64=_gemm(keys.gemm_fp64),
-        gemm_fp32=_gemm(keys.gemm_fp32),
-    )
-
-
-def _gemm(keys: GemmKeys) -> GemmCycles:
-    return GemmCycles(
-        k_step=keys.k_step.value, block=keys.block.value, row=keys.row.value, mesh_step=keys.mesh_step.value
+        gemm_mesh_step_residual=keys.gemm_mesh_step_residual.value,
     )
 
 

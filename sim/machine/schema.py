@@ -12,7 +12,6 @@ from sim.machine.quantity import (
     BytesOrZero,
     BytesPerSecond,
     Count,
-    Cycles,
     CyclesOrZero,
     Hertz,
     Seconds,
@@ -50,15 +49,6 @@ class Leaf(BaseModel, Generic[Value]):
         return data
 
 
-class GemmKeys(Section):
-    """``processor.cpe.pipeline.gemm_fp64`` and ``gemm_fp32``."""
-
-    k_step: Leaf[Cycles]
-    block: Leaf[CyclesOrZero]
-    row: Leaf[CyclesOrZero]
-    mesh_step: Leaf[CyclesOrZero]
-
-
 class PipelineKeys(Section):
     """``processor.cpe.pipeline``."""
 
@@ -72,8 +62,7 @@ class PipelineKeys(Section):
     register_communication_issue: Leaf[WholeCyclesOrZero]
     exponential: Leaf[WholeCycles]
     loop_overhead: Leaf[WholeCyclesOrZero]
-    gemm_fp64: GemmKeys
-    gemm_fp32: GemmKeys
+    gemm_mesh_step_residual: Leaf[CyclesOrZero]
 
 
 class CpeKeys(Section):
@@ -113,10 +102,18 @@ class DmaKeys(Section):
     block_time: Leaf[SecondsOrZero]
     partial_put_block: Leaf[BytesOrZero]
     partial_put_block_time: Leaf[SecondsOrZero]
+    block_minimum_time: Leaf[SecondsOrZero]
+    put_granule: Leaf[Bytes]
+    put_line_extra: Leaf[SecondsOrZero]
+    put_request_extra: Leaf[SecondsOrZero]
+    put_block_extra: Leaf[SecondsOrZero]
     startup: Leaf[WholeCyclesOrZero]
     issue: Leaf[WholeCyclesOrZero]
     pending: Leaf[Count]
     channel_bandwidth: Leaf[BytesPerSecond]
+    columns_per_bus: Leaf[Count]
+    quarter_bandwidth: Leaf[BytesPerSecond]
+    half_bandwidth: Leaf[BytesPerSecond]
 
 
 class MemoryKeys(Section):

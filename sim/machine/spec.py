@@ -11,20 +11,6 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class GemmCycles:
-    """Cycles of a mesh GEMM, linear in four counts, for one CPE and one dtype.
-
-    A mesh step over a CPE's (m × k)·(k × n) part costs
-    ``mesh_step + rows·row + blocks·(block + k·k_step)`` with register blocks of 16 × 4 outputs.
-    """
-
-    k_step: float
-    block: float
-    row: float
-    mesh_step: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class PipelineSpec:
     """Latencies and issue costs of the two-pipe in-order CPE pipeline, in cycles."""
 
@@ -38,12 +24,20 @@ class PipelineSpec:
     register_communication_issue: int
     exponential: int
     loop_overhead: int
-    gemm_fp64: GemmCycles
-    gemm_fp32: GemmCycles
+    gemm_mesh_step_residual: float
+    """Part of a measured mesh step of a GEMM that the scoreboard does not explain."""
 
-    def gemm(self, dtype: str) -> GemmCycles:
-        """The micro-kernel's costs for ``fp64`` or ``fp32``."""
-        return self.gemm_fp64 if dtype == "fp64" else self.gemm_fp32
+
+@dataclass(frozen=True, kw_only=True)
+class MeshSpec:
+    """The register-communication mesh of a core group."""
+
+    rows: int
+    columns: int
+    transfer_bytes: int
+    fifo_entries: int
+    latency_cycles: int
+    sync_cycles: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +60,12 @@ class MpeSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeshSpec:
-    """The register-communication mesh of a core group."""
-
-    rows: int
-    columns: int
-    transfer_bytes: int
-    fifo_entries: int
-    latency_cycles: int
-    sync_cycles: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class DmaSpec:
-    """The DMA engine of a core group: one server, shared line by line among outstanding requests."""
+    """The DMA engine of a core group: one server, shared line by line among outstanding requests.
+
+    ``quarter_bytes_per_second`` and ``half_bytes_per_second`` bound it while at most a quarter or a half of the data
+    buses, each shared by ``columns_per_bus`` adjacent columns of CPEs, have requests.
+    """
 
     line_bytes: int
     line_seconds: float
@@ -87,10 +73,18 @@ class DmaSpec:
     block_seconds: float
     partial_put_block_seconds: float
     partial_put_block_bytes: int
+    block_minimum_seconds: float
+    put_granule_bytes: int
+    put_line_extra_seconds: float
+    put_request_extra_seconds: float
+    put_block_extra_seconds: float
     startup_cycles: int
     issue_cycles: int
     pending_per_cpe: int
     channel_bytes_per_second: float
+    columns_per_bus: int
+    quarter_bytes_per_second: float
+    half_bytes_per_second: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ def gemm_by_cpe(
     """The same, each CPE for itself: eight steps of row and column broadcast."""
     a, b, c = case.arrays(seed)
     buffers = 2 if case.double else 1
-    cycles = pipeline.gemm_step_cycles(cpe=processor.cpe, dtype="fp64", m=case.m, n=case.n, k=case.k)
+    cycles = pipeline.gemm_step_cycles(processor=processor, dtype="fp64", m=case.m, n=case.n, k=case.k)
 
     def program(cpe: Cpe) -> Program:
         own_a = [cpe.alloc(f"a{i}", size=(case.m, case.k), dtype=FP64) for i in range(buffers)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.chip.core_group import CoreGroup
-from sim.chip.dma import Box, DmaTicks, count
+from sim.chip.dma import Box, Direction, DmaTicks, count
 from sim.chip.dma_server import Completion, DmaServer
 from sim.chip.memory import AddressSpace
 from sim.chip.scheduler import schedule
@@ -73,8 +74,8 @@ def test_blocks_and_lines_are_those_of_the_bytes_touched(box: Box) -> None:
 
 @pytest.mark.timing
 def test_one_request_on_an_idle_engine(processor: ProcessorSpec) -> None:
-    server = DmaServer(channel_line=1)
-    server.add(time=100, cpe=0, handle=7, lines=3, quantum=10, first=4)
+    server = DmaServer()
+    server.add(time=100, cpe=0, handle=7, lines=3, quantum=10, first=4, channel=3)
     assert server.advance(100) is None, "nothing is decided before the request has come"
     assert server.advance(124) is None, "the third line is not decided at t - 1"
     assert server.advance(125) == Completion(cpe=0, handle=7, time=134)
@@ -83,9 +84,9 @@ def test_one_request_on_an_idle_engine(processor: ProcessorSpec) -> None:
 
 @pytest.mark.timing
 def test_two_requests_take_turns_line_by_line() -> None:
-    server = DmaServer(channel_line=1)
-    server.add(time=0, cpe=0, handle=0, lines=3, quantum=10, first=0)
-    server.add(time=0, cpe=1, handle=1, lines=2, quantum=100, first=5)
+    server = DmaServer()
+    server.add(time=0, cpe=0, handle=0, lines=3, quantum=10, first=0, channel=3)
+    server.add(time=0, cpe=1, handle=1, lines=2, quantum=100, first=5, channel=2)
     # turns: 0 to 10, 1 to 115, 0 to 125, 1 to 225, 0 to 235
     assert server.advance(FOREVER) == Completion(cpe=1, handle=1, time=225)
     assert server.advance(FOREVER) == Completion(cpe=0, handle=0, time=235)
@@ -93,19 +94,19 @@ def test_two_requests_take_turns_line_by_line() -> None:
 
 @pytest.mark.timing
 def test_who_arrives_at_a_decision_goes_before_who_was_just_served() -> None:
-    server = DmaServer(channel_line=1)
-    server.add(time=0, cpe=0, handle=0, lines=2, quantum=10, first=0)
+    server = DmaServer()
+    server.add(time=0, cpe=0, handle=0, lines=2, quantum=10, first=0, channel=2)
     assert server.advance(10) is None
-    server.add(time=10, cpe=1, handle=1, lines=1, quantum=10, first=0)
+    server.add(time=10, cpe=1, handle=1, lines=1, quantum=10, first=0, channel=1)
     assert server.advance(FOREVER) == Completion(cpe=1, handle=1, time=20)
     assert server.advance(FOREVER) == Completion(cpe=0, handle=0, time=30)
 
 
 @pytest.mark.timing
 def test_a_channel_holds_back_its_own_cpe_only() -> None:
-    server = DmaServer(channel_line=50)
-    server.add(time=0, cpe=0, handle=0, lines=2, quantum=10, first=0)
-    server.add(time=0, cpe=1, handle=1, lines=1, quantum=10, first=0)
+    server = DmaServer()
+    server.add(time=0, cpe=0, handle=0, lines=2, quantum=10, first=0, channel=100)
+    server.add(time=0, cpe=1, handle=1, lines=1, quantum=10, first=0, channel=50)
     assert server.advance(FOREVER) == Completion(cpe=1, handle=1, time=50)
     assert server.advance(FOREVER) == Completion(cpe=0, handle=0, time=100)
 
@@ -141,3 +142,86 @@ def test_a_get_takes_issue_startup_and_service_exactly(processor: ProcessorSpec)
     service = max(ticks.request + ticks.block + ticks.line, ticks.channel_line)
     assert timing.finish[0] == ticks.issue + service + ticks.startup
     assert set(timing.finish[1:]) == {0}, "the other CPEs have nothing to transfer"
+
+
+@pytest.mark.timing
+def test_few_buses_in_use_slow_every_line_down() -> None:
+    def server() -> DmaServer:
+        return DmaServer(bus_of=[0, 0, 1, 1], bus_lines=(0, 30, 0))
+
+    alone = server()
+    alone.add(time=0, cpe=0, handle=0, lines=2, quantum=10, first=5, channel=0)
+    assert alone.advance(FOREVER) == Completion(cpe=0, handle=0, time=65), "two lines of 30, the first 5 longer"
+    same = server()
+    for cpe in (0, 1):
+        same.add(time=0, cpe=cpe, handle=cpe, lines=1, quantum=10, first=0, channel=0)
+    assert same.advance(FOREVER) == Completion(cpe=0, handle=0, time=30)
+    assert same.advance(FOREVER) == Completion(cpe=1, handle=1, time=60)
+    both = server()
+    both.add(time=0, cpe=0, handle=0, lines=1, quantum=10, first=0, channel=0)
+    both.add(time=0, cpe=2, handle=2, lines=2, quantum=10, first=0, channel=0)
+    assert both.advance(FOREVER) == Completion(cpe=0, handle=0, time=10)
+    assert both.advance(FOREVER) == Completion(cpe=2, handle=2, time=70), "both its lines are alone"
+
+
+@pytest.mark.timing
+def test_whole_rounds_on_few_buses_are_those_taken_one_by_one() -> None:
+    def ends(limits: list[int]) -> list[int]:
+        server = DmaServer(bus_of=[0, 0, 1, 1], bus_lines=(0, 30, 12))
+        for cpe, quantum in enumerate((10, 40, 11)):
+            server.add(time=0, cpe=cpe, handle=cpe, lines=200 + cpe, quantum=quantum, first=3, channel=0)
+        found = []
+        for limit in [*limits, FOREVER]:
+            while (completion := server.advance(limit)) is not None:
+                found.append(completion.time)
+        return found
+
+    assert ends([]) == ends(list(range(1, 20_000, 7)))
+
+
+@pytest.mark.timing
+def test_ceilings_by_columns_in_use(processor: ProcessorSpec) -> None:
+    quarter, half = (ticks_from_seconds(128 / rate, clock_hertz=1.45e9) for rate in (14.1e9, 16.2e9))
+    assert DmaTicks.of(processor).bus_lines == (quarter, quarter, half, 0, 0)
+    narrow = replace(processor, mesh=replace(processor.mesh, columns=2))
+    assert DmaTicks.of(narrow).bus_lines == (quarter, 0), "one bus is all there are"
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize(
+    ("direction", "doubles", "expected"),
+    [
+        ("get", 1, 3 * 9_000),  # the least time of a block
+        ("get", 17, 3 * 2 * 5_000),  # two lines each
+        ("put", 1, 3 * 9_000 + 3 * 1_000 + 4_000),  # the least time again, and a small block's and the request's extra
+        ("put", 17, 3 * (5 * 2_000 + 500) + 4_000),  # five granules of 32 B
+    ],
+)
+def test_service_of_blocks(processor: ProcessorSpec, direction: Direction, doubles: int, expected: int) -> None:
+    dma = replace(
+        processor.dma,
+        line_seconds=5e-9,
+        request_seconds=0.0,
+        block_seconds=0.0,
+        block_minimum_seconds=9e-9,
+        partial_put_block_seconds=1e-9,
+        put_granule_bytes=32,
+        put_line_extra_seconds=3e-9,
+        put_request_extra_seconds=4e-9,
+        put_block_extra_seconds=0.5e-9,
+    )
+    chip = replace(processor, clock_hertz=1e9, dma=dma)
+    array = AddressSpace().place(name="x", shape=(3, 32), dtype=FP64)
+    box = Box(array=array, size=(3, doubles), starts=np.array([[0, 0]]))
+    found = count(box=box, direction=direction, dma=dma, ticks=DmaTicks.of(chip))
+    assert found.quantum[0] * found.lines[0] + found.first[0] == expected
+    assert found.channel[0] == 3 * doubles * 8 * DmaTicks.of(chip).channel_line // 128
+
+
+@pytest.mark.timing
+def test_whole_rounds_leave_the_decision_at_which_someone_arrives() -> None:
+    server = DmaServer()
+    server.add(time=0, cpe=0, handle=0, lines=5, quantum=10, first=0, channel=0)
+    assert server.advance(20) is None, "two lines, the second one taken with whole rounds"
+    server.add(time=20, cpe=1, handle=1, lines=1, quantum=10, first=0, channel=0)
+    assert server.advance(FOREVER) == Completion(cpe=1, handle=1, time=30), "it goes before who was just served"

@@ -110,9 +110,22 @@ def test_drifting_streams(case: StreamCase, start: Sequence[int]) -> None:
     request=st.integers(0, 60),
     channel=st.integers(1, 60),
     pending=st.integers(1, 4),
+    least=st.integers(0, 20),
+    granule=st.sampled_from([8, 32, 128]),
+    extra=st.integers(0, 30),
+    buses=st.tuples(st.integers(1, 40), st.integers(1, 40)),
 )
 def test_streams_on_other_machines(
-    case: StreamCase, start: Sequence[int], line: int, request: int, channel: int, pending: int
+    case: StreamCase,
+    start: Sequence[int],
+    line: int,
+    request: int,
+    channel: int,
+    pending: int,
+    least: int,
+    granule: int,
+    extra: int,
+    buses: tuple[int, int],
 ) -> None:
     base = chip()
     dma = replace(
@@ -121,6 +134,13 @@ def test_streams_on_other_machines(
         request_seconds=request * 1e-9,
         channel_bytes_per_second=channel * 1e9,
         pending_per_cpe=pending,
+        block_minimum_seconds=least * 1e-9,
+        put_granule_bytes=granule,
+        put_line_extra_seconds=extra * 1e-9,
+        put_request_extra_seconds=extra * 1e-9,
+        put_block_extra_seconds=extra * 1e-9,
+        quarter_bytes_per_second=buses[0] * 1e9,
+        half_bytes_per_second=buses[1] * 1e9,
     )
     processor = replace(base, dma=dma)
     timing, _ = stream_on_group(case, processor, start)

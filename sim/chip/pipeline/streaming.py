@@ -1,16 +1,10 @@
-"""Cycles of a CPE's inner loops: a table of costs per micro-kernel step.
-
-The interface that kernels use; the numbers come from the machine file (see ``processor.cpe.pipeline`` there).
-"""
+"""Cycles of loops that stream through the LDM, from what their body needs of the pipes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sim.machine.spec import CpeSpec, GemmCycles
-
-BLOCK_VECTORS = 4
-"""Register block of the GEMM micro-kernel: 4 × 4 vector accumulators, 16 × 4 outputs (SWDNN17 §VI)."""
+from sim.machine.spec import CpeSpec
 
 
 @dataclass(frozen=True)
@@ -26,23 +20,6 @@ class Body:
     arithmetic: int = 0
     divides: int = 0
     exponentials: int = 0
-
-
-def gemm_step_cycles(*, cpe: CpeSpec, dtype: str, m: int, n: int, k: int) -> float:
-    """Cycles of one mesh step over a CPE's (m × k)·(k × n) part.
-
-    The vector axis (16 outputs of a register block) is laid along the one of m and n that wastes less.
-    """
-    costs = cpe.pipeline.gemm(dtype)
-    along_m = _blocks(costs, cpe, vector=m, scalar=n, k=k)
-    along_n = _blocks(costs, cpe, vector=n, scalar=m, k=k)
-    return costs.mesh_step + min(along_m, along_n)
-
-
-def _blocks(costs: GemmCycles, cpe: CpeSpec, *, vector: int, scalar: int, k: int) -> float:
-    rows = -(-vector // (BLOCK_VECTORS * cpe.vector_lanes))
-    columns = -(-scalar // BLOCK_VECTORS)
-    return rows * costs.row + rows * columns * (costs.block + k * costs.k_step)
 
 
 def stream_cycles(*, cpe: CpeSpec, body: Body, elements: int) -> float:

@@ -1,0 +1,35 @@
+"""Cycles of a step of the mesh GEMM: the interface that kernels use."""
+
+from __future__ import annotations
+
+from sim.chip.pipeline.convert import conversion_cycles
+from sim.chip.pipeline.costs import GemmCosts, gemm_costs
+from sim.chip.pipeline.micro_kernel import BLOCK_VECTORS
+from sim.chip.pipeline.schedules import DEFAULT_SCHEDULE, SCHEDULES
+from sim.machine.spec import CpeSpec, ProcessorSpec
+
+
+def gemm_step_cycles(
+    *, processor: ProcessorSpec, dtype: str, m: int, n: int, k: int, schedule: str = DEFAULT_SCHEDULE
+) -> float:
+    """Cycles of one mesh step over a CPE's (m × k)·(k × n) part, without the latencies of its two broadcasts.
+
+    Those tie the clocks of rows and columns and are added where the clocks are, in the core group. The vector axis
+    (16 outputs of a register block) is laid along the one of m and n that wastes less. A schedule that converts
+    fp32 operands does so once for all steps; each step bears its share. Raises KeyError for an unknown schedule.
+    """
+    cpe = processor.cpe
+    costs = gemm_costs(processor=processor, dtype=dtype, schedule=schedule)
+    along_m = _blocks(costs, cpe, vector=m, scalar=n, k=k)
+    along_n = _blocks(costs, cpe, vector=n, scalar=m, k=k)
+    cycles = costs.mesh_step - costs.latency + min(along_m, along_n)
+    if dtype == "fp32" and SCHEDULES[schedule].converts_fp32:
+        parts = conversion_cycles(cpe=cpe, elements=m * k) + conversion_cycles(cpe=cpe, elements=k * n)
+        cycles += parts / processor.mesh.columns
+    return cycles
+
+
+def _blocks(costs: GemmCosts, cpe: CpeSpec, *, vector: int, scalar: int, k: int) -> float:
+    rows = -(-vector // (BLOCK_VECTORS * cpe.vector_lanes))
+    columns = -(-scalar // BLOCK_VECTORS)
+    return rows * costs.row + rows * columns * (costs.block + k * costs.k_step)

@@ -1,0 +1,77 @@
+"""The instruction schedules of the GEMM micro-kernel by name, and a CPE's whole program under one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sim.chip.pipeline.block import block_head, block_tail, dispatch, row_head
+from sim.chip.pipeline.instruction import Instruction
+from sim.chip.pipeline.micro_kernel import Fetch, KSteps, autotuned_2019, compiler_order, swdnn_2016
+from sim.chip.pipeline.roles import Role, role_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """A schedule of the k-steps. ``converts_fp32``: operands are turned into fp64 in the LDM and multiplied as such.
+
+    Without that fp32 loads and broadcasts are separate instructions (TACO18 §3.7).
+    """
+
+    name: str
+    k_steps: Callable[[Fetch], KSteps]
+    converts_fp32: bool = False
+
+    def parts(self, *, role: Role, dtype: str) -> KSteps:
+        """The instruction lists of a role."""
+        return self.k_steps(Fetch(role, broadcast=dtype == "fp64" or self.converts_fp32))
+
+
+SCHEDULES = {
+    schedule.name: schedule
+    for schedule in (
+        Schedule(name="compiler", k_steps=compiler_order),
+        Schedule(name="swdnn-2016", k_steps=swdnn_2016),
+        Schedule(name="autotuned-2019", k_steps=autotuned_2019, converts_fp32=True),
+    )
+}
+DEFAULT_SCHEDULE = "autotuned-2019"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GemmShape:
+    """A CPE's part of a mesh GEMM: rows of blocks, blocks in each, k-steps of a block and steps of the mesh."""
+
+    rows: int
+    columns: int
+    k: int
+    steps: int
+
+
+def gemm_program(*, schedule: Schedule, dtype: str, shape: GemmShape) -> Callable[[int, int], Iterator[Instruction]]:
+    """The program of the CPE in a row and column, its role changing from step to step."""
+    kernels = {
+        role: schedule.parts(role=role, dtype=dtype)
+        for role in (Role(row, column) for row in (True, False) for column in (True, False))
+    }
+
+    def program(row: int, column: int) -> Iterator[Instruction]:
+        for step in range(shape.steps):
+            yield from dispatch()
+            kernel = kernels[role_at(row=row, column=column, step=step)]
+            for _ in range(shape.rows):
+                yield from row_head()
+                for _ in range(shape.columns):
+                    yield from block_program(kernel, shape.k)
+
+    return program
+
+
+def block_program(kernel: KSteps, k: int) -> Iterator[Instruction]:
+    """One register block: load C, ``k`` k-steps, store C."""
+    yield from block_head()
+    yield from kernel.prologue
+    for _ in range(k - 1):
+        yield from kernel.loop
+    yield from kernel.epilogue
+    yield from block_tail()

@@ -1,0 +1,123 @@
+"""Under which conditions the DMA tables were measured, as far as the tables do not say: stated once, with sources.
+
+The tables contradict one another: an isolated block of 128 B costs 4.8 ns in one, 7.3, 9.1 and 13 ns in others. No
+single set of numbers serves all, so what differs from the machine file is a condition of the measurement and not
+hidden in the machine. Almost all of these numbers are fitted to the very table that they belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from sim.machine.spec import ProcessorSpec
+
+CLEAN: Final = "nothing is said of it; the simplest case"
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A number and where it comes from."""
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """How one table was measured.
+
+    ``layout``: where the blocks of different CPEs lie. ``memory_mode``: what is known of the job's. ``base_bytes``:
+    the arrays' first address past a line. ``skew_seconds``: from one CPE's start to the next one's.
+    ``launch_seconds``: spawn and join, if timed with the rest. ``repeats``: steps of the timed loop.
+    ``cycles_per_element``: compute. ``dma``: fields of DmaSpec that differ from the machine file; ``puts`` and
+    ``strided_puts``: further ones for such rows.
+    """
+
+    layout: str
+    memory_mode: str = "not stated"
+    base_bytes: Stated = field(default=Stated(0, CLEAN))
+    skew_seconds: Stated = field(default=Stated(0.0, CLEAN))
+    launch_seconds: Stated = field(default=Stated(0.0, "not in the measured time"))
+    repeats: Stated = field(default=Stated(1, CLEAN))
+    cycles_per_element: Stated = field(default=Stated(0.0, "no arithmetic to speak of"))
+    dma: Mapping[str, Stated] = field(default_factory=dict)
+    puts: Mapping[str, Stated] = field(default_factory=dict)
+    strided_puts: Mapping[str, Stated] = field(default_factory=dict)
+
+    def processor(self, base: ProcessorSpec, *, put: bool = False, strided: bool = False) -> ProcessorSpec:
+        """The machine's chip with the DMA engine of this measurement."""
+        stated = {**self.dma, **(self.puts if put else {}), **(self.strided_puts if put and strided else {})}
+        changed: dict[str, Any] = {name: each.value for name, each in stated.items()}
+        return replace(base, dma=replace(base.dma, **changed))
+
+
+STRIDED_ALIGNMENT: Final = Conditions(
+    layout="the blocks of neighbouring CPEs fill one another's gaps, as the columns of a matrix",
+    dma={
+        "line_seconds": Stated(4.58e-9, "THESIS figure 3.7: 27.9 GB/s at 2 KB; the printed peak of 30.94 does not fit"),
+        "request_seconds": Stated(0.0, "THESIS equation 3-1 has none"),
+        "block_seconds": Stated(0.0, "THESIS equation 3-1 has none"),
+    },
+)
+
+_APART: Final = "each CPE's blocks lie by themselves, none in a line or beside a line of another's"
+GRID: Final = Conditions(
+    layout=f"{_APART}; fewer than 64 CPEs are the first columns of the mesh",
+    skew_seconds=Stated(65e-9, "SWCAFFE figure 2: small transfers of all CPEs take 4.4 us, of one CPE 0.39 us"),
+    dma={
+        "line_seconds": Stated(4.8e-9, "SWCAFFE figure 2: 26.6 GB/s from 16 KB on"),
+        "request_seconds": Stated(0.0, "one request per CPE; not to be told from the skew"),
+        "block_seconds": Stated(0.0, "SWCAFFE figure 2: blocks of 256 B reach the full rate"),
+        "block_minimum_seconds": Stated(9.05e-9, "SWCAFFE figure 2: any block up to 128 B"),
+        "startup_cycles": Stated(490, "SWCAFFE figure 2: one CPE alone, 128 B, with the issue"),
+    },
+    strided_puts={
+        "quarter_bytes_per_second": Stated(11.5e9, "SWCAFFE figure 2: strided puts of 8 and 16 CPEs"),
+        "half_bytes_per_second": Stated(21.5e9, "SWCAFFE figure 2: strided puts of 32 CPEs"),
+    },
+)
+
+BLOCK_SIZE: Final = Conditions(
+    layout=_APART,
+    dma={
+        "line_seconds": Stated(3.85e-9, "SWDNN17 table II: gets of 4096 B"),
+        "block_seconds": Stated(3.4e-9, "SWDNN17 table II: gets of 128 B"),
+        "request_seconds": Stated(0.0, "long requests; not to be seen"),
+    },
+    puts={
+        "line_seconds": Stated(3.42e-9, "SWDNN17 table II: puts of 4096 B, above any peak of the memory in print"),
+        "block_seconds": Stated(3.2e-9, "SWDNN17 table II: puts of 128 B"),
+        "partial_put_block_seconds": Stated(5.8e-9, "SWDNN17 table II: puts of 32 B"),
+    },
+)
+
+STREAM: Final = Conditions(
+    layout="step after step over one array, CPE after CPE",
+    memory_mode="not stated; puts are slow here and nowhere else",
+    dma={
+        "line_seconds": Stated(4.35e-9, "[fitted] R-swCandle, all rows: triad less copy, large blocks"),
+        "request_seconds": Stated(0.0, "[fitted] R-swCandle, all rows: triad less copy, contiguous"),
+        "block_seconds": Stated(6.0e-9, "[fitted] R-swCandle, all rows: triad less copy, strided"),
+        "put_granule_bytes": Stated(
+            32, "[fitted] R-swCandle, all rows: puts of 16 and 32 B cost less than of a line; a vector's bytes"
+        ),
+        "put_line_extra_seconds": Stated(3.75e-9, "[fitted] R-swCandle, all rows: copy, large blocks"),
+        "put_request_extra_seconds": Stated(25e-9, "[fitted] R-swCandle, all rows: copy, contiguous"),
+        "put_block_extra_seconds": Stated(23.5e-9, "[fitted] R-swCandle, all rows: copy, strided"),
+        "partial_put_block_seconds": Stated(0.0, "[fitted] R-swCandle, all rows: small puts cost less here, not more"),
+    },
+)
+
+COMPUTE_OVERLAP: Final = Conditions(
+    layout="step after step over arrays A, B and C, CPE after CPE; A and B together have the bytes of the row",
+    launch_seconds=Stated(22e-6, "THESIS figure 3.6: what the compute bars keep at 0 B"),
+    repeats=Stated(100, "[fitted] THESIS figure 3.6: best of 80, 100, 120, 150, 200 and 300 over all its bars"),
+    cycles_per_element=Stated(72.6, "THESIS figure 3.6: the compute bars"),
+    dma={
+        "line_seconds": Stated(4.75e-9, "THESIS figure 3.6: DMA alone"),
+        "request_seconds": Stated(12e-9, "THESIS figure 3.6: DMA alone, small steps"),
+        "block_seconds": Stated(0.0, "contiguous; not to be told from the request"),
+    },
+)

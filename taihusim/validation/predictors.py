@@ -1,0 +1,20 @@
+"""Which table is predicted by which function. A predictor sees a row's inputs, never its value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from taihusim.validation.dma_programs import compute_overlap, stream
+from taihusim.validation.dma_transfers import block_size, grid, strided_alignment
+from taihusim.validation.gemm_primitive import ldm_primitive
+from taihusim.validation.inputs import Predictor
+
+PREDICTORS: Final[Mapping[str, Predictor]] = {
+    "dma_strided_alignment": strided_alignment,
+    "dma_grid": grid,
+    "dma_block_size": block_size,
+    "dma_stream": stream,
+    "dma_compute_overlap": compute_overlap,
+    "gemm_ldm_primitive": ldm_primitive,
+}
