@@ -55,7 +55,7 @@ def run(
                 routes = topology.routes(source, destination, everyone=everyone)
                 known[step.pattern] = routes
         else:  # what is empty is not sent, and shares no link
-            used = size > 0
+            used = np.flatnonzero(size)
             source, destination, size = source[used], destination[used], size[used]
             if not len(size):
                 continue
