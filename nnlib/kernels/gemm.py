@@ -12,8 +12,11 @@ from sim.chip import pipeline
 from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.ldm import VECTOR_ALIGNMENT
 from sim.chip.memory import Array
+from sim.chip.pipeline import DEFAULT_SCHEDULE, SCHEDULES
 from sim.chip.tile import Split, Tile
 from sim.machine.spec import ProcessorSpec
+
+FP64 = DTYPES["fp64"]
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,20 @@ def _sizes(largest: int) -> list[int]:
 
 
 def _ldm_bytes(gemm: Gemm, plan: GemmPlan) -> int:
-    """LDM of two buffers each of a, b and c, and of the transposed b."""
+    """LDM of two buffers each of a, b and c, of the transposed b, and of a and b as converted to fp64."""
     item = DTYPES[gemm.dtype].itemsize
-    parts = [plan.m * plan.k] * 2 + [plan.k * plan.n] * (3 if gemm.transpose_b else 2) + [plan.m * plan.n] * 2
-    return sum(-(-part * item // VECTOR_ALIGNMENT) * VECTOR_ALIGNMENT for part in parts)
+    a, b, c = plan.m * plan.k, plan.k * plan.n, plan.m * plan.n
+    sizes = [item * part for part in (a, a, b, b, c, c)]
+    if gemm.transpose_b:
+        sizes.append(item * b)
+    if _converts(gemm):
+        sizes += [FP64.itemsize * a, FP64.itemsize * b]
+    return sum(-(-size // VECTOR_ALIGNMENT) * VECTOR_ALIGNMENT for size in sizes)
+
+
+def _converts(gemm: Gemm) -> bool:
+    """True if the schedule multiplies fp32 operands as fp64, which it makes of them in the LDM (TACO18 §3.7)."""
+    return gemm.dtype == "fp32" and SCHEDULES[DEFAULT_SCHEDULE].converts_fp32
 
 
 def _estimate(*, gemm: Gemm, plan: GemmPlan, processor: ProcessorSpec) -> float:
@@ -195,6 +208,11 @@ class _Program:
         self.b_transposed = (
             alloc("b_transposed", size=(plan.k, plan.n), dtype=dtype, split=c_split) if gemm.transpose_b else None
         )
+        self.converted = [
+            alloc(f"{name}_fp64", size=size, dtype=FP64)
+            for name, size in (("a", (plan.m, plan.k)), ("b", (plan.k, plan.n)))
+            if _converts(gemm)
+        ]
         self.puts: list[Transfer | None] = [None, None]
 
     def steps(self) -> Iterator[_Step]:
@@ -230,7 +248,7 @@ class _Program:
             if following is not None:
                 buffers = following
         self.core_group.wait(*(put for put in self.puts if put is not None))
-        self.core_group.free(*self.a.tiles, *self.b.tiles, *self.c)
+        self.core_group.free(*self.a.tiles, *self.b.tiles, *self.c, *self.converted)
         if self.b_transposed is not None:
             self.core_group.free(self.b_transposed)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 from nnlib.kernels.clock import KernelClock, place, run_kernel
 from nnlib.kernels.elementwise import BiasAdd, Elementwise
-from nnlib.kernels.gemm import Gemm
+from nnlib.kernels.gemm import Gemm, plan_gemm
 from nnlib.kernels.im2col import Im2col
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
 from nnlib.kernels.pooling import MaxPoolGradient
@@ -69,6 +69,19 @@ def test_rows_wider_than_the_ldm_go_in_blocks_of_columns(
         assert KernelClock(processor).time(kernel) == timing
         assert timing.flops == 70 * columns
         assert timing.get_bytes >= 70 * columns * data[kernel.parameters()[0].name].itemsize
+
+
+@pytest.mark.parametrize("transpose_b", [False, True])
+@pytest.mark.parametrize("dtype", ["fp64", "fp32"])
+def test_the_planned_ldm_of_a_gemm_is_what_it_allocates(
+    dtype: DTypeName, transpose_b: bool, processor: ProcessorSpec
+) -> None:
+    gemm = Gemm(m=512, n=512, k=512, dtype=dtype, transpose_b=transpose_b)
+    plan = plan_gemm(gemm=gemm, processor=processor)
+    item = 8 if dtype == "fp64" else 4
+    a, b, c = plan.m * plan.k, plan.k * plan.n, plan.m * plan.n
+    expected = item * (2 * a + (3 if transpose_b else 2) * b + 2 * c) + (8 * (a + b) if dtype == "fp32" else 0)
+    assert KernelClock(processor).time(gemm).ldm_high_water == expected <= processor.cpe.ldm_bytes
 
 
 ONE_OF_EACH = [
