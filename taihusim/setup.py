@@ -76,12 +76,13 @@ class Setup:
             try:
                 self.clock.time(launch.kernel)
             except InfeasiblePlan as error:
-                expected = (
-                    f"at least {error.needed} B for the smallest tile of {error.kernel} "
-                    f"in layer {launch.layer!r} ({launch.phase})"
-                )
-                problems.append(self._machine_problem("processor.cpe.ldm", error.available, expected))
+                problems.append(self.tile_problem(error, place=f"in layer {launch.layer!r} ({launch.phase})"))
         return problems
+
+    def tile_problem(self, error: InfeasiblePlan, *, place: str) -> Problem:
+        """A kernel's smallest tile does not fit the LDM."""
+        expected = f"at least {error.needed} B for the smallest tile of {error.kernel} {place}"
+        return self._machine_problem("processor.cpe.ldm", error.available, expected)
 
     def _machine_problem(self, key: str, found: int, expected: str) -> Problem:
         return Problem(file=f"machine {self.machine.name}", key=key, value=f"{found} B", expected=expected)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nnlib.device import CoreGroupDevice, Device, HostDevice
+from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.lower import lower_forward, lower_gradients
 from nnlib.precision import DTYPES
 from nnlib.program import Program
@@ -130,9 +131,11 @@ class _Timed:
             alignment=setup.machine.processor.memory.alignment_bytes,
         )
         setup.check_program(program)
-        step = time_step(
-            timer=setup.timer(nodes), program=program, optimizer=setup.workload.recipe.optimizer, nodes=nodes
-        )
+        optimizer = setup.workload.recipe.optimizer
+        try:
+            step = time_step(timer=setup.timer(nodes), program=program, optimizer=optimizer, nodes=nodes)
+        except InfeasiblePlan as error:
+            raise BadInput([setup.tile_problem(error, place="in the optimiser's update")]) from None
         return cls(program=program, step=step, host_seconds=host.perf_counter() - begin)
 
 

@@ -280,6 +280,15 @@ class TestRefusals:
         assert "at least 1408 B for the smallest tile of col2im in layer 'conv2d2'" in problem.expected
         assert attempt("1408B")
 
+    def test_an_update_whose_tile_does_not_fit_is_told(self, tmp_path: Path) -> None:
+        file = tmp_path / "two.yaml"
+        layers = "[{type: flatten}, {type: linear, units: 2}]"
+        file.write_text(f"extends: digits\nmodel: {{layers: {layers}}}\n")
+        settings = Settings(machine=("processor.cpe.ldm=448B",))
+        setup = prepare(workload=str(file), settings=settings, optimizer="adam", mapping_flags=["numerics=off"])
+        with pytest.raises(BadInput, match=r"at least 512 B for the smallest tile of adam in the optimiser's update"):
+            trained(setup, epochs=1)
+
     def test_node_counts(self) -> None:
         assert node_counts("1,16,256") == (1, 16, 256)
         with pytest.raises(BadInput) as caught:
