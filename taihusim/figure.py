@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taihusim.figure_scaling import DPI, PLAIN, draw_scaling, scaling_series, size_label, tidy
-from workloads.files import replaced
+from taihusim.canvas import DPI, PLAIN, new_figure, save_png, tidy
+from taihusim.figure_scaling import draw_scaling, scaling_series, size_label
 from workloads.record import RunRecord
 
 if TYPE_CHECKING:
@@ -21,22 +21,14 @@ def save_figure(*, train: RunRecord, path: Path, infer: RunRecord | None = None)
 
     Raises ModuleNotFoundError saying what to install when matplotlib is missing; OSError as writing does.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        text = "figures are drawn with matplotlib: install it with `pip install 'taihusim[plot]'`"
-        raise ModuleNotFoundError(text, name=error.name) from error
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI)
-    FigureCanvasAgg(figure)  # draws without a window
+    figure = new_figure(SIZE_INCHES)
     left, right = figure.subplots(1, 2, width_ratios=(7, 5.4))
     figure.subplots_adjust(left=0.055, right=0.975, top=0.78, bottom=0.17, wspace=0.2)
     _draw_learning(left, train)
     draw_scaling(right, scaling_series(train=train, infer=infer))
     figure.suptitle(str(train.workload.get("title", train.result["workload"])), x=0.055, ha="left", fontsize=15)
     figure.text(0.055, 0.022, _caption(train), color=PLAIN, fontsize=9)
-    with replaced(path) as file:
-        figure.savefig(file, format="png")
+    save_png(figure, path)
 
 
 def _draw_learning(axes: Axes, train: RunRecord) -> None:

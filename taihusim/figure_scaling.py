@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from taihusim.canvas import DPI, PLAIN, tidy
 from workloads.record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DPI = 110
-PLAIN = "#555555"
 # colours that people with the usual kinds of colour blindness tell apart (Okabe and Ito)
 STYLES: Final = {"inference": ("#0072B2", "o"), "training": ("#D55E00", "s"), "learning": ("#117733", "D")}
 WORDS: Final = {
@@ -90,13 +89,6 @@ def draw_scaling(axes: Axes, series: Sequence[Series]) -> None:
 def size_label(nodes: int, cores: int) -> str:
     """Nodes and cores in two lines."""
     return f"{nodes:,} {'node' if nodes == 1 else 'nodes'}\n{cores:,} cores"
-
-
-def tidy(axes: Axes) -> None:
-    """No box, a light grid."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(which="major", color="#DDDDDD", linewidth=0.7)
-    axes.set_axisbelow(True)
 
 
 def _core_ticks(axes: Axes, series: Sequence[Series]) -> None:

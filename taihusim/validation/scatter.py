@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from taihusim.figure_scaling import PLAIN, tidy
+from taihusim.canvas import PLAIN, new_figure, save_png, tidy
 from taihusim.validation.report import Comparison, TableReport
-from workloads.files import replaced
 
 GROUPED_BY: Final = ("what", "mode", "series", "run", "net", "stride", "library")
 """Columns whose values may tell points apart by colour; the first with two to eight values is taken."""
 COLOURS: Final = ("#0072B2", "#D55E00", "#117733", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 SIZE_INCHES: Final = (6.4, 6.2)
-DPI: Final = 110
 
 
 def save_scatter(report: TableReport, path: Path) -> None:
@@ -21,14 +19,7 @@ def save_scatter(report: TableReport, path: Path) -> None:
 
     Raises ModuleNotFoundError saying what to install when matplotlib is missing; OSError as writing does.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        text = "figures are drawn with matplotlib: install it with `pip install 'taihusim[plot]'`"
-        raise ModuleNotFoundError(text, name=error.name) from error
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI)
-    FigureCanvasAgg(figure)  # draws without a window
+    figure = new_figure(SIZE_INCHES)
     axes = figure.subplots()
     figure.subplots_adjust(left=0.13, right=0.97, top=0.87, bottom=0.1)
     for number, (label, points) in enumerate(_groups(report).items()):
@@ -63,8 +54,7 @@ def save_scatter(report: TableReport, path: Path) -> None:
         axes.legend(frameon=False, fontsize=8, loc="upper left")
     figure.suptitle(report.name, x=0.13, ha="left", fontsize=13)
     figure.text(0.13, 0.895, _caption(report), fontsize=9, color=PLAIN)
-    with replaced(path) as file:
-        figure.savefig(file, format="png")
+    save_png(figure, path)
 
 
 def _groups(report: TableReport) -> dict[str, list[Comparison]]:
