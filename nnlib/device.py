@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnlib.graph import Graph
-from nnlib.kernels.clock import place
+from nnlib.kernels.clock import compute_kernel
 from nnlib.kernels.elementwise import Elementwise
 from nnlib.kernels.kernel import Arguments, Kernel
 from nnlib.kernels.reduction import ColumnSum
@@ -144,9 +144,7 @@ class CoreGroupDevice:
 
     def execute(self, kernel: Kernel, data: Mapping[str, Array]) -> None:
         """One kernel on arrays, in place."""
-        group = CoreGroup(processor=self.processor, numerics=True, timing=False)
-        kernel.program(group, place(kernel, alignment=self.processor.memory.alignment_bytes, data=data))
-        group.finish()
+        compute_kernel(kernel, processor=self.processor, data=data)
 
 
 class _Loaded:

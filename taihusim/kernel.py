@@ -9,14 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from nnlib.kernels.catalogue import OPERATIONS, Operation, Part, Sizes
-from nnlib.kernels.clock import KernelClock, place
+from nnlib.kernels.clock import KernelClock, compute_kernel, simulate
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.counters import Interval, KernelTiming
 from sim.chip.memory import Array
 from sim.chip.processor import Segment, add_shares, launch_segment
-from sim.chip.scheduler import schedule
 from sim.machine.spec import MachineSpec, ProcessorSpec
 from sim.problems import BadInput, Problem, nearest
 from sim.time import TICKS_PER_CYCLE, ticks_from_seconds
@@ -47,8 +45,7 @@ def run_operation(machine: MachineSpec, request: KernelRequest) -> dict[str, Any
     """
     processor = machine.processor
     operation, sizes = _checked(processor, request)
-    share = -(-sizes[operation.divided] // request.core_groups)
-    parts = operation.build({**sizes, operation.divided: share}, request.dtype)
+    parts = _parts(operation, sizes, request)
     timings = _times(machine, parts)
     segments = [
         launch_segment(timing=timing, processor=processor, launch_seconds=processor.mpe.launch_seconds)
@@ -102,14 +99,11 @@ def trace_of(machine: MachineSpec, request: KernelRequest) -> bytes:
     """The timeline of one core group's CPEs over one launch of each kernel, for ui.perfetto.dev."""
     processor = machine.processor
     operation, sizes = _checked(processor, request)
-    share = -(-sizes[operation.divided] // request.core_groups)
     slices: list[Slice] = []
     begin = 0
-    for part in operation.build({**sizes, operation.divided: share}, request.dtype):
+    for part in _parts(operation, sizes, request):
         begin += ticks_from_seconds(processor.mpe.launch_seconds, clock_hertz=processor.clock_hertz)
-        group = CoreGroup(processor=processor, numerics=False, timing=True)
-        part.kernel.program(group, place(part.kernel, alignment=processor.memory.alignment_bytes))
-        timing = schedule(trace=group.finish(), processor=processor, record=True)
+        timing = simulate(part.kernel, processor=processor, record=True)
         slices += [_slice(each, begin=begin, clock_hertz=processor.clock_hertz) for each in timing.intervals]
         begin += timing.ticks
     columns = processor.mesh.columns
@@ -145,6 +139,12 @@ def _checked(processor: ProcessorSpec, request: KernelRequest) -> tuple[Operatio
     if problems:
         raise BadInput(problems)
     return operation, {**operation.defaults, **request.sizes}
+
+
+def _parts(operation: Operation, sizes: Sizes, request: KernelRequest) -> tuple[Part, ...]:
+    """The launches of the core group with the largest share."""
+    share = -(-sizes[operation.divided] // request.core_groups)
+    return operation.build({**sizes, operation.divided: share}, request.dtype)
 
 
 def _times(machine: MachineSpec, parts: Sequence[Part]) -> list[KernelTiming]:
@@ -186,11 +186,7 @@ def _error(processor: ProcessorSpec, parts: Sequence[Part], request: KernelReque
     whole = {name: array.copy() for name, array in tiles.items()}
     worst = 0.0
     for part in parts:
-        group = CoreGroup(processor=processor, numerics=True, timing=False)
-        part.kernel.program(
-            group, place(part.kernel, alignment=processor.memory.alignment_bytes, data=_views(part, tiles))
-        )
-        group.finish()
+        compute_kernel(part.kernel, processor=processor, data=_views(part, tiles))
         part.kernel.reference(_views(part, whole))
         for parameter in part.kernel.parameters():
             if parameter.use != "in":

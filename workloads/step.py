@@ -107,8 +107,9 @@ def time_step(*, timer: NodeTimer, program: Program, optimizer: Optimizer, nodes
     topology = Topology(network=machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node)
     item = DTYPES[mapping.precision].itemsize
     labelled = list(timer.program(program))
-    segments = [*timer.once(), *(segment for _, segment in labelled)]
-    begin = sum(segment.seconds for segment in timer.once())
+    once = timer.once()
+    segments = [*once, *(segment for _, segment in labelled)]
+    begin = sum(segment.seconds for segment in once)
     buckets = list(
         _buckets(program, [segment for _, segment in labelled], begin=begin, item=item, limit=mapping.bucket_bytes)
     )

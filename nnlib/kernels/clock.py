@@ -30,11 +30,20 @@ class KernelClock:
         """
         timing = self.known.get(kernel)
         if timing is None:
-            group = CoreGroup(processor=self.processor, numerics=False, timing=True)
-            kernel.program(group, place(kernel, alignment=self.processor.memory.alignment_bytes))
-            timing = schedule(trace=group.finish(), processor=self.processor)
-            self.known[kernel] = timing
+            timing = self.known[kernel] = simulate(kernel, processor=self.processor)
         return timing
+
+
+def simulate(
+    kernel: Kernel, *, processor: ProcessorSpec, data: Mapping[str, Array] | None = None, record: bool = False
+) -> KernelTiming:
+    """Time a kernel by its tile program; ``record`` keeps every interval.
+
+    With ``data`` the same execution computes, in the tiles, and writes the results into the out arrays.
+    """
+    group = CoreGroup(processor=processor, numerics=data is not None, timing=True)
+    kernel.program(group, place(kernel, alignment=processor.memory.alignment_bytes, data=data))
+    return schedule(trace=group.finish(), processor=processor, record=record)
 
 
 def place(kernel: Kernel, *, alignment: int, data: Mapping[str, Array] | None = None) -> Arguments:
@@ -51,11 +60,11 @@ def place(kernel: Kernel, *, alignment: int, data: Mapping[str, Array] | None = 
     }
 
 
-def run_kernel(kernel: Kernel, *, processor: ProcessorSpec, data: Mapping[str, Array]) -> KernelTiming:
-    """Compute and time in one execution: the numerics in the tiles, results written into ``data``'s out arrays."""
-    group = CoreGroup(processor=processor, numerics=True, timing=True)
+def compute_kernel(kernel: Kernel, *, processor: ProcessorSpec, data: Mapping[str, Array]) -> None:
+    """Compute only: the numerics in the tiles, results written into ``data``'s out arrays."""
+    group = CoreGroup(processor=processor, numerics=True, timing=False)
     kernel.program(group, place(kernel, alignment=processor.memory.alignment_bytes, data=data))
-    return schedule(trace=group.finish(), processor=processor)
+    group.finish()
 
 
 def empty_arrays(kernel: Kernel) -> dict[str, Array]:

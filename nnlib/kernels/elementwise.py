@@ -9,9 +9,10 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from nnlib.kernels.kernel import Arguments, Parameter, check_fits
-from nnlib.kernels.streaming import aligned, column_blocks, plan_rows, stream
+from nnlib.kernels.streaming import column_blocks, plan_rows, stream
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup
+from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body
 from sim.chip.tile import Split

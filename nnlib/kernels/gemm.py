@@ -10,7 +10,7 @@ from nnlib.kernels.kernel import Arguments, InfeasiblePlan, Parameter
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip import pipeline
 from sim.chip.core_group import CoreGroup, Transfer
-from sim.chip.ldm import VECTOR_ALIGNMENT
+from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.chip.pipeline import DEFAULT_SCHEDULE, SCHEDULES
 from sim.chip.tile import Split, Tile
@@ -99,7 +99,7 @@ def _ldm_bytes(gemm: Gemm, plan: GemmPlan) -> int:
         sizes.append(item * b)
     if _converts(gemm):
         sizes += [FP64.itemsize * a, FP64.itemsize * b]
-    return sum(-(-size // VECTOR_ALIGNMENT) * VECTOR_ALIGNMENT for size in sizes)
+    return sum(aligned(size) for size in sizes)
 
 
 def _converts(gemm: Gemm) -> bool:

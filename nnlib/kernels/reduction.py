@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnlib.kernels.kernel import Arguments, Parameter
-from nnlib.kernels.streaming import aligned, column_blocks, plan_rows, stream
+from nnlib.kernels.streaming import column_blocks, plan_rows, stream
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup
+from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split, Tile

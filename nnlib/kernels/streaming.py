@@ -10,7 +10,7 @@ import numpy as np
 
 from nnlib.kernels.kernel import InfeasiblePlan, check_fits
 from sim.chip.core_group import CoreGroup, Start, Transfer
-from sim.chip.ldm import VECTOR_ALIGNMENT
+from sim.chip.ldm import VECTOR_ALIGNMENT, aligned
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split, Tile
@@ -106,11 +106,6 @@ def column_blocks(columns: int, *, needed: Callable[[int], int], kernel: str, pr
         blocks += 1
     width = -(-columns // blocks)
     return [range(first, min(first + width, columns)) for first in range(0, columns, width)]
-
-
-def aligned(size: int) -> int:
-    """Bytes that a buffer of ``size`` bytes takes in the LDM."""
-    return -(-size // VECTOR_ALIGNMENT) * VECTOR_ALIGNMENT
 
 
 def stream(

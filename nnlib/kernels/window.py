@@ -16,7 +16,7 @@ import numpy as np
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.streaming import Operand
 from sim.chip.dma import Integers
-from sim.chip.ldm import VECTOR_ALIGNMENT
+from sim.chip.ldm import aligned
 from sim.chip.memory import MemoryArray
 from sim.machine.spec import ProcessorSpec
 
@@ -143,7 +143,7 @@ def plan_items(
         ItemPlan(*sizes) for sizes in product(_cuts(rows, multiple), _cuts(columns, multiple), _cuts(channels, 1))
     ):
         moved = boxes(plan)
-        needed = 2 * sum(-(-box.elements * item_bytes // VECTOR_ALIGNMENT) * VECTOR_ALIGNMENT for box in moved)
+        needed = 2 * sum(aligned(box.elements * item_bytes) for box in moved)
         smallest = needed if smallest is None else min(smallest, needed)
         if needed > processor.cpe.ldm_bytes:
             continue

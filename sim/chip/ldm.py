@@ -10,6 +10,11 @@ VECTOR_ALIGNMENT = 32
 """Bytes to which every buffer is aligned: a 256-bit vector load needs it (SWDNN17)."""
 
 
+def aligned(size: int) -> int:
+    """Bytes that a buffer of ``size`` bytes takes in the LDM."""
+    return -(-size // VECTOR_ALIGNMENT) * VECTOR_ALIGNMENT
+
+
 @dataclass
 class Ldm:
     """Live buffers of one CPE's LDM of ``capacity`` bytes; all 64 CPEs of a core group allocate alike."""
@@ -30,14 +35,14 @@ class Ldm:
         """
         if name in self.live:
             raise ValueError(f"LDM buffer {name!r} is already allocated")
-        aligned = -(-size // VECTOR_ALIGNMENT) * VECTOR_ALIGNMENT
-        if self.used + aligned > self.capacity:
+        taken = aligned(size)
+        if self.used + taken > self.capacity:
             held = ", ".join(f"{other} {held} B" for other, held in self.live.items()) or "nothing"
             raise LdmOverflow(
-                f"LDM buffer {name!r} of {aligned} B does not fit: {self.used} of {self.capacity} B are in use "
+                f"LDM buffer {name!r} of {taken} B does not fit: {self.used} of {self.capacity} B are in use "
                 f"({held}); choose smaller tiles or a larger LDM"
             )
-        self.live[name] = aligned
+        self.live[name] = taken
         self.high_water = max(self.high_water, self.used)
 
     def free(self, *, name: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from nnlib.kernels.clock import KernelClock, place, run_kernel
+from nnlib.kernels.clock import KernelClock, place, simulate
 from nnlib.kernels.elementwise import BiasAdd, Elementwise
 from nnlib.kernels.gemm import Gemm, plan_gemm
 from nnlib.kernels.im2col import Im2col
@@ -44,7 +44,7 @@ def test_tiles_compute_the_reference_in_the_same_time(kernel: Kernel) -> None:
     data = data_for(kernel)
     expected = {name: array.copy() for name, array in data.items()}
     kernel.reference(expected)
-    timing = run_kernel(kernel, processor=processor, data=data)
+    timing = simulate(kernel, processor=processor, data=data)
     tolerance = 1e-12 if kernel.dtype == "fp64" else 1e-5
     for name, array in data.items():
         assert relative_error(array, expected[name]) <= tolerance, (kernel, name)
@@ -63,7 +63,7 @@ def test_rows_wider_than_the_ldm_go_in_blocks_of_columns(
         data = data_for(kernel)
         expected = {name: array.copy() for name, array in data.items()}
         kernel.reference(expected)
-        timing = run_kernel(kernel, processor=processor, data=data)
+        timing = simulate(kernel, processor=processor, data=data)
         for name, array in data.items():
             assert relative_error(array, expected[name]) <= (1e-12 if dtype == "fp64" else 1e-5), (kernel, name)
         assert KernelClock(processor).time(kernel) == timing
