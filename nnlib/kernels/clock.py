@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -11,9 +12,12 @@ from nnlib.kernels.kernel import Arguments, Kernel
 from nnlib.precision import DTYPES
 from sim.chip.core_group import CoreGroup
 from sim.chip.counters import KernelTiming
-from sim.chip.memory import AddressSpace, Array
+from sim.chip.memory import AddressSpace, Array, MemoryUse
 from sim.chip.scheduler import schedule
 from sim.machine.spec import ProcessorSpec
+
+PRIVATE: Final = MemoryUse()
+"""One core group alone in its own memory, arrays aligned."""
 
 
 @dataclass
@@ -35,26 +39,34 @@ class KernelClock:
 
 
 def simulate(
-    kernel: Kernel, *, processor: ProcessorSpec, data: Mapping[str, Array] | None = None, record: bool = False
+    kernel: Kernel,
+    *,
+    processor: ProcessorSpec,
+    memory: MemoryUse = PRIVATE,
+    data: Mapping[str, Array] | None = None,
+    record: bool = False,
 ) -> KernelTiming:
-    """Time a kernel by its tile program; ``record`` keeps every interval.
+    """Time a kernel by its tile program on a core group that uses memory so; ``record`` keeps every interval.
 
     With ``data`` the same execution computes, in the tiles, and writes the results into the out arrays.
     """
-    group = CoreGroup(processor=processor, numerics=data is not None, timing=True)
-    kernel.program(group, place(kernel, alignment=processor.memory.alignment_bytes, data=data))
+    group = CoreGroup(processor=processor, numerics=data is not None, timing=True, memory=memory)
+    kernel.program(group, place(kernel, alignment=processor.memory.alignment_bytes, memory=memory, data=data))
     return schedule(trace=group.finish(), processor=processor, record=record)
 
 
-def place(kernel: Kernel, *, alignment: int, data: Mapping[str, Array] | None = None) -> Arguments:
+def place(
+    kernel: Kernel, *, alignment: int, memory: MemoryUse = PRIVATE, data: Mapping[str, Array] | None = None
+) -> Arguments:
     """The kernel's arguments in memory, one behind the other, with ``data`` or without."""
-    space = AddressSpace(alignment=alignment)
+    space = AddressSpace(alignment=alignment, offset=memory.base_offset)
     return {
         parameter.name: space.place(
             name=parameter.name,
             shape=parameter.shape,
             dtype=DTYPES[kernel.dtype],
             data=None if data is None else data[parameter.name],
+            common=parameter.common,
         )
         for parameter in kernel.parameters()
     }

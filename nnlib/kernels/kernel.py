@@ -30,11 +30,12 @@ class InfeasiblePlan(Exception):
 
 @dataclass(frozen=True)
 class Parameter:
-    """An array argument of a kernel."""
+    """An array argument of a kernel. ``common``: core groups that share out the work all read the same array."""
 
     name: str
     shape: Shape
     use: Use
+    common: bool = False
 
 
 class Kernel(Protocol):

@@ -17,7 +17,7 @@ from sim.chip import pipeline
 from sim.chip.dma import Box, Direction, DmaTicks, Integers, Requests, count
 from sim.chip.errors import UnfinishedTransfer
 from sim.chip.ldm import Ldm
-from sim.chip.memory import Array, MemoryArray
+from sim.chip.memory import Array, MemoryArray, MemoryUse
 from sim.chip.program import (
     ColumnBroadcast,
     Compute,
@@ -62,6 +62,7 @@ class CoreGroup:
     processor: ProcessorSpec
     numerics: bool = True
     timing: bool = True
+    memory: MemoryUse = field(default_factory=MemoryUse)
     ldm: Ldm = field(init=False)
     trace: Trace = field(default_factory=Trace)
     transfers: list[Transfer] = field(default_factory=list)
@@ -176,17 +177,28 @@ class CoreGroup:
         transpose_b: bool = False,
         flops: int = 0,
         accumulate: bool = True,
+        schedule: str = pipeline.DEFAULT_SCHEDULE,
+        k_step_residual: float = 0.0,
     ) -> None:
         """``c (+)= op(a)·op(b)`` over the mesh, in as many broadcast steps as the mesh has columns.
 
         At step t column t broadcasts its part of a along the rows and row t its part of b along the columns
         (SWDNN17 Fig. 3). ``transpose_a``: a is stored (k, m); ``transpose_b``: b is stored (n, k).
+        ``schedule`` is the micro-kernel's, each k-step ``k_step_residual`` cycles longer than the scoreboard says.
         """
         self._touch(label, (a, b, c) if accumulate else (a, b), (c,))
         m, n = c.size
         k = a.size[0] if transpose_a else a.size[1]
         if self.timing:
-            cycles = pipeline.gemm_step_cycles(processor=self.processor, dtype=dtype_name(c.dtype), m=m, n=n, k=k)
+            cycles = pipeline.gemm_step_cycles(
+                processor=self.processor,
+                dtype=dtype_name(c.dtype),
+                m=m,
+                n=n,
+                k=k,
+                schedule=schedule,
+                k_step_residual=k_step_residual,
+            )
             self.trace.operations.append(MeshSteps(self.mesh[1], ticks_from_cycles(cycles), label))
             self.trace.flops += flops
         if self.numerics:
@@ -213,8 +225,13 @@ class CoreGroup:
         if self.timing:
             self.trace.operations.append(Sync(label))
 
-    def loop(self, name: str, iterations: int) -> Iterator[int]:
-        """Iterate, marking the loop's heads in the trace."""
+    def loop(self, name: str, iterations: int, *, steady: range | None = None) -> Iterator[int]:
+        """Iterate, marking the loop's heads in the trace.
+
+        ``steady``: the iterations that do the same operations up to addresses, which advance by the same number of
+        bytes from each to the next, and up to buffers taken in turns. Those can be skipped once they repeat: the
+        iteration's number may jump ahead then, and what the program remembers must not depend on it.
+        """
         for iteration in range(iterations):
             if self.timing:
                 self.trace.heads.append(LoopHead(name, iteration, len(self.trace.operations)))
@@ -262,16 +279,37 @@ class CoreGroup:
             )
             full = tuple(size >= length for size, length in zip(tile.size, array.shape, strict=True))
             before = tuple(min(at, 0) for at in start)
-            key = (direction, first % line, array.strides, left, full, before, tile.size, tile.split)
+            key = (direction, array.common, first % line, array.strides, left, full, before, tile.size, tile.split)
         else:
-            key = (direction, array.address % line, array.shape, array.strides, tile.size, start.tobytes())
+            key = (
+                direction,
+                array.common,
+                array.address % line,
+                array.shape,
+                array.strides,
+                tile.size,
+                start.tobytes(),
+            )
         known = self.counted.get(key)
         if known is None:
             starts = self._starts(tile, start) if isinstance(start, tuple) else start
             box = Box(array=array, size=tile.size, starts=starts)
-            known = count(box=box, direction=direction, dma=self.processor.dma, ticks=self.ticks)
+            known = count(
+                box=box,
+                direction=direction,
+                dma=self.processor.dma,
+                ticks=self.ticks,
+                line_factor=self._line_factor(direction, array),
+            )
             self.counted[key] = known
         return known
+
+    def _line_factor(self, direction: Direction, array: MemoryArray) -> float:
+        """How much longer a line takes where core groups share one memory."""
+        if not self.memory.contended:
+            return 1.0
+        dma = self.processor.dma
+        return dma.shared_put_factor if direction == "put" else dma.shared_get_factor if array.common else 1.0
 
     def _starts(self, tile: Tile, start: tuple[int, ...]) -> Integers:
         """Each CPE's start, shape (CPEs, axes), of an assembled box at ``start``."""

@@ -111,11 +111,11 @@ class Box:
         return low, np.maximum(high - low, 0)
 
 
-def count(*, box: Box, direction: Direction, dma: DmaSpec, ticks: DmaTicks) -> Requests:
+def count(*, box: Box, direction: Direction, dma: DmaSpec, ticks: DmaTicks, line_factor: float = 1.0) -> Requests:
     """Descriptors, blocks, lines and service of the box's transfer by every CPE.
 
-    A block is a run of consecutive bytes; a descriptor holds equally spaced blocks of one stride, so a box
-    with more strides needs several.
+    ``line_factor``: how much longer than usual a line takes. A block is a run of consecutive bytes; a descriptor
+    holds equally spaced blocks of one stride, so a box with more strides needs several.
     """
     array = box.array
     low, extent = box.bounds()
@@ -136,10 +136,10 @@ def count(*, box: Box, direction: Direction, dma: DmaSpec, ticks: DmaTicks) -> R
     touched = _touched(begin, last, dma.line_bytes)
     lines = np.where(active, np.sum(np.where(used, touched, 0), axis=1), 0)
     if direction == "get":
-        request, each = ticks.request, ticks.block + touched * ticks.line
+        request, each = ticks.request, ticks.block + touched * round(ticks.line * line_factor)
     else:
         written = _touched(begin, last, dma.put_granule_bytes)
-        request, each = ticks.put_request, ticks.put_block + written * ticks.put_granule
+        request, each = ticks.put_request, ticks.put_block + written * round(ticks.put_granule * line_factor)
     each = np.maximum(each, ticks.block_minimum)
     service = descriptors * request + np.where(active, np.sum(np.where(used, each, 0), axis=1), 0)
     if direction == "put":

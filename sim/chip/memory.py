@@ -4,23 +4,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
+Mode = Literal["private", "shared"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryUse:
+    """How a launch uses the chip's memory: a property of the job, not of the kernel.
+
+    ``mode``: each core group in its own memory, or all in one shared space ("all-chip share", R-swDNN).
+    ``active``: core groups that run the kernel side by side. ``base_offset``: bytes by which every array begins past
+    the machine's alignment; a large malloc returns 16 (R-swDNN).
+    """
+
+    mode: Mode = "private"
+    active: int = 1
+    base_offset: int = 0
+
+    @property
+    def contended(self) -> bool:
+        """True where several core groups share one memory space."""
+        return self.mode == "shared" and self.active > 1
 
 
 @dataclass(frozen=True, eq=False)
 class MemoryArray:
-    """A row-major array at ``address`` in main memory; ``data`` is None in timing-only runs."""
+    """A row-major array at ``address`` in main memory; ``data`` is None in timing-only runs.
+
+    ``common``: all active core groups read the same bytes, as weights are.
+    """
 
     name: str
     shape: Shape
     dtype: np.dtype[np.floating]
     address: int
     data: Array | None = None
+    common: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -44,17 +69,27 @@ class MemoryArray:
 
 @dataclass
 class AddressSpace:
-    """Hands out addresses in one core group's memory, each aligned and never overlapping."""
+    """Hands out addresses in one core group's memory, each ``offset`` past the alignment and never overlapping."""
 
     alignment: int = 128
     next_address: int = 0
+    offset: int = 0
 
-    def place(self, *, name: str, shape: Shape, dtype: np.dtype[np.floating], data: Array | None = None) -> MemoryArray:
+    def place(
+        self,
+        *,
+        name: str,
+        shape: Shape,
+        dtype: np.dtype[np.floating],
+        data: Array | None = None,
+        common: bool = False,
+    ) -> MemoryArray:
         """A new array behind all earlier ones. ``data``, if given, must have the shape and dtype."""
         if data is not None and (data.shape != shape or data.dtype != dtype):
             raise ValueError(f"{name}: data is {data.dtype}{data.shape}, expected {dtype}{shape}")
-        array = MemoryArray(name=name, shape=shape, dtype=dtype, address=self.next_address, data=data)
-        size = max(array.nbytes, 1)
+        address = self.next_address + self.offset
+        array = MemoryArray(name=name, shape=shape, dtype=dtype, address=address, data=data, common=common)
+        size = self.offset + max(array.nbytes, 1)
         self.next_address += -(-size // self.alignment) * self.alignment
         return array
 

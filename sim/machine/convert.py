@@ -73,6 +73,8 @@ def _processor(keys: ProcessorKeys) -> ProcessorSpec:
             columns_per_bus=keys.dma.columns_per_bus.value,
             quarter_bytes_per_second=keys.dma.quarter_bandwidth.value,
             half_bytes_per_second=keys.dma.half_bandwidth.value,
+            shared_get_factor=keys.dma.shared_get_factor.value,
+            shared_put_factor=keys.dma.shared_put_factor.value,
         ),
         memory=MemorySpec(
             bytes=keys.memory.capacity.value,
@@ -97,6 +99,12 @@ def _pipeline(keys: PipelineKeys) -> PipelineSpec:
         exponential=keys.exponential.value,
         loop_overhead=keys.loop_overhead.value,
         gemm_mesh_step_residual=keys.gemm_mesh_step_residual.value,
+        k_step_residuals=(
+            ("swdnn-2016", keys.swdnn_2016_k_step_residual.value),
+            ("swdnn-2017", keys.swdnn_2017_k_step_residual.value),
+            ("swcaffe-2018", keys.swcaffe_2018_k_step_residual.value),
+            ("autotuned-2019", keys.autotuned_2019_k_step_residual.value),
+        ),
     )
 
 

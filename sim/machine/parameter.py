@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sim.machine.quantity import Quantity, Whole
+from sim.machine.quantity import Quantity, Ratio, Whole
 from sim.machine.schema import Leaf
 
 
@@ -36,7 +36,9 @@ def parameters(section: BaseModel, *, prefix: str = "") -> Iterator[Parameter]:
 
 
 def _parameter(key: str, leaf: Leaf[Any]) -> Parameter:
-    kind = next(each for each in type(leaf).model_fields["value"].metadata if isinstance(each, Quantity | Whole))
+    kind = next(
+        each for each in type(leaf).model_fields["value"].metadata if isinstance(each, Quantity | Ratio | Whole)
+    )
     return Parameter(
         key=key,
         text=kind.format(leaf.value),

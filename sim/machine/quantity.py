@@ -137,6 +137,25 @@ class Whole:
         return core_schema.no_info_before_validator_function(self.parse, handler(source))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """How many times something else a parameter is: a number without a unit, at least 1."""
+
+    expected: str = "a number of at least 1, without a unit"
+
+    def parse(self, value: object) -> float:
+        """The number itself. Raises ValueError saying what was expected."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= LARGEST_WHOLE:
+            raise ValueError(self.expected)
+        return float(value)
+
+    def format(self, value: float) -> str:
+        return f"{value:g}"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.parse, handler(source))
+
+
 def _plain(number: Decimal) -> str:
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
@@ -220,3 +239,4 @@ WholeCyclesOrZero = Annotated[int, Quantity(dimension=CYCLES, whole=True, zero=T
 Watts = Annotated[float, Quantity(dimension=POWER)]
 SecondsPerByteOrZero = Annotated[float, Quantity(dimension=TIME_PER_BYTE, zero=True)]
 Count = Annotated[int, Whole()]
+Factor = Annotated[float, Ratio()]

@@ -13,6 +13,7 @@ from sim.machine.quantity import (
     BytesPerSecond,
     Count,
     CyclesOrZero,
+    Factor,
     Hertz,
     Seconds,
     SecondsOrZero,
@@ -63,6 +64,10 @@ class PipelineKeys(Section):
     exponential: Leaf[WholeCycles]
     loop_overhead: Leaf[WholeCyclesOrZero]
     gemm_mesh_step_residual: Leaf[CyclesOrZero]
+    swdnn_2016_k_step_residual: Leaf[CyclesOrZero]
+    swdnn_2017_k_step_residual: Leaf[CyclesOrZero]
+    swcaffe_2018_k_step_residual: Leaf[CyclesOrZero]
+    autotuned_2019_k_step_residual: Leaf[CyclesOrZero]
 
 
 class CpeKeys(Section):
@@ -114,6 +119,8 @@ class DmaKeys(Section):
     columns_per_bus: Leaf[Count]
     quarter_bandwidth: Leaf[BytesPerSecond]
     half_bandwidth: Leaf[BytesPerSecond]
+    shared_get_factor: Leaf[Factor]
+    shared_put_factor: Leaf[Factor]
 
 
 class MemoryKeys(Section):

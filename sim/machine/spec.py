@@ -26,6 +26,12 @@ class PipelineSpec:
     loop_overhead: int
     gemm_mesh_step_residual: float
     """Part of a measured mesh step of a GEMM that the scoreboard does not explain."""
+    k_step_residuals: tuple[tuple[str, float], ...] = ()
+    """Cycles of a k-step that the scoreboard does not explain, by library generation."""
+
+    def k_step_residual(self, library: str) -> float:
+        """Unexplained cycles of a k-step in a library generation; 0 where none are on record."""
+        return dict(self.k_step_residuals).get(library, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +91,10 @@ class DmaSpec:
     columns_per_bus: int
     quarter_bytes_per_second: float
     half_bytes_per_second: float
+    shared_get_factor: float = 1.0
+    """How much longer a line takes that all core groups read, in shared memory mode with several of them active."""
+    shared_put_factor: float = 1.0
+    """The same for any line that is put."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sim.chip.pipeline.convert import conversion_cycles
 from sim.chip.pipeline.costs import GemmCosts, gemm_costs
 from sim.chip.pipeline.micro_kernel import BLOCK_VECTORS
@@ -10,16 +12,25 @@ from sim.machine.spec import CpeSpec, ProcessorSpec
 
 
 def gemm_step_cycles(
-    *, processor: ProcessorSpec, dtype: str, m: int, n: int, k: int, schedule: str = DEFAULT_SCHEDULE
+    *,
+    processor: ProcessorSpec,
+    dtype: str,
+    m: int,
+    n: int,
+    k: int,
+    schedule: str = DEFAULT_SCHEDULE,
+    k_step_residual: float = 0.0,
 ) -> float:
     """Cycles of one mesh step over a CPE's (m × k)·(k × n) part, without the latencies of its two broadcasts.
 
     Those tie the clocks of rows and columns and are added where the clocks are, in the core group. The vector axis
     (16 outputs of a register block) is laid along the one of m and n that wastes less. A schedule that converts
-    fp32 operands does so once for all steps; each step bears its share. Raises KeyError for an unknown schedule.
+    fp32 operands does so once for all steps; each step bears its share. ``k_step_residual`` is added to each
+    k-step. Raises KeyError for an unknown schedule.
     """
     cpe = processor.cpe
     costs = gemm_costs(processor=processor, dtype=dtype, schedule=schedule)
+    costs = replace(costs, k_step=costs.k_step + k_step_residual)
     along_m = _blocks(costs, cpe, vector=m, scalar=n, k=k)
     along_n = _blocks(costs, cpe, vector=n, scalar=m, k=k)
     cycles = costs.mesh_step - costs.latency + min(along_m, along_n)

@@ -1,0 +1,52 @@
+"""Library generations: which plans and instruction schedules a library of a given time had.
+
+Published results differ by 2.6 times between two generations of one library on the same chip, so the generation is a
+choice of the mapping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from sim.machine.spec import ProcessorSpec
+
+Library: TypeAlias = Literal["naive", "swdnn-2016", "swdnn-2017", "swcaffe-2018", "autotuned-2019"]
+DEFAULT_LIBRARY: Final[Library] = "autotuned-2019"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """A generation of the library.
+
+    ``schedule``: of the GEMM micro-kernel. ``convolutions``: names of the convolution plans it had.
+    """
+
+    name: Library
+    schedule: str
+    convolutions: tuple[str, ...]
+
+    def k_step_residual(self, processor: ProcessorSpec) -> float:
+        """Cycles of a k-step that no mechanism explains, from the machine file."""
+        return processor.cpe.pipeline.k_step_residual(self.name)
+
+
+GENERATIONS: Final[Mapping[Library, Generation]] = {
+    generation.name: generation
+    for generation in (
+        Generation(name="naive", schedule="compiler", convolutions=("direct", "dma")),
+        Generation(name="swdnn-2016", schedule="swdnn-2016", convolutions=("batch-size-aware",)),
+        Generation(name="swdnn-2017", schedule="swdnn-2016", convolutions=("image-size-aware", "batch-size-aware")),
+        Generation(
+            name="swcaffe-2018",
+            schedule="swdnn-2016",
+            convolutions=("image-size-aware", "batch-size-aware", "explicit"),
+        ),
+        Generation(
+            name="autotuned-2019",
+            schedule="autotuned-2019",
+            convolutions=("image-size-aware", "batch-size-aware", "explicit", "winograd"),
+        ),
+    )
+}
