@@ -28,6 +28,15 @@ class InfeasiblePlan(Exception):
         self.available = available
 
 
+class UnsuitablePlan(Exception):
+    """A plan that cannot do what is asked on any machine; ``reason`` says why."""
+
+    def __init__(self, *, kernel: str, reason: str) -> None:
+        super().__init__(f"{kernel}: {reason}")
+        self.kernel = kernel
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class Parameter:
     """An array argument of a kernel. ``common``: core groups that share out the work all read the same array."""
