@@ -13,7 +13,8 @@ from nnlib.precision import DTYPES
 from sim.chip.core_group import CoreGroup
 from sim.chip.counters import KernelTiming
 from sim.chip.memory import AddressSpace, Array, MemoryUse
-from sim.chip.scheduler import schedule
+from sim.chip.program import Trace
+from sim.chip.scheduler import Scheduler
 from sim.machine.spec import ProcessorSpec
 
 PRIVATE: Final = MemoryUse()
@@ -45,14 +46,24 @@ def simulate(
     memory: MemoryUse = PRIVATE,
     data: Mapping[str, Array] | None = None,
     record: bool = False,
+    plainly: bool = False,
 ) -> KernelTiming:
-    """Time a kernel by its tile program on a core group that uses memory so; ``record`` keeps every interval.
+    """Time a kernel by its tile program on a core group that uses memory so.
 
-    With ``data`` the same execution computes, in the tiles, and writes the results into the out arrays.
+    With ``data`` the same execution computes, in the tiles, and writes the results into the out arrays. ``record``
+    keeps every interval. Either, and ``plainly``, simulates each iteration of each loop.
     """
-    group = CoreGroup(processor=processor, numerics=data is not None, timing=True, memory=memory)
+    scheduler = Scheduler(trace=Trace(), processor=processor, record=record)
+    group = CoreGroup(
+        processor=processor,
+        numerics=data is not None,
+        memory=memory,
+        scheduler=None if record or plainly or data is not None else scheduler,
+        trace=scheduler.trace,
+    )
     kernel.program(group, place(kernel, alignment=processor.memory.alignment_bytes, memory=memory, data=data))
-    return schedule(trace=group.finish(), processor=processor, record=record)
+    group.finish()
+    return scheduler.finish()
 
 
 def place(

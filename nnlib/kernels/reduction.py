@@ -80,6 +80,7 @@ class ColumnSum:
             core_group,
             self.name,
             iterations=rows.iterations,
+            whole=rows.whole,
             inputs=[rows.operand(arguments["x"], columns=columns)],
             outputs=[],
             cycles=rows.cycles(body, cpe, row_elements=width),

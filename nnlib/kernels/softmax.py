@@ -57,6 +57,7 @@ class SoftmaxCrossEntropy:
             core_group,
             self.name,
             iterations=rows.iterations,
+            whole=rows.whole,
             inputs=[rows.operand(arguments["logits"]), rows.operand(arguments["targets"])],
             outputs=[rows.operand(arguments["grad_logits"]), rows.operand(arguments["loss"])],
             cycles=rows.cycles(body, core_group.processor.cpe, row_elements=self.classes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -72,6 +73,11 @@ class Rows:
 
         return of
 
+    @property
+    def whole(self) -> range:
+        """The iterations in which every CPE has ``per_cpe`` rows."""
+        return range(self.rows // (self.per_cpe * self.cpes))
+
     def counts(self, iteration: int) -> list[int]:
         """Rows that each CPE really has in an iteration."""
         first = iteration * self.per_cpe * self.cpes
@@ -118,23 +124,30 @@ def stream(
     cycles: Callable[[int], Cycles],
     run: Run,
     flops: int = 0,
+    whole: range | None = None,
+    period: int = 1,
     resident: Sequence[Tile] = (),
     accumulators: Sequence[Tile] = (),
 ) -> None:
     """Get the inputs, compute, put the outputs, with two buffers each: the next get runs under the compute.
 
-    ``run(inputs, outputs)`` gets the tiles' arrays. ``resident`` tiles are read and ``accumulators`` written by it.
+    ``whole``: the iterations in which every CPE has as much to do as in any other, its operands ``period`` iterations
+    later lying further on by the same number of bytes. ``run(inputs, outputs)`` gets the tiles' arrays. ``resident``
+    tiles are read and ``accumulators`` written by it.
     """
     ins = [_Buffers(core_group, f"in{number}", operand) for number, operand in enumerate(inputs)]
     outs = [_Buffers(core_group, f"out{number}", operand) for number, operand in enumerate(outputs)]
-    gets = [[each.get(0) for each in ins]]
-    puts: list[list[Transfer]] = []
-    for iteration in core_group.loop(label, iterations):
-        if iteration + 1 < iterations:
-            gets.append([each.get(iteration + 1) for each in ins])
-        core_group.wait(*gets[iteration])
-        if iteration >= 2:
-            core_group.wait(*puts[iteration - 2])
+    steady = None
+    if whole is not None:  # the next iteration's get is another's, and so is the wait for the last but one's put
+        steady = range(max(whole.start, 2), min(whole.stop, iterations) - 1)
+    under_way = [each.get(0) for each in ins]
+    puts: deque[list[Transfer]] = deque()
+    for iteration in core_group.loop(label, iterations, steady=steady, period=period):
+        following = [each.get(iteration + 1) for each in ins] if iteration + 1 < iterations else []
+        core_group.wait(*under_way)
+        under_way = following
+        if len(puts) == 2:
+            core_group.wait(*puts.popleft())
         sources = [each.tile(iteration) for each in ins]
         targets = [each.tile(iteration) for each in outs]
 
@@ -150,8 +163,8 @@ def stream(
             run=numerics,
         )
         puts.append([each.put(iteration) for each in outs])
-    for iteration in range(max(0, iterations - 2), iterations):
-        core_group.wait(*puts[iteration])
+    for remaining in puts:
+        core_group.wait(*remaining)
     core_group.free(*(tile for each in (*ins, *outs) for tile in each.tiles))
 
 

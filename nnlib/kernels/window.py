@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import prod
+from math import gcd, prod
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
 from sim.chip.memory import MemoryArray
 from sim.machine.spec import ProcessorSpec
+
+MISSING: Final = 1 << 30
+"""An index outside every array: a CPE without an item is there."""
 
 
 @dataclass(frozen=True)
@@ -75,47 +79,79 @@ class ItemBox:
         return prod(self.size[axis:])
 
 
-@dataclass(frozen=True, eq=False)
-class Boxes:
-    """``size`` elements of an array for each item, from ``starts`` (iterations, CPEs, axes)."""
-
-    size: tuple[int, ...]
-    starts: Integers
-
-    def operand(self, array: MemoryArray) -> Operand:
-        """The boxes of ``array`` as a stream."""
-        return Operand(array=array, size=self.size, start=lambda iteration: self.starts[iteration], split=None)
+Place = Callable[[Integers], Sequence[Integers]]
+"""From the origins (4, n) of items to one array of indices per axis of an array."""
 
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """All items of a kernel: first row, column and channel of each, in the order in which they are dealt out."""
+    """All items of a kernel, dealt out to ``cpes`` CPEs in turn: sample by sample, row, column and channel block.
+
+    ``counts``: blocks along each of these; ``plan`` gives their sizes.
+    """
 
     plan: ItemPlan
-    origins: Integers  # (items, 4): sample, row, column, channel
+    counts: tuple[int, int, int, int]
     cpes: int
 
     @property
-    def iterations(self) -> int:
-        return -(-len(self.origins) // self.cpes)
+    def number(self) -> int:
+        """How many there are."""
+        return prod(self.counts)
 
-    def active(self, iteration: int) -> list[bool]:
-        """Which CPEs have an item."""
-        have = len(self.origins) - iteration * self.cpes
-        return [cpe < have for cpe in range(self.cpes)]
+    @property
+    def iterations(self) -> int:
+        return -(-self.number // self.cpes)
+
+    @property
+    def whole(self) -> range:
+        """The iterations in which every CPE has an item."""
+        return range(self.number // self.cpes)
+
+    @property
+    def period(self) -> int:
+        """Iterations after which every CPE is at the same place of another sample."""
+        of_sample = prod(self.counts[1:])
+        return of_sample // gcd(of_sample, self.cpes)
+
+    def origins(self, iteration: int) -> Integers:
+        """First sample, row, column and channel of each CPE's item, (4, CPEs); a sample outside for none."""
+        numbers = iteration * self.cpes + np.arange(self.cpes)
+        inside = numbers < self.number
+        blocks = np.array(np.unravel_index(np.where(inside, numbers, 0), self.counts), dtype=np.int64)
+        sizes = np.array([1, self.plan.rows, self.plan.columns, self.plan.channels])
+        return np.where(inside, blocks * sizes[:, None], MISSING)
 
     def cycles(self, per_item: float) -> Callable[[int], Sequence[float]]:
         """``per_item`` cycles for each CPE that has an item."""
-        return lambda iteration: [per_item if active else 0.0 for active in self.active(iteration)]
 
-    def boxes(self, size: tuple[int, ...], start: Callable[[Integers], Sequence[Integers]]) -> Boxes:
-        """A box per item: ``start(origins)`` gives one array of indices per axis of the array.
+        def of(iteration: int) -> list[float]:
+            have = self.number - iteration * self.cpes
+            return [per_item if cpe < have else 0.0 for cpe in range(self.cpes)]
 
-        A CPE without an item gets a sample outside every array.
-        """
-        missing = np.full((self.iterations * self.cpes - len(self.origins), 4), 1 << 30)
-        starts = np.stack(start(np.concatenate([self.origins, missing]).T), axis=1)
-        return Boxes(size=size, starts=starts.reshape(self.iterations, self.cpes, -1))
+        return of
+
+    def boxes(self, size: tuple[int, ...], place: Place) -> Boxes:
+        """A box of ``size`` per item, at ``place`` of its origin."""
+        return Boxes(items=self, size=size, place=place)
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """``size`` elements of an array for each item, from where ``place`` says."""
+
+    items: Items
+    size: tuple[int, ...]
+    place: Place
+
+    def operand(self, array: MemoryArray) -> Operand:
+        """The boxes of ``array`` as a stream."""
+        return Operand(
+            array=array,
+            size=self.size,
+            start=lambda iteration: np.stack(self.place(self.items.origins(iteration)), axis=1),
+            split=None,
+        )
 
 
 def plan_items(
@@ -159,18 +195,8 @@ def plan_items(
     if best is None:
         raise InfeasiblePlan(kernel=kernel, needed=smallest or 0, available=processor.cpe.ldm_bytes)
     plan = best[1]
-    origins = np.array(
-        list(
-            product(
-                range(batch),
-                range(0, rows, plan.rows),
-                range(0, columns, plan.columns),
-                range(0, channels, plan.channels),
-            )
-        ),
-        dtype=np.int64,
-    )
-    return Items(plan=plan, origins=origins, cpes=cpes)
+    blocks = (-(-rows // plan.rows), -(-columns // plan.columns), -(-channels // plan.channels))
+    return Items(plan=plan, counts=(batch, *blocks), cpes=cpes)
 
 
 def _cuts(length: int, multiple: int) -> list[int]:

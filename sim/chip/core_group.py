@@ -14,8 +14,10 @@ from functools import cached_property
 import numpy as np
 
 from sim.chip import pipeline
+from sim.chip.counters import LoopReport
 from sim.chip.dma import Box, Direction, DmaTicks, Integers, Requests, count
 from sim.chip.errors import UnfinishedTransfer
+from sim.chip.forward import Forward
 from sim.chip.ldm import Ldm
 from sim.chip.memory import Array, MemoryArray, MemoryUse
 from sim.chip.program import (
@@ -23,13 +25,13 @@ from sim.chip.program import (
     Compute,
     DmaStart,
     DmaWait,
-    LoopHead,
     MeshSteps,
     RowBroadcast,
     Sync,
     Ticks,
     Trace,
 )
+from sim.chip.scheduler import Scheduler
 from sim.chip.tile import Split, Tile
 from sim.chip.transfer import load_part, load_region, store_part, store_region
 from sim.machine.spec import ProcessorSpec
@@ -57,12 +59,17 @@ class Transfer:
 
 @dataclass(eq=False)
 class CoreGroup:
-    """One core group of ``processor``; see the module's docstring for the modes."""
+    """One core group of ``processor``; see the module's docstring for the modes.
+
+    ``scheduler``: times ``trace`` while it is emitted, so that loops can be cut short; only without numerics, which
+    need every iteration.
+    """
 
     processor: ProcessorSpec
     numerics: bool = True
     timing: bool = True
     memory: MemoryUse = field(default_factory=MemoryUse)
+    scheduler: Scheduler | None = None
     ldm: Ldm = field(init=False)
     trace: Trace = field(default_factory=Trace)
     transfers: list[Transfer] = field(default_factory=list)
@@ -135,7 +142,7 @@ class CoreGroup:
                 raise ValueError(f"{transfer.label} was waited for twice")
             transfer.done = True
             if self.timing:
-                self.trace.operations.append(DmaWait(transfer.number, transfer.label))
+                self.trace.emit(DmaWait(transfer.number, transfer.label))
             if transfer.direction == "get":
                 transfer.tile.state = "ready"
                 if self.numerics:
@@ -161,8 +168,7 @@ class CoreGroup:
         """
         self._touch(label, reads, writes)
         if self.timing:
-            self.trace.operations.append(Compute(_ticks(cycles() if callable(cycles) else cycles), label))
-            self.trace.flops += flops
+            self.trace.emit(Compute(_ticks(cycles() if callable(cycles) else cycles), label), flops=flops)
         if self.numerics and run is not None:
             run()
 
@@ -199,8 +205,7 @@ class CoreGroup:
                 schedule=schedule,
                 k_step_residual=k_step_residual,
             )
-            self.trace.operations.append(MeshSteps(self.mesh[1], ticks_from_cycles(cycles), label))
-            self.trace.flops += flops
+            self.trace.emit(MeshSteps(self.mesh[1], ticks_from_cycles(cycles), label), flops=flops)
         if self.numerics:
             left = a.values().T if transpose_a else a.values()
             right = b.values().T if transpose_b else b.values()
@@ -213,29 +218,40 @@ class CoreGroup:
     def row_broadcast(self, label: str) -> None:
         """Register communication along the rows: ties the clocks of each row."""
         if self.timing:
-            self.trace.operations.append(RowBroadcast(label))
+            self.trace.emit(RowBroadcast(label))
 
     def column_broadcast(self, label: str) -> None:
         """Register communication along the columns: ties the clocks of each column."""
         if self.timing:
-            self.trace.operations.append(ColumnBroadcast(label))
+            self.trace.emit(ColumnBroadcast(label))
 
     def sync(self, label: str) -> None:
         """All CPEs wait for one another."""
         if self.timing:
-            self.trace.operations.append(Sync(label))
+            self.trace.emit(Sync(label))
 
-    def loop(self, name: str, iterations: int, *, steady: range | None = None) -> Iterator[int]:
-        """Iterate, marking the loop's heads in the trace.
+    def loop(self, name: str, iterations: int, *, steady: range | None = None, period: int = 1) -> Iterator[int]:
+        """Iterate; with a scheduler at hand, whole periods that would only repeat are skipped.
 
         ``steady``: the iterations that do the same operations up to addresses, which advance by the same number of
-        bytes from each to the next, and up to buffers taken in turns. Those can be skipped once they repeat: the
-        iteration's number may jump ahead then, and what the program remembers must not depend on it.
+        bytes from each to the next (with ``period``: to the next but so many), and up to buffers taken in turns. The
+        iteration's number may jump ahead there, by an even number; what the program remembers must not depend on it.
         """
-        for iteration in range(iterations):
-            if self.timing:
-                self.trace.heads.append(LoopHead(name, iteration, len(self.trace.operations)))
+        forward = None
+        if self.scheduler is not None and steady is not None and len(steady) > 2 * period:
+            forward = Forward(scheduler=self.scheduler, loop=name, steady=steady, period=period)
+        simulated = iteration = 0
+        while iteration < iterations:
+            if forward is not None and iteration in forward.steady:
+                iteration += forward.skip(iteration)
+                if iteration == iterations:
+                    break
             yield iteration
+            iteration += 1
+            simulated += 1
+        if self.timing:
+            found = None if forward is None else forward.found
+            self.trace.note_loop(LoopReport(name, iterations, simulated, forward is not None, found))
 
     def finish(self) -> Trace:
         """End the program. Raises UnfinishedTransfer if a transfer was never waited for."""
@@ -263,7 +279,7 @@ class CoreGroup:
         self.transfers.append(transfer)
         if self.timing:
             requests = self._requests(direction, tile, array, place)
-            self.trace.operations.append(DmaStart(transfer.number, requests, transfer.label))
+            self.trace.emit(DmaStart(transfer.number, requests, transfer.label))
         return transfer
 
     def _requests(
@@ -272,24 +288,19 @@ class CoreGroup:
         """The requests' costs, remembered by all that they depend on."""
         line = self.processor.dma.line_bytes
         key: tuple[object, ...]
+        strides, shape = array.strides, array.shape
         if isinstance(start, tuple):
-            first = array.address + sum(at * stride for at, stride in zip(start, array.strides, strict=True))
-            left = tuple(
-                min(length - at, span) for length, at, span in zip(array.shape, start, tile.shape, strict=True)
-            )
-            full = tuple(size >= length for size, length in zip(tile.size, array.shape, strict=True))
+            first = array.address + sum(at * stride for at, stride in zip(start, strides, strict=True))
+            left = tuple(min(length - at, span) for length, at, span in zip(shape, start, tile.shape, strict=True))
+            full = tuple(size >= length for size, length in zip(tile.size, shape, strict=True))
             before = tuple(min(at, 0) for at in start)
-            key = (direction, array.common, first % line, array.strides, left, full, before, tile.size, tile.split)
+            key = (direction, array.common, first % line, strides, left, full, before, tile.size, tile.split)
         else:
-            key = (
-                direction,
-                array.common,
-                array.address % line,
-                array.shape,
-                array.strides,
-                tile.size,
-                start.tobytes(),
-            )
+            phases = (array.address + start @ np.asarray(strides)) % line
+            ends = np.minimum(np.asarray(shape) - start, tile.size)
+            full = tuple(size >= length for size, length in zip(tile.size, shape, strict=True))
+            clipped = np.minimum(start, 0).tobytes(), ends.tobytes()
+            key = (direction, array.common, phases.tobytes(), *clipped, strides, full, tile.size)
         known = self.counted.get(key)
         if known is None:
             starts = self._starts(tile, start) if isinstance(start, tuple) else start

@@ -21,6 +21,42 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class LoopReport:
+    """Iterations of a loop, wherever it was met, how many of them were simulated, and after how many it repeats.
+
+    ``period`` is None for a loop that was simulated plainly because it never repeated (``watched``) or says nothing
+    of its iterations.
+    """
+
+    name: str
+    iterations: int
+    simulated: int
+    watched: bool
+    period: int | None
+
+    def with_another(self, other: LoopReport) -> LoopReport:
+        """Both together."""
+        return LoopReport(
+            self.name,
+            self.iterations + other.iterations,
+            self.simulated + other.simulated,
+            self.watched or other.watched,
+            max((period for period in (self.period, other.period) if period is not None), default=None),
+        )
+
+    @property
+    def words(self) -> str:
+        """One line for people."""
+        if self.period is not None:
+            how = f"{self.simulated:,} simulated, the others repeat every {self.period}"
+        elif self.watched:
+            how = "all simulated, they never repeat"
+        else:
+            how = "all simulated"
+        return f"loop {self.name}: {self.iterations:,} iterations, {how}"
+
+
+@dataclass(frozen=True)
 class KernelTiming:
     """Time of one kernel on one core group.
 
@@ -36,6 +72,7 @@ class KernelTiming:
     dma_requests: int
     flops: int
     ldm_high_water: int
+    loops: tuple[LoopReport, ...] = field(default=(), compare=False)
     intervals: tuple[Interval, ...] = field(default=(), compare=False)
 
     def mean_ticks(self, reason: str) -> float:

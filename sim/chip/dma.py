@@ -12,6 +12,7 @@ a put's granules.)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Literal
 
@@ -91,6 +92,27 @@ class Requests:
     quantum: Integers
     first: Integers
     channel: Integers
+
+    @cached_property
+    def total_bytes(self) -> int:
+        """Bytes of all CPEs."""
+        return int(self.bytes.sum())
+
+    @cached_property
+    def total_lines(self) -> int:
+        """Lines of all CPEs."""
+        return int(self.lines.sum())
+
+    @cached_property
+    def total_descriptors(self) -> int:
+        """Descriptors of all CPEs."""
+        return int(self.descriptors.sum())
+
+    @cached_property
+    def per_cpe(self) -> tuple[tuple[int, int, int, int, int], ...]:
+        """Per CPE descriptors, lines, quantum, first and channel."""
+        columns = (self.descriptors, self.lines, self.quantum, self.first, self.channel)
+        return tuple(zip(*(column.tolist() for column in columns), strict=True))
 
 
 @dataclass(frozen=True)

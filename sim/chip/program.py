@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from sim.chip.counters import LoopReport
 from sim.chip.dma import Requests
 
 Ticks: TypeAlias = int | tuple[int, ...]
@@ -73,20 +74,57 @@ class MeshSteps:
 Operation: TypeAlias = Compute | DmaStart | DmaWait | RowBroadcast | ColumnBroadcast | Sync | MeshSteps
 
 
-@dataclass(frozen=True, slots=True)
-class LoopHead:
-    """Iteration ``iteration`` of ``loop`` begins at operation number ``position``."""
+@dataclass
+class Totals:
+    """What the operations of a trace move and compute, all CPEs together."""
 
-    loop: str
-    iteration: int
-    position: int
+    get_bytes: int = 0
+    put_bytes: int = 0
+    dma_lines: int = 0
+    dma_requests: int = 0
+    flops: int = 0
+
+    def add(self, other: Totals, *, times: int = 1) -> None:
+        """Add ``other``, ``times`` over."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + times * value)
+
+    def since(self, before: Totals) -> Totals:
+        """What has come since ``before``."""
+        return Totals(**{name: value - getattr(before, name) for name, value in vars(self).items()})
 
 
 @dataclass
 class Trace:
-    """What a program emitted, with the heads of its loops and its useful floating-point operations."""
+    """What a program emitted, and what that moves and computes.
+
+    ``skipped`` notes where whole periods of a loop were left out: the number of operations before them, the loop and
+    how many. Their totals count.
+    """
 
     operations: list[Operation] = field(default_factory=list)
-    heads: list[LoopHead] = field(default_factory=list)
-    flops: int = 0
+    totals: Totals = field(default_factory=Totals)
+    transfers: int = 0
     ldm_high_water: int = 0
+    skipped: list[tuple[int, str, int]] = field(default_factory=list)
+    loops: dict[str, LoopReport] = field(default_factory=dict)
+
+    def emit(self, operation: Operation, *, flops: int = 0) -> None:
+        """Append an operation."""
+        self.operations.append(operation)
+        totals = self.totals
+        totals.flops += flops
+        if isinstance(operation, DmaStart):
+            self.transfers += 1
+            requests = operation.requests
+            if requests.direction == "get":
+                totals.get_bytes += requests.total_bytes
+            else:
+                totals.put_bytes += requests.total_bytes
+            totals.dma_lines += requests.total_lines
+            totals.dma_requests += requests.total_descriptors
+
+    def note_loop(self, report: LoopReport) -> None:
+        """A loop came to its end."""
+        earlier = self.loops.get(report.name)
+        self.loops[report.name] = report if earlier is None else earlier.with_another(report)

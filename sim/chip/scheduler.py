@@ -36,13 +36,12 @@ FOREVER = 1 << 62
 def schedule(
     *, trace: Trace, processor: ProcessorSpec, start: Sequence[int] | None = None, record: bool = False
 ) -> KernelTiming:
-    """Time of ``trace`` on one core group.
+    """Time of a whole ``trace`` on one core group.
 
     ``start`` gives each CPE's clock at launch in ticks (default 0); with ``record`` every interval is kept.
     Raises :class:`~sim.chip.errors.Deadlock` if CPEs wait for one another for ever.
     """
-    run = _Run(trace=trace, processor=processor, record=record)
-    return run.to_end(start or [0] * processor.cpes_per_core_group)
+    return Scheduler(trace=trace, processor=processor, start=start, record=record).finish()
 
 
 @dataclass
@@ -53,10 +52,12 @@ class _Group:
     arrived: dict[int, int] = field(default_factory=dict)
 
 
-class _Run:
-    """State of one scheduling run."""
+class Scheduler:
+    """State of one scheduling run, of a trace that may still grow: see :meth:`advance`."""
 
-    def __init__(self, *, trace: Trace, processor: ProcessorSpec, record: bool) -> None:
+    def __init__(
+        self, *, trace: Trace, processor: ProcessorSpec, start: Sequence[int] | None = None, record: bool = False
+    ) -> None:
         mesh = processor.mesh
         self.operations = trace.operations
         self.trace = trace
@@ -69,6 +70,7 @@ class _Run:
         self.record = record
         self.intervals: list[Interval] = []
         self.reasons = {reason: [0] * self.cpes for reason in REASONS}
+        self.skipped_ticks = 0  # of the periods that were not simulated
         self.server = DmaServer(
             bus_of=[cpe % self.columns // processor.dma.columns_per_bus for cpe in range(self.cpes)],
             bus_lines=self.ticks.bus_lines,
@@ -85,24 +87,39 @@ class _Run:
         self.all = _Group(range(self.cpes))
         self.row_groups = [_Group(range(r * self.columns, (r + 1) * self.columns)) for r in range(mesh.rows)]
         self.column_groups = [_Group(range(c, self.cpes, self.columns)) for c in range(self.columns)]
-        self.finish: list[int | None] = [None] * self.cpes
-
-    def to_end(self, start: Sequence[int]) -> KernelTiming:
-        for cpe, time in enumerate(start):
+        self.ended = False  # no more operations will come
+        self.finish_times: list[int | None] = [None] * self.cpes
+        for cpe, time in enumerate(start or [0] * self.cpes):
             self.wake(cpe, time)
             self.spend(cpe, 0, time, "idle", "start")
-        heap = self.heap
+
+    def advance(self) -> int | None:
+        """Simulate until the CPE whose turn it is has come to the end of the trace; its time, None if all wait.
+
+        What happens is the same as if the rest of the trace had been there from the beginning: a CPE that could go on
+        keeps its place in the order of time until there are more operations.
+        """
+        heap, server, last = self.heap, self.server, len(self.operations)
         while True:
-            completion = self.server.advance(heap[0][0] if heap else FOREVER)
+            completion = server.advance(heap[0][0] if heap else FOREVER)
             if completion is not None:
                 self.complete(completion)
             elif heap:
-                time, cpe, generation = heapq.heappop(heap)
-                if generation == self.generation[cpe]:
+                time, cpe, generation = heap[0]
+                current = generation == self.generation[cpe]
+                if current and self.position[cpe] == last and not self.ended:
+                    return time
+                heapq.heappop(heap)
+                if current:
                     self.generation[cpe] += 1
                     self.step(cpe, time)
             else:
-                break
+                return None
+
+    def finish(self) -> KernelTiming:
+        """Simulate to the end of the trace, which is complete. Raises Deadlock."""
+        self.ended = True
+        self.advance()
         self.check_finished()
         return self.timing()
 
@@ -128,7 +145,7 @@ class _Run:
                 self.spend(cpe, time, end, "compute", operation.label)
                 time = end
             elif isinstance(operation, DmaStart):
-                if operation.requests.lines[cpe] and not self.start(cpe, time, operation):
+                if operation.requests.per_cpe[cpe][1] and not self.start(cpe, time, operation):
                     self.position[cpe] = position
                     return
             elif isinstance(operation, DmaWait):
@@ -149,13 +166,16 @@ class _Run:
                 return
             position += 1
         self.position[cpe] = position
-        self.finish[cpe] = time
+        if self.ended:
+            self.finish_times[cpe] = time
+        else:
+            self.wake(cpe, time)
 
     def start(self, cpe: int, time: int, operation: DmaStart) -> bool:
         """Issue the request or bring it to the engine; False if the CPE has to come back."""
-        requests = operation.requests
+        descriptors, lines, quantum, first, channel = operation.requests.per_cpe[cpe]
         if not self.issued[cpe]:
-            end = time + int(requests.descriptors[cpe]) * self.ticks.issue
+            end = time + descriptors * self.ticks.issue
             self.spend(cpe, time, end, "dma_issue", operation.label)
             self.issued[cpe] = True
             self.wake(cpe, end)
@@ -180,10 +200,10 @@ class _Run:
             time=time,
             cpe=cpe,
             handle=operation.handle,
-            lines=int(requests.lines[cpe]),
-            quantum=int(requests.quantum[cpe]),
-            first=int(requests.first[cpe]),
-            channel=int(requests.channel[cpe]),
+            lines=lines,
+            quantum=quantum,
+            first=first,
+            channel=channel,
         )
         return True
 
@@ -248,7 +268,7 @@ class _Run:
 
     def check_finished(self) -> None:
         """Raise Deadlock, naming who waits where, unless every CPE reached its end."""
-        stuck = [cpe for cpe, end in enumerate(self.finish) if end is None]
+        stuck = [cpe for cpe, end in enumerate(self.finish_times) if end is None]
         if stuck:
             waits = [
                 f"CPE ({cpe // self.columns}, {cpe % self.columns}) in {self.label_before(cpe)}" for cpe in stuck[:4]
@@ -260,24 +280,22 @@ class _Run:
         return f"{type(operation).__name__} {operation.label!r}"
 
     def timing(self) -> KernelTiming:
-        finish = tuple(end for end in self.finish if end is not None)
-        total = max(finish, default=0)
+        finish = tuple(end for end in self.finish_times if end is not None)
+        last = max(finish, default=0)
         for cpe, end in enumerate(finish):
-            self.spend(cpe, end, total, "idle", "end")
-        starts = [op for op in self.operations if isinstance(op, DmaStart)]
-        moved = {"get": 0, "put": 0}
-        for op in starts:
-            moved[op.requests.direction] += int(op.requests.bytes.sum())
+            self.spend(cpe, end, last, "idle", "end")
+        totals = self.trace.totals
         return KernelTiming(
-            ticks=total,
-            finish=finish,
+            ticks=last + self.skipped_ticks,
+            finish=tuple(end + self.skipped_ticks for end in finish),
             reasons={reason: tuple(values) for reason, values in self.reasons.items()},
-            get_bytes=moved["get"],
-            put_bytes=moved["put"],
-            dma_lines=sum(int(op.requests.lines.sum()) for op in starts),
-            dma_requests=sum(int(op.requests.descriptors.sum()) for op in starts),
-            flops=self.trace.flops,
+            get_bytes=totals.get_bytes,
+            put_bytes=totals.put_bytes,
+            dma_lines=totals.dma_lines,
+            dma_requests=totals.dma_requests,
+            flops=totals.flops,
             ldm_high_water=self.trace.ldm_high_water,
+            loops=tuple(self.trace.loops.values()),
             intervals=tuple(self.intervals),
         )
 

@@ -112,7 +112,7 @@ def test_the_trace_does_not_depend_on_numerics(processor: ProcessorSpec) -> None
 
 def test_reasons_and_intervals_tile_every_life(processor: ProcessorSpec) -> None:
     trace = streamed(processor, numerics=False).finish()
-    assert [(head.loop, head.iteration) for head in trace.heads] == [("turns", 0), ("turns", 1), ("turns", 2)]
+    assert [(loop.name, loop.iterations, loop.simulated) for loop in trace.loops.values()] == [("turns", 3, 3)]
     timing = schedule(trace=trace, processor=processor, start=[1000 * cpe for cpe in range(64)], record=True)
     for cpe in range(64):
         assert sum(ticks[cpe] for ticks in timing.reasons.values()) == timing.ticks
