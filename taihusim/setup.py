@@ -15,6 +15,7 @@ from nnlib.program import Program
 from sim.machine.load import DEFAULT_MACHINE, load_machine
 from sim.machine.spec import MachineSpec
 from sim.problems import BadInput, Problem
+from taihusim.cache import default_store
 from taihusim.options import Settings
 from workloads.mapping import DEFAULT_MAPPING, Mapping, load_mapping
 from workloads.spec import Workload, load_workload
@@ -113,7 +114,7 @@ def prepare(
         workload=workload_spec,
         mapping=mapping_spec,
         graph=build_graph(input_shape=workload_spec.model.input_shape, layers=workload_spec.model.layers),
-        clock=KernelClock(machine_spec.processor),
+        clock=KernelClock(machine_spec.processor, store=default_store()),
     )
 
 

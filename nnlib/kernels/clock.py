@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from nnlib.kernels.kernel import Arguments, Kernel
+from nnlib.kernels.store import KernelStore
 from nnlib.precision import DTYPES
 from sim.chip.core_group import CoreGroup
 from sim.chip.counters import KernelTiming
@@ -23,19 +24,30 @@ PRIVATE: Final = MemoryUse()
 
 @dataclass
 class KernelClock:
-    """Remembers the timing of every kernel on ``processor``: its description is the key."""
+    """Remembers the timing of every kernel on ``processor``: its description is the key. ``store``: also on disk."""
 
     processor: ProcessorSpec
-    known: dict[Kernel, KernelTiming] = field(default_factory=dict)
+    store: KernelStore | None = None
+    known: dict[tuple[Kernel, MemoryUse], KernelTiming] = field(default_factory=dict)
 
-    def time(self, kernel: Kernel) -> KernelTiming:
-        """Simulate the kernel, timing only, on arrays that begin at the machine's alignment.
+    def time(self, kernel: Kernel, *, memory: MemoryUse = PRIVATE) -> KernelTiming:
+        """Simulate the kernel, timing only, unless that is known already.
 
         Raises InfeasiblePlan if no tile fits.
         """
-        timing = self.known.get(kernel)
+        timing = self.known.get((kernel, memory))
         if timing is None:
-            timing = self.known[kernel] = simulate(kernel, processor=self.processor)
+            timing = self.known[kernel, memory] = self._stored(kernel, memory)
+        return timing
+
+    def _stored(self, kernel: Kernel, memory: MemoryUse) -> KernelTiming:
+        """From the store, or simulated and stored."""
+        if self.store is None:
+            return simulate(kernel, processor=self.processor, memory=memory)
+        timing = self.store.timing(kernel, processor=self.processor, memory=memory)
+        if timing is None:
+            timing = simulate(kernel, processor=self.processor, memory=memory)
+            self.store.keep(kernel, timing, processor=self.processor, memory=memory)
         return timing
 
 

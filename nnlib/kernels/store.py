@@ -1,0 +1,162 @@
+"""Times of kernels on disk, shared by processes: what was simulated once is not simulated again.
+
+Times do not depend on data. An entry is filed under a digest of everything that a time depends on: the chip's part of
+the machine, how the launch uses memory, the kernel's description (with its plan, library and precision) and the code
+that simulates it. So an entry never has to be thrown away because something changed, and one that is found is right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, TypeVar
+
+import nnlib
+import sim
+from nnlib.kernels.kernel import Kernel
+from sim.chip.counters import KernelTiming, LoopReport
+from sim.chip.memory import MemoryUse
+from sim.machine.spec import ProcessorSpec
+
+SCHEMA: Final = 1
+"""Format of the entries. Another format is another file."""
+MOST_ENTRIES: Final = 100_000
+"""The oldest entries beyond these are dropped; an entry takes about 1 kB."""
+WAIT_SECONDS: Final = 10.0
+"""How long a process waits for another one that is writing."""
+
+Found = TypeVar("Found")
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Digest of the source files that a kernel's time depends on."""
+    digest = hashlib.sha256()
+    for package, folder in ((sim, "chip"), (sim, "machine"), (nnlib, "kernels")):
+        root = Path(package.__path__[0])
+        for file in sorted((root / folder).rglob("*.py")):
+            digest.update(f"{file.relative_to(root)}\n".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass(eq=False)
+class KernelStore:
+    """The entries in the SQLite file ``path``. What cannot be read or written counts as not there.
+
+    SQLite's log keeps the file whole when a process dies while writing; a file that is no database is put aside.
+    """
+
+    path: Path
+    connection: sqlite3.Connection | None = field(default=None, init=False, repr=False)
+    process: int = field(default=0, init=False, repr=False)
+
+    def timing(self, kernel: Kernel, *, processor: ProcessorSpec, memory: MemoryUse) -> KernelTiming | None:
+        """The stored time of a kernel, or None."""
+        text = self.read(key(kernel, processor=processor, memory=memory))
+        return None if text is None else _timing(text)
+
+    def keep(self, kernel: Kernel, timing: KernelTiming, *, processor: ProcessorSpec, memory: MemoryUse) -> None:
+        """Store a kernel's time; its intervals are not kept."""
+        fields = {name: value for name, value in asdict(timing).items() if name != "intervals"}
+        self.write(key(kernel, processor=processor, memory=memory), json.dumps(fields))
+
+    def read(self, name: str) -> str | None:
+        """The text stored under ``name``, or None."""
+
+        def find(connection: sqlite3.Connection) -> bytes | None:
+            row = connection.execute("SELECT value FROM entries WHERE name = ?", (name,)).fetchone()
+            return None if row is None else bytes(row[0])
+
+        packed = self._with_connection(find)
+        if packed is None:
+            return None
+        try:
+            return zlib.decompress(packed).decode()
+        except (zlib.error, UnicodeDecodeError):
+            return None
+
+    def write(self, name: str, text: str) -> None:
+        """Store ``text`` under ``name``; what is there already stays."""
+        packed = zlib.compress(text.encode(), 1)
+
+        def add(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.execute("INSERT OR IGNORE INTO entries VALUES (?, ?)", (name, packed))
+                last = connection.execute("SELECT max(rowid) FROM entries").fetchone()[0]
+                connection.execute("DELETE FROM entries WHERE rowid <= ?", (last - MOST_ENTRIES,))
+
+        self._with_connection(add)
+
+    def clear(self) -> int:
+        """Drop all entries; returns how many there were."""
+
+        def drop(connection: sqlite3.Connection) -> int:
+            with connection:
+                return connection.execute("DELETE FROM entries").rowcount
+
+        return self._with_connection(drop) or 0
+
+    def entries(self) -> int:
+        """How many entries there are."""
+        return self._with_connection(lambda each: int(each.execute("SELECT count(*) FROM entries").fetchone()[0])) or 0
+
+    def _with_connection(self, act: Callable[[sqlite3.Connection], Found]) -> Found | None:
+        try:
+            return act(self._connected())
+        except sqlite3.DatabaseError as error:
+            self.close()
+            if type(error) is sqlite3.DatabaseError:  # no database, or damaged: its subclasses are other troubles
+                with suppress(OSError):
+                    self.path.replace(self.path.with_suffix(".damaged"))
+        except OSError:
+            self.close()
+        return None
+
+    def _connected(self) -> sqlite3.Connection:
+        """This process's connection, the file made with its table if missing. Raises OSError, sqlite3.DatabaseError."""
+        if self.connection is not None and self.process == os.getpid():
+            return self.connection
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.connection, self.process = sqlite3.connect(self.path, timeout=WAIT_SECONDS), os.getpid()
+        # a write-ahead log is whole after a crash without waiting for the disk at each entry
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        self.connection.execute("CREATE TABLE IF NOT EXISTS entries (name TEXT PRIMARY KEY, value BLOB NOT NULL)")
+        return self.connection
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        if self.connection is not None and self.process == os.getpid():
+            self.connection.close()
+        self.connection = None
+
+
+def key(kernel: object, *, processor: ProcessorSpec, memory: MemoryUse, what: str = "timing") -> str:
+    """The name of an entry about ``kernel``, a description that says all in its ``repr``."""
+    parts = (SCHEMA, what, code_digest(), processor, memory, f"{type(kernel).__module__}.{kernel!r}")
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+
+def _timing(text: str) -> KernelTiming | None:
+    """From JSON; None if it is none of ours."""
+    try:
+        fields = json.loads(text)
+        return KernelTiming(
+            **{
+                **fields,
+                "finish": tuple(fields["finish"]),
+                "reasons": {reason: tuple(values) for reason, values in fields["reasons"].items()},
+                "loops": tuple(LoopReport(**each) for each in fields["loops"]),
+            }
+        )
+    except (ValueError, TypeError, KeyError):
+        return None
