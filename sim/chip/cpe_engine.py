@@ -41,7 +41,7 @@ class Request:
 
 
 class PlainEngine:
-    """Serves the requests that :meth:`submit` brings, one line after the other.
+    """Serves the requests that :meth:`submit` brings, one line after the other, each CPE's in order.
 
     CPEs are numbered row by row over ``columns``; adjacent columns share a bus, and ``bus_lines`` has the
     least ticks of a line for each number of buses in use.
@@ -72,13 +72,19 @@ class PlainEngine:
     def serve(self) -> Generator[simpy.Event, Any, None]:
         """Decide, serve one line, decide again."""
         ring: deque[Request] = deque()
+        channels: dict[int, deque[Request]] = {}  # behind each CPE's request in the ring
         served: Request | None = None
         while True:
             if not ring and served is None and not self.arrived:
                 self.work = self.env.event()
                 yield self.work
             yield _Settled(self.env)
-            ring.extend(sorted(self.arrived, key=lambda request: (request.time, request.cpe)))
+            for request in sorted(self.arrived, key=lambda request: (request.time, request.cpe)):
+                if request.cpe in channels:
+                    channels[request.cpe].append(request)
+                else:
+                    channels[request.cpe] = deque()
+                    ring.append(request)
             self.arrived.clear()
             if served is not None:
                 ring.append(served)
@@ -87,9 +93,13 @@ class PlainEngine:
             yield self.env.timeout(max(head.quantum, self.bus_lines[len(busy)]) + head.first)
             head.first = 0
             head.lines -= 1
-            served = head if head.lines else None
+            served = head
             if head.lines == 0:
                 self.env.process(self.complete(head))
+                waiting = channels[head.cpe]
+                served = waiting.popleft() if waiting else None
+                if served is None:
+                    del channels[head.cpe]
 
     def complete(self, request: Request) -> Generator[simpy.Event, Any, None]:
         """The request is complete once its CPE's channel has carried it too."""

@@ -2,9 +2,10 @@
 
 Rules, the same as those of the event-by-event reference in :mod:`sim.chip.cpe_program`:
 
+* a CPE's channel is a queue: its requests are served in order, only the first takes part in the ring;
 * a decision is taken whenever the engine is free: the request at the head of the ring gets one turn;
 * requests that arrive at or before a decision join the tail first, in order of arrival and then of CPE,
-  and the request that has just had its turn goes behind them;
+  and the request that has just had its turn goes behind them, or the next of its channel if it is through;
 * a turn lasts at least as long as the data buses that have requests at the decision need for a line;
 * a request is complete when its last turn ends, but not before its CPE's channel has carried its bytes.
 
@@ -52,6 +53,8 @@ class DmaServer:
     channels: dict[int, int] = field(default_factory=dict)
     ring: deque[Outstanding] = field(default_factory=deque)
     current: Outstanding | None = None
+    behind: dict[int, deque[Outstanding]] = field(default_factory=dict)
+    """By CPE with a request in the ring: those that wait behind it."""
     free_at: int = 0
     round_ticks: int = 0
     unstarted: int = 0
@@ -68,10 +71,13 @@ class DmaServer:
         self.channels[cpe] = channel_end
         if not self.ring and self.current is None:
             self.free_at = max(self.free_at, time)
-        self.ring.append(Outstanding(cpe, handle, lines, quantum, first, channel_end))
-        self.round_ticks += quantum
-        self.unstarted += 1
-        self._count(cpe, 1)
+        request = Outstanding(cpe, handle, lines, quantum, first, channel_end)
+        if cpe in self.behind:
+            self.behind[cpe].append(request)
+            return
+        self.behind[cpe] = deque()
+        self.ring.append(request)
+        self._enter(request)
 
     def advance(self, limit: int) -> Completion | None:
         """Take the decisions before ``limit``, stopping at the first completion, which is returned."""
@@ -95,9 +101,25 @@ class DmaServer:
             if head.turns == 0:
                 self.round_ticks -= head.quantum
                 self._count(head.cpe, -1)
+                self.current = self._successor(head.cpe)
                 return Completion(head.cpe, head.handle, max(self.free_at, head.channel_end))
             self.current = head
         return None
+
+    def _successor(self, cpe: int) -> Outstanding | None:
+        """The channel's next request, now in the ring's last place, or None."""
+        queue = self.behind[cpe]
+        if not queue:
+            del self.behind[cpe]
+            return None
+        request = queue.popleft()
+        self._enter(request)
+        return request
+
+    def _enter(self, request: Outstanding) -> None:
+        self.round_ticks += request.quantum
+        self.unstarted += 1
+        self._count(request.cpe, 1)
 
     def _skip_rounds(self, limit: int) -> bool:
         """Take all whole rounds before ``limit`` in which nothing completes; True if there were any."""

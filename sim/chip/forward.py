@@ -125,6 +125,11 @@ def relative_state(scheduler: Scheduler, *, now: int, since: tuple[int, int]) ->
         max(server.free_at - now, 0) if not busy else server.free_at - now,
         tuple(_request(each, now, numbers) for each in server.ring),
         None if server.current is None else _request(server.current, now, numbers),
+        tuple(
+            (cpe, tuple(_request(each, now, numbers) for each in queue))
+            for cpe, queue in sorted(server.behind.items())
+            if queue
+        ),
         tuple(sorted((cpe, end - now) for cpe, end in server.channels.items() if end > now)),
         tuple(
             tuple(sorted((cpe, time - now) for cpe, time in group.arrived.items()))
