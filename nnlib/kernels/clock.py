@@ -70,6 +70,7 @@ def simulate(
         processor=processor,
         numerics=data is not None,
         memory=memory,
+        kernel=kernel.name,
         scheduler=None if record or plainly or data is not None else scheduler,
         trace=scheduler.trace,
     )
@@ -97,7 +98,7 @@ def place(
 
 def compute_kernel(kernel: Kernel, *, processor: ProcessorSpec, data: Mapping[str, Array]) -> None:
     """Compute only: the numerics in the tiles, results written into ``data``'s out arrays."""
-    group = CoreGroup(processor=processor, numerics=True, timing=False)
+    group = CoreGroup(processor=processor, numerics=True, timing=False, kernel=kernel.name)
     kernel.program(group, place(kernel, alignment=processor.memory.alignment_bytes, data=data))
     group.finish()
 

@@ -8,7 +8,7 @@ checked in every mode: data of a get arrive at its wait, a put's data reach memo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,8 +16,10 @@ import numpy as np
 from sim.chip import pipeline
 from sim.chip.counters import LoopReport
 from sim.chip.dma import Box, Direction, DmaTicks, Integers, Requests, count
-from sim.chip.errors import UnfinishedTransfer
+from sim.chip.dma_modes import DmaMode, check_mode, collective
+from sim.chip.errors import UnalignedAccess, UnfinishedTransfer
 from sim.chip.forward import Forward
+from sim.chip.global_access import GlobalAccess, global_requests
 from sim.chip.ldm import Ldm
 from sim.chip.memory import Array, MemoryArray, MemoryUse
 from sim.chip.program import (
@@ -49,12 +51,14 @@ class Transfer:
     tile: Tile
     array: MemoryArray
     start: tuple[int, ...] | Integers
+    mode: DmaMode = "PE"
     outgoing: Array | None = None
     done: bool = False
 
     @property
     def label(self) -> str:
-        return f"{self.direction} {self.array.name} ({self.tile.name})"
+        by = "" if self.mode == "PE" else f" {self.mode}"
+        return f"{self.direction}{by} {self.array.name} ({self.tile.name})"
 
 
 @dataclass(eq=False)
@@ -62,7 +66,7 @@ class CoreGroup:
     """One core group of ``processor``; see the module's docstring for the modes.
 
     ``scheduler``: times ``trace`` while it is emitted, so that loops can be cut short; only without numerics, which
-    need every iteration.
+    need every iteration. ``kernel`` is named by errors.
     """
 
     processor: ProcessorSpec
@@ -70,13 +74,22 @@ class CoreGroup:
     timing: bool = True
     memory: MemoryUse = field(default_factory=MemoryUse)
     scheduler: Scheduler | None = None
+    kernel: str = ""
     ldm: Ldm = field(init=False)
     trace: Trace = field(default_factory=Trace)
     transfers: list[Transfer] = field(default_factory=list)
     counted: dict[tuple[object, ...], Requests] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.ldm = Ldm(capacity=self.processor.cpe.ldm_bytes)
+        rows, columns = self.mesh
+        where = f"CPE (0, 0) to ({rows - 1}, {columns - 1})"
+        self.ldm = Ldm(capacity=self.processor.cpe.ldm_bytes, owner=f"{self._by}{where}: ")
+        self.trace.kernel = self.kernel
+
+    @property
+    def _by(self) -> str:
+        """How errors begin."""
+        return f"kernel {self.kernel!r}, " if self.kernel else ""
 
     @cached_property
     def ticks(self) -> DmaTicks:
@@ -110,25 +123,27 @@ class CoreGroup:
             tile.check_writable(by="free")
             self.ldm.free(name=tile.name)
 
-    def get(self, tile: Tile, array: MemoryArray, start: Start) -> Transfer:
+    def get(self, tile: Tile, array: MemoryArray, start: Start, *, mode: DmaMode = "PE") -> Transfer:
         """Start copying from memory into ``tile``; readable after :meth:`wait`.
 
         ``start``: for a split tile the index of the assembled box in ``array``; else per CPE, shape (CPEs, axes).
-        What lies outside the array is filled with zeros.
+        What lies outside the array is filled with zeros. ``mode``: see :mod:`sim.chip.dma_modes`; its CPEs meet here
+        and after the wait. Raises ModeNotAllowed.
         """
         tile.check_writable(by=f"get of {array.name!r}")
-        transfer = self._begin("get", tile, array, start)
+        transfer = self._begin("get", tile, array, start, mode)
         tile.state = "filling"
         tile.scratch()
         return transfer
 
-    def put(self, tile: Tile, array: MemoryArray, start: Start) -> Transfer:
+    def put(self, tile: Tile, array: MemoryArray, start: Start, *, mode: DmaMode = "PE") -> Transfer:
         """Start copying ``tile`` to memory; in memory after :meth:`wait`. The buffer is spent.
 
-        What lies outside the array is not written.
+        What lies outside the array is not written. Raises ModeNotAllowed.
         """
+        check_mode(mode=mode, direction="put", tile=tile, array=array, kernel=self._by)
         tile.check_readable(by=f"put to {array.name!r}")
-        transfer = self._begin("put", tile, array, start)
+        transfer = self._begin("put", tile, array, start, mode)
         tile.state = "draining"
         if self.numerics:
             transfer.outgoing = tile.values()
@@ -143,6 +158,7 @@ class CoreGroup:
             transfer.done = True
             if self.timing:
                 self.trace.emit(DmaWait(transfer.number, transfer.label))
+                self._meet(transfer.mode, f"end of {transfer.label}")
             if transfer.direction == "get":
                 transfer.tile.state = "ready"
                 if self.numerics:
@@ -152,6 +168,31 @@ class CoreGroup:
                 if self.numerics:
                     self._store(transfer)
 
+    def global_load(self, label: str, *accesses: GlobalAccess) -> None:
+        """Load from memory without DMA, waiting for each step: one access of each of ``accesses``, issued together.
+
+        Raises UnalignedAccess.
+        """
+        for access in accesses:
+            access.tile.check_writable(by=label)
+        self._access("get", label, accesses)
+        for access in accesses:
+            access.tile.state = "ready"
+            if self.numerics:
+                assert access.array.data is not None
+                target = access.tile.data = np.empty(access.tile.shape, dtype=access.tile.dtype)
+                load_part(target=target, source=access.array.data, starts=access.starts)
+
+    def global_store(self, label: str, access: GlobalAccess) -> None:
+        """Store to memory without DMA, one after the other. The values are spent. Raises UnalignedAccess."""
+        access.tile.check_readable(by=label)
+        self._access("put", label, (access,))
+        access.tile.state = "fresh"
+        if self.numerics:
+            assert access.array.data is not None
+            store_part(target=access.array.data, source=access.tile.values(), starts=access.starts)
+        access.tile.scratch()
+
     def compute(
         self,
         label: str,
@@ -159,14 +200,18 @@ class CoreGroup:
         cycles: float | Sequence[float] | Callable[[], float | Sequence[float]],
         reads: Sequence[Tile] = (),
         writes: Sequence[Tile] = (),
+        vectors: Sequence[Tile] = (),
         flops: int = 0,
         run: Callable[[], None] | None = None,
     ) -> None:
         """Compute on the LDM for ``cycles``: per CPE, or one number for all, or a function that is asked for them.
 
-        ``run`` does the numerics on the tiles' data; ``flops`` counts the useful operations of all CPEs.
+        ``run`` does the numerics on the tiles' data; ``flops`` counts the useful operations of all CPEs. ``vectors``:
+        the tiles whose rows vector instructions load or store. Raises UnalignedAccess.
         """
         self._touch(label, reads, writes)
+        for tile in vectors:
+            self._check_rows(label, tile)
         if self.timing:
             self.trace.emit(Compute(_ticks(cycles() if callable(cycles) else cycles), label), flops=flops)
         if self.numerics and run is not None:
@@ -261,7 +306,7 @@ class CoreGroup:
         self.transfers.clear()
         return self.trace
 
-    def _begin(self, direction: Direction, tile: Tile, array: MemoryArray, start: Start) -> Transfer:
+    def _begin(self, direction: Direction, tile: Tile, array: MemoryArray, start: Start, mode: DmaMode) -> Transfer:
         if tile.dtype != array.dtype or len(tile.size) != len(array.shape):
             raise ValueError(
                 f"{direction} between buffer {tile.name!r} {tile.dtype}{tile.size} and array "
@@ -275,15 +320,60 @@ class CoreGroup:
             tile=tile,
             array=array,
             start=place,
+            mode=mode,
         )
         self.transfers.append(transfer)
         if self.timing:
-            requests = self._requests(direction, tile, array, place)
+            requests = self._requests(direction, tile, array, place, mode)
+            self._meet(mode, f"begin of {transfer.label}")
             self.trace.emit(DmaStart(transfer.number, requests, transfer.label))
         return transfer
 
+    def _meet(self, mode: DmaMode, label: str) -> None:
+        """The CPEs that a request serves wait for one another."""
+        if mode == "ROW":
+            self.row_broadcast(label)
+        elif mode != "PE":
+            self.sync(label)
+
+    def _access(self, direction: Direction, label: str, accesses: Sequence[GlobalAccess]) -> None:
+        """Emit global accesses: a request of one line each and, at once, the wait for it."""
+        for access in accesses:
+            access.check_aligned(kernel=self._by)
+        if not self.timing:
+            return
+        memory = self.processor.memory
+        latency = ticks_from_cycles(memory.global_load_cycles if direction == "get" else memory.global_store_cycles)
+        factors = tuple(self._line_factor(direction, access.array) for access in accesses)
+        counts = tuple((access.width, access.array.dtype, access.counts().tobytes()) for access in accesses)
+        key = ("global", direction, factors, counts)
+        requests = self.counted.get(key)
+        if requests is None:
+            requests = self.counted[key] = global_requests(
+                direction=direction, accesses=accesses, latency=latency, factors=factors, ticks=self.ticks
+            )
+        first = accesses[0]
+        done = Transfer(len(self.transfers), direction, first.tile, first.array, first.starts, done=True)
+        self.transfers.append(done)
+        self.trace.emit(DmaStart(done.number, requests, label))
+        self.trace.emit(DmaWait(done.number, label, 0))
+
+    def _check_rows(self, label: str, tile: Tile) -> None:
+        """Raise UnalignedAccess unless all rows of a buffer begin at a multiple of a vector; buffers themselves do."""
+        row, wide = tile.size[-1] * tile.dtype.itemsize, self.processor.cpe.vector_lanes * tile.dtype.itemsize
+        if row % wide and tile.bytes_per_cpe > row:
+            raise UnalignedAccess(
+                f"{self._by}CPE (0, 0) in {label!r} loads vectors of {wide} B from rows of {row} B of LDM buffer "
+                f"{tile.name!r} {tile.size}: its second row begins at byte {row}, no multiple of {wide} B; pad the rows"
+            )
+
     def _requests(
-        self, direction: Direction, tile: Tile, array: MemoryArray, start: tuple[int, ...] | Integers
+        self,
+        direction: Direction,
+        tile: Tile,
+        array: MemoryArray,
+        start: tuple[int, ...] | Integers,
+        mode: DmaMode = "PE",
     ) -> Requests:
         """The requests' costs, remembered by all that they depend on."""
         line = self.processor.dma.line_bytes
@@ -294,7 +384,7 @@ class CoreGroup:
             left = tuple(min(length - at, span) for length, at, span in zip(shape, start, tile.shape, strict=True))
             full = tuple(size >= length for size, length in zip(tile.size, shape, strict=True))
             before = tuple(min(at, 0) for at in start)
-            key = (direction, array.common, first % line, strides, left, full, before, tile.size, tile.split)
+            key = (direction, array.common, first % line, strides, left, full, before, tile.size, tile.split, mode)
         else:
             phases = (array.address + start @ np.asarray(strides)) % line
             ends = np.minimum(np.asarray(shape) - start, tile.size)
@@ -303,8 +393,17 @@ class CoreGroup:
             key = (direction, array.common, phases.tobytes(), *clipped, strides, full, tile.size)
         known = self.counted.get(key)
         if known is None:
-            starts = self._starts(tile, start) if isinstance(start, tuple) else start
-            box = Box(array=array, size=tile.size, starts=starts)
+            size, sharing = tile.size, 1
+            if mode != "PE":
+                if not isinstance(start, tuple):
+                    raise ValueError(
+                        f"{direction} of {tile.name!r} in DMA mode {mode} needs one start, not one per CPE"
+                    )
+                asked = collective(mode=mode, tile=tile, start=start)
+                size, starts, sharing = asked.size, asked.starts, asked.sharing
+            else:
+                starts = self._starts(tile, start) if isinstance(start, tuple) else start
+            box = Box(array=array, size=size, starts=starts)
             known = count(
                 box=box,
                 direction=direction,
@@ -312,6 +411,8 @@ class CoreGroup:
                 ticks=self.ticks,
                 line_factor=self._line_factor(direction, array),
             )
+            if sharing > 1:
+                known = replace(known, channel=known.channel // sharing)
             self.counted[key] = known
         return known
 

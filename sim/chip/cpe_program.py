@@ -104,7 +104,7 @@ class Cpe:
         self.group = group
         self.id = number
         self.row, self.column = divmod(number, group.processor.mesh.columns)
-        self.ldm = Ldm(capacity=group.processor.cpe.ldm_bytes)
+        self.ldm = Ldm(capacity=group.processor.cpe.ldm_bytes, owner=f"CPE ({self.row}, {self.column}): ")
         self.reasons = dict.fromkeys(REASONS, 0)
         self.doing = "start"
         self.finish: int | None = None
@@ -139,7 +139,8 @@ class Cpe:
         transfer.waited = True
         if transfer.done is not None:
             begin = self.now
-            self.doing = f"wait for the {transfer.direction} of {transfer.array.name!r}"
+            buffer = f"LDM buffer {transfer.buffer.name!r} ({transfer.buffer.bytes_per_cpe} B)"
+            self.doing = f"wait for the {transfer.direction} of {transfer.array.name!r}, {buffer}"
             done = yield transfer.done
             left = done + self.group.ticks.startup - self.now
             if left > 0:
@@ -178,6 +179,11 @@ class Cpe:
     def sync(self) -> Steps[None]:
         """All CPEs wait for one another."""
         yield from self._meet(self.group.everyone, None, "sync", "sync")
+
+    @property
+    def buffers(self) -> str:
+        """Its LDM buffers and their bytes, in words."""
+        return "LDM: " + (", ".join(f"{name!r} {size} B" for name, size in self.ldm.live.items()) or "no buffers")
 
     @property
     def now(self) -> int:
@@ -253,8 +259,8 @@ def run_programs(
     group.env.run()
     stuck = [cpe for cpe in cpes if cpe.finish is None]
     if stuck:
-        waits = "; ".join(f"CPE ({cpe.row}, {cpe.column}) in {cpe.doing}" for cpe in stuck[:4])
-        raise Deadlock(f"{len(stuck)} CPEs wait for ever: {waits}")
+        waits = "; ".join(f"CPE ({cpe.row}, {cpe.column}) in {cpe.doing}, {cpe.buffers}" for cpe in stuck[:4])
+        raise Deadlock(f"kernel {program.__name__!r}: {len(stuck)} CPEs wait for ever: {waits}")
     for cpe in cpes:
         forgotten = [transfer for transfer in cpe.transfers if not transfer.waited]
         if forgotten:

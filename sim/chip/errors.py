@@ -21,3 +21,11 @@ class UnfinishedTransfer(ChipError):
 
 class Deadlock(ChipError):
     """CPEs wait for something that can no longer happen."""
+
+
+class UnalignedAccess(ChipError):
+    """A vector instruction or a vector-wide global access meets an address that is no multiple of the vector."""
+
+
+class ModeNotAllowed(ChipError):
+    """A DMA mode that does not exist in that direction, or does not suit how the buffer is divided."""

@@ -147,8 +147,8 @@ def _content(operation: Operation, numbers: int) -> State:
             return "mesh", steps, ticks
         case DmaStart(handle=handle, requests=requests):
             return "start", id(requests), numbers - handle
-        case DmaWait(handle=handle):
-            return "wait", numbers - handle
+        case DmaWait(handle=handle, startup=startup):
+            return "wait", numbers - handle, startup
         case _:
             return (type(operation).__name__,)
 

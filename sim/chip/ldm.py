@@ -17,9 +17,13 @@ def aligned(size: int) -> int:
 
 @dataclass
 class Ldm:
-    """Live buffers of one CPE's LDM of ``capacity`` bytes; all 64 CPEs of a core group allocate alike."""
+    """Live buffers of one CPE's LDM of ``capacity`` bytes; all 64 CPEs of a core group allocate alike.
+
+    ``owner`` begins the message of an overflow: which kernel, which CPEs.
+    """
 
     capacity: int
+    owner: str = ""
     live: dict[str, int] = field(default_factory=dict)
     high_water: int = 0
 
@@ -39,8 +43,8 @@ class Ldm:
         if self.used + taken > self.capacity:
             held = ", ".join(f"{other} {held} B" for other, held in self.live.items()) or "nothing"
             raise LdmOverflow(
-                f"LDM buffer {name!r} of {taken} B does not fit: {self.used} of {self.capacity} B are in use "
-                f"({held}); choose smaller tiles or a larger LDM"
+                f"{self.owner}LDM buffer {name!r} of {taken} B does not fit: {self.used} of {self.capacity} B are "
+                f"in use ({held}); choose smaller tiles or a larger LDM"
             )
         self.live[name] = taken
         self.high_water = max(self.high_water, self.used)

@@ -35,10 +35,14 @@ class DmaStart:
 
 @dataclass(frozen=True, slots=True)
 class DmaWait:
-    """Each CPE waits until its own request of transfer ``handle`` is complete."""
+    """Each CPE waits until its own request of transfer ``handle`` is complete.
+
+    ``startup``: ticks until it hears of that, None for those of DMA.
+    """
 
     handle: int
     label: str
+    startup: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ class Trace:
     totals: Totals = field(default_factory=Totals)
     transfers: int = 0
     ldm_high_water: int = 0
+    kernel: str = ""
     skipped: list[tuple[int, str, int]] = field(default_factory=list)
     loops: dict[str, LoopReport] = field(default_factory=dict)
 

@@ -157,7 +157,8 @@ class Scheduler:
                         self.position[cpe] = position
                         return
                     self.started.remove(key)
-                    end = max(time, done + self.ticks.startup)
+                    startup = self.ticks.startup if operation.startup is None else operation.startup
+                    end = max(time, done + startup)
                     self.spend(cpe, time, end, "dma_wait", operation.label)
                     time = end
             else:
@@ -273,7 +274,8 @@ class Scheduler:
             waits = [
                 f"CPE ({cpe // self.columns}, {cpe % self.columns}) in {self.label_before(cpe)}" for cpe in stuck[:4]
             ]
-            raise Deadlock(f"{len(stuck)} CPEs wait for ever: {'; '.join(waits)}")
+            kernel = f"kernel {self.trace.kernel!r}: " if self.trace.kernel else ""
+            raise Deadlock(f"{kernel}{len(stuck)} CPEs wait for ever: {'; '.join(waits)}")
 
     def label_before(self, cpe: int) -> str:
         operation = self.operations[max(0, self.position[cpe] - 1)]

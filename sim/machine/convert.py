@@ -81,6 +81,7 @@ def _processor(keys: ProcessorKeys) -> ProcessorSpec:
             bytes_per_second=keys.memory.bandwidth.value,
             alignment_bytes=keys.memory.alignment.value,
             global_load_cycles=keys.memory.global_load.value,
+            global_store_cycles=keys.memory.global_store.value,
         ),
         group_sync_seconds=keys.group_sync.value,
     )

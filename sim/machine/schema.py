@@ -130,6 +130,7 @@ class MemoryKeys(Section):
     bandwidth: Leaf[BytesPerSecond]
     alignment: Leaf[Bytes]
     global_load: Leaf[WholeCyclesOrZero]
+    global_store: Leaf[WholeCyclesOrZero]
 
 
 class ProcessorKeys(Section):

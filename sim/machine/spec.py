@@ -105,6 +105,8 @@ class MemorySpec:
     bytes_per_second: float
     alignment_bytes: int
     global_load_cycles: int
+    """Cycles from a CPE's load of main memory, without DMA, until its value can be used."""
+    global_store_cycles: int
 
 
 @dataclass(frozen=True, kw_only=True)
