@@ -410,6 +410,7 @@ class CoreGroup:
                 dma=self.processor.dma,
                 ticks=self.ticks,
                 line_factor=self._line_factor(direction, array),
+                together=not (self.memory.contended and array.common),
             )
             if sharing > 1:
                 known = replace(known, channel=known.channel // sharing)

@@ -6,7 +6,8 @@ in turns of one line; a turn's length follows from the machine file:
     service = descriptors·request + Σ over blocks max(minimum, block + lines·line) (+ partial per block of small puts)
 
 (The formula of THESIS eq. 3-1 with per-request and per-block service; lines touched are counted whole, and so are
-a put's granules.)
+a put's granules.) ``block`` and ``minimum`` are the price of going to another place in memory: blocks that lie side
+by side with another CPE's, as those of a tile do, come together and do not pay it.
 """
 
 from __future__ import annotations
@@ -133,11 +134,20 @@ class Box:
         return low, np.maximum(high - low, 0)
 
 
-def count(*, box: Box, direction: Direction, dma: DmaSpec, ticks: DmaTicks, line_factor: float = 1.0) -> Requests:
+def count(
+    *,
+    box: Box,
+    direction: Direction,
+    dma: DmaSpec,
+    ticks: DmaTicks,
+    line_factor: float = 1.0,
+    together: bool = True,
+) -> Requests:
     """Descriptors, blocks, lines and service of the box's transfer by every CPE.
 
-    ``line_factor``: how much longer than usual a line takes. A block is a run of consecutive bytes; a descriptor
-    holds equally spaced blocks of one stride, so a box with more strides needs several.
+    ``line_factor``: how much longer than usual a line takes; ``together``: whether blocks side by side come together.
+    A block is a run of consecutive bytes; a descriptor holds equally spaced blocks of one stride, so a box with more
+    strides needs several.
     """
     array = box.array
     low, extent = box.bounds()
@@ -157,12 +167,13 @@ def count(*, box: Box, direction: Direction, dma: DmaSpec, ticks: DmaTicks, line
     last = begin + block_bytes[:, None] - 1
     touched = _touched(begin, last, dma.line_bytes)
     lines = np.where(active, np.sum(np.where(used, touched, 0), axis=1), 0)
+    apart = active if not together else active & ~_beside(addresses, addresses + block_bytes, active)
     if direction == "get":
-        request, each = ticks.request, ticks.block + touched * round(ticks.line * line_factor)
+        request, block, each = ticks.request, ticks.block, touched * round(ticks.line * line_factor)
     else:
         written = _touched(begin, last, dma.put_granule_bytes)
-        request, each = ticks.put_request, ticks.put_block + written * round(ticks.put_granule * line_factor)
-    each = np.maximum(each, ticks.block_minimum)
+        request, block, each = ticks.put_request, ticks.put_block, written * round(ticks.put_granule * line_factor)
+    each = np.where(apart[:, None], np.maximum(each + block, ticks.block_minimum), each)
     service = descriptors * request + np.where(active, np.sum(np.where(used, each, 0), axis=1), 0)
     if direction == "put":
         partial = block_bytes <= dma.partial_put_block_bytes
@@ -180,6 +191,11 @@ def count(*, box: Box, direction: Direction, dma: DmaSpec, ticks: DmaTicks, line
         first=service - quantum * turns,
         channel=moved * ticks.channel_line // dma.line_bytes,
     )
+
+
+def _beside(begin: Integers, end: Integers, active: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which CPEs' blocks lie side by side with another's, told from the first block of each."""
+    return np.isin(begin, end[active]) | np.isin(end, begin[active])
 
 
 def _touched(begin: Integers, last: Integers, unit: int) -> Integers:

@@ -58,7 +58,6 @@ STRIDED_ALIGNMENT: Final = Conditions(
     dma={
         "line_seconds": Stated(4.58e-9, "THESIS figure 3.7: 27.9 GB/s at 2 KB; the printed peak of 30.94 does not fit"),
         "request_seconds": Stated(0.0, "THESIS equation 3-1 has none"),
-        "block_seconds": Stated(0.0, "THESIS equation 3-1 has none"),
     },
 )
 
@@ -98,13 +97,13 @@ STREAM: Final = Conditions(
     memory_mode="not stated; puts are slow here and nowhere else",
     dma={
         "line_seconds": Stated(4.35e-9, "[fitted] R-swCandle, all rows: triad less copy, large blocks"),
-        "request_seconds": Stated(0.0, "[fitted] R-swCandle, all rows: triad less copy, contiguous"),
+        "request_seconds": Stated(6.0e-9, "[fitted] R-swCandle, all rows: triad less copy, contiguous"),
         "block_seconds": Stated(6.0e-9, "[fitted] R-swCandle, all rows: triad less copy, strided"),
         "put_granule_bytes": Stated(
             32, "[fitted] R-swCandle, all rows: puts of 16 and 32 B cost less than of a line; a vector's bytes"
         ),
         "put_line_extra_seconds": Stated(3.75e-9, "[fitted] R-swCandle, all rows: copy, large blocks"),
-        "put_request_extra_seconds": Stated(25e-9, "[fitted] R-swCandle, all rows: copy, contiguous"),
+        "put_request_extra_seconds": Stated(48.5e-9, "[fitted] R-swCandle, all rows: copy, contiguous"),
         "put_block_extra_seconds": Stated(23.5e-9, "[fitted] R-swCandle, all rows: copy, strided"),
         "partial_put_block_seconds": Stated(0.0, "[fitted] R-swCandle, all rows: small puts cost less here, not more"),
     },
@@ -118,6 +117,5 @@ COMPUTE_OVERLAP: Final = Conditions(
     dma={
         "line_seconds": Stated(4.75e-9, "THESIS figure 3.6: DMA alone"),
         "request_seconds": Stated(12e-9, "THESIS figure 3.6: DMA alone, small steps"),
-        "block_seconds": Stated(0.0, "contiguous; not to be told from the request"),
     },
 )

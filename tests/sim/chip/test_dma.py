@@ -37,13 +37,15 @@ def boxes(draw: st.DrawFn) -> Box:
 
 
 @settings(max_examples=200, deadline=None)
-@given(box=boxes())
-def test_blocks_and_lines_are_those_of_the_bytes_touched(box: Box) -> None:
-    """Every block of consecutive bytes touches its 128 B lines anew."""
+@given(box=boxes(), together=st.booleans())
+def test_blocks_and_lines_are_those_of_the_bytes_touched(box: Box, together: bool) -> None:
+    """Every block of consecutive bytes touches its 128 B lines anew; next to another CPE's it costs only those."""
     processor = load_machine("sunway_taihulight").processor
-    found = count(box=box, direction="get", dma=processor.dma, ticks=DmaTicks.of(processor))
+    ticks = DmaTicks.of(processor)
+    found = count(box=box, direction="get", dma=processor.dma, ticks=ticks, together=together)
     array, item = box.array, box.array.dtype.itemsize
-    for number, start in enumerate(box.starts.tolist()):
+    all_runs: list[list[list[int]]] = []
+    for start in box.starts.tolist():
         ranges = [
             range(max(at, 0), min(at + size, length))
             for at, size, length in zip(start, box.size, array.shape, strict=True)
@@ -58,8 +60,11 @@ def test_blocks_and_lines_are_those_of_the_bytes_touched(box: Box) -> None:
                 runs[-1][1] = address + item
             else:
                 runs.append([address, address + item])
+        all_runs.append(runs)
+    begins, ends = ({runs[0][side] for runs in all_runs if runs} for side in (0, 1))
+    for number, runs in enumerate(all_runs):
         lines = sum((end - 1) // 128 - begin // 128 + 1 for begin, end in runs)
-        assert found.bytes[number] == len(addresses) * item
+        assert found.bytes[number] == sum(end - begin for begin, end in runs)
         assert found.blocks[number] == len(runs)
         assert found.lines[number] == lines
         gaps = {after[0] - before[0] for before, after in pairwise(runs)}
@@ -67,9 +72,9 @@ def test_blocks_and_lines_are_those_of_the_bytes_touched(box: Box) -> None:
             assert found.descriptors[number] == 1
         assert found.descriptors[number] <= max(len(runs), 0)
         total = found.quantum[number] * max(lines, 1) + found.first[number]
-        ticks = DmaTicks.of(processor)
-        expected = found.descriptors[number] * ticks.request + len(runs) * ticks.block + lines * ticks.line
-        assert total == expected
+        beside = bool(runs) and together and (runs[0][0] in ends or runs[0][1] in begins)
+        paying = 0 if beside else len(runs)
+        assert total == found.descriptors[number] * ticks.request + paying * ticks.block + lines * ticks.line
 
 
 @pytest.mark.timing
