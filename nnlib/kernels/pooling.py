@@ -130,6 +130,8 @@ def _plan(
 ) -> tuple[Items, Boxes, Boxes]:
     """Items with ``copies`` of image and pooled buffers, and these; ``whole``: only channels are cut."""
     window = kernel.window
+    if window.dilation != 1:
+        raise ValueError(f"{kernel.name}: a dilation of {window.dilation} is not known, only 1")
     image = (window.batch, window.height, window.width, window.channels)
     pooled = (window.batch, window.out_height, window.out_width, window.channels)
 

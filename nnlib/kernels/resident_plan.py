@@ -24,7 +24,13 @@ class Shape:
     dtype: DTypeName
     transpose_b: bool
     order: Order
+    overlapped: bool
     schedule: str
+
+    @property
+    def buffers(self) -> int:
+        """Of a and of c."""
+        return 2 if self.overlapped else 1
 
     @property
     def transposes(self) -> bool:
@@ -73,7 +79,7 @@ def ldm_bytes(shape: Shape, plan: ResidentPlan) -> int:
     stored = aligned(item * b)
     resident = aligned((wide if convert else item) * b)
     loading = stored + (resident if convert or shape.transposes else 0)
-    passing = resident + 2 * aligned(item * a) + 2 * aligned(item * c)
+    passing = resident + shape.buffers * (aligned(item * a) + aligned(item * c))
     if convert:
         passing += aligned(wide * a) + aligned(wide * c)
     return max(loading, passing)
@@ -88,7 +94,7 @@ def _sizes(largest: int) -> list[int]:
 
 
 def _estimate(*, shape: Shape, plan: ResidentPlan, processor: ProcessorSpec) -> float:
-    """Cycles of one product if the next rows' DMA runs under the compute: what ranks the plans, not a prediction."""
+    """Cycles of one product: what ranks the plans, not a prediction."""
     mesh, dma, cpe = processor.mesh, processor.dma, processor.cpe
     convert = converts(shape)
     step = gemm_step_cycles(
@@ -120,4 +126,6 @@ def _estimate(*, shape: Shape, plan: ResidentPlan, processor: ProcessorSpec) -> 
     load = transfer(plan.n, plan.k) if shape.transpose_b else transfer(plan.k, plan.n)
     steps = -(-shape.m // (plan.m * mesh.rows))
     passes = -(-shape.n // (plan.n * mesh.columns))
-    return passes * (load + prepare + steps * max(compute, moved) + moved + 2 * dma.startup_cycles)
+    if shape.overlapped:
+        return passes * (load + prepare + steps * max(compute, moved) + moved + 2 * dma.startup_cycles)
+    return passes * (load + prepare + steps * (compute + moved + 2 * dma.startup_cycles))

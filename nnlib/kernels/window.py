@@ -27,7 +27,10 @@ MISSING: Final = 1 << 30
 
 @dataclass(frozen=True)
 class Window:
-    """Images (batch, height, width, channels) under a kernel (kh, kw) with stride and zero padding."""
+    """Images (batch, height, width, channels) under a kernel (kh, kw) with stride and zero padding.
+
+    ``dilation``: pixels from one tap to the next; pooling knows none.
+    """
 
     batch: int
     height: int
@@ -36,14 +39,20 @@ class Window:
     kernel: tuple[int, int]
     stride: int = 1
     padding: int = 0
+    dilation: int = 1
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns from the kernel's first tap to its last."""
+        return self.dilation * (self.kernel[0] - 1) + 1, self.dilation * (self.kernel[1] - 1) + 1
 
     @property
     def out_height(self) -> int:
-        return (self.height + 2 * self.padding - self.kernel[0]) // self.stride + 1
+        return (self.height + 2 * self.padding - self.reach[0]) // self.stride + 1
 
     @property
     def out_width(self) -> int:
-        return (self.width + 2 * self.padding - self.kernel[1]) // self.stride + 1
+        return (self.width + 2 * self.padding - self.reach[1]) // self.stride + 1
 
     @property
     def taps(self) -> int:
@@ -87,12 +96,13 @@ Place = Callable[[Integers], Sequence[Integers]]
 class Items:
     """All items of a kernel, dealt out to ``cpes`` CPEs in turn: sample by sample, row, column and channel block.
 
-    ``counts``: blocks along each of these; ``plan`` gives their sizes.
+    ``counts``: blocks along each of these; ``plan`` gives their sizes. ``seconds``: an estimate of their DMA.
     """
 
     plan: ItemPlan
     counts: tuple[int, int, int, int]
     cpes: int
+    seconds: float
 
     @property
     def number(self) -> int:
@@ -196,7 +206,7 @@ def plan_items(
         raise InfeasiblePlan(kernel=kernel, needed=smallest or 0, available=processor.cpe.ldm_bytes)
     plan = best[1]
     blocks = (-(-rows // plan.rows), -(-columns // plan.columns), -(-channels // plan.channels))
-    return Items(plan=plan, counts=(batch, *blocks), cpes=cpes)
+    return Items(plan=plan, counts=(batch, *blocks), cpes=cpes, seconds=best[0])
 
 
 def _cuts(length: int, multiple: int) -> list[int]:

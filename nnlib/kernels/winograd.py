@@ -34,12 +34,14 @@ def winograd(
     processor: ProcessorSpec,
     library: Library = DEFAULT_LIBRARY,
     order: Order = "channels-last",
+    overlapped: bool = True,
     share: Share = WHOLE,
 ) -> tuple[Launch, ...]:
     """The launches of a core group; arrays are named as the reference's, what lies between them ``winograd_...``.
 
     ``share``: of several core groups that do one convolution together in one memory, the images' tiles and the planes
-    divided among them; the weights' gradient and groups are not divided. Raises UnsuitablePlan for a convolution
+    divided among them; the weights' gradient and groups are not divided. ``overlapped``: the products' transfers run
+    under their compute. Raises UnsuitablePlan for a convolution
     that the algorithm cannot do and for a library that did not have it.
     """
     if "winograd" not in GENERATIONS[library].convolutions:
@@ -52,11 +54,15 @@ def winograd(
             convolution,
             which,
             dtype=dtype,
-            plan=lambda one: winograd(one, which, dtype=dtype, processor=processor, library=library, order=order),
+            plan=lambda one: winograd(
+                one, which, dtype=dtype, processor=processor, library=library, order=order, overlapped=overlapped
+            ),
         )
     match which:
         case "forward":
-            return _forward(convolution, dtype, processor, library, order, share, source="x", target="y", rotated=False)
+            return _forward(
+                convolution, dtype, processor, library, order, overlapped, share, source="x", target="y", rotated=False
+            )
         case "input_gradient":
             turned = replace(
                 convolution,
@@ -67,7 +73,16 @@ def winograd(
                 padding=LARGEST_PADDING - convolution.padding,
             )
             return _forward(
-                turned, dtype, processor, library, order, share, source="grad_y", target="grad_x", rotated=True
+                turned,
+                dtype,
+                processor,
+                library,
+                order,
+                overlapped,
+                share,
+                source="grad_y",
+                target="grad_x",
+                rotated=True,
             )
         case "weight_gradient":
             return _weight_gradient(convolution, dtype, order)
@@ -79,6 +94,7 @@ def _forward(
     processor: ProcessorSpec,
     library: Library,
     order: Order,
+    overlapped: bool,
     share: Share,
     *,
     source: str,
@@ -105,6 +121,7 @@ def _forward(
         order=order,
         first=planes.start,
         count=len(planes),
+        overlapped=overlapped,
         library=library,
     )
     kernel: Kernel = product

@@ -33,7 +33,8 @@ class ResidentProduct:
     """``c[i] = a[i]·b[i]``: a (planes, m, k) passes by, b (planes, k, n) is resident, c (planes, m, n).
 
     Channels first a is stored (planes, k, m) and c (planes, n, m). ``transpose_b``: b is stored (planes, n, k). Only
-    ``count`` planes from ``first`` on are computed.
+    ``count`` planes from ``first`` on are computed. ``overlapped``: a's next rows come and c's last ones go under the
+    compute; else tiles follow one another.
     """
 
     planes: int
@@ -45,6 +46,7 @@ class ResidentProduct:
     order: Order = "channels-last"
     first: int = 0
     count: int | None = None
+    overlapped: bool = True
     library: Library = DEFAULT_LIBRARY
 
     @property
@@ -71,6 +73,7 @@ class ResidentProduct:
             dtype=self.dtype,
             transpose_b=self.transpose_b,
             order=self.order,
+            overlapped=self.overlapped,
             schedule=GENERATIONS[self.library].schedule,
         )
 
@@ -123,34 +126,68 @@ class _Pass:
         size_a, size_c = (plan.m, plan.k), (plan.m, plan.n)
         if not self.product.last:
             size_a, size_c = size_a[::-1], size_c[::-1]
-        self.a_tiles = [group.alloc(f"a{i}", size=size_a, dtype=dtype, split=SPLIT) for i in range(2)]
-        self.c_tiles = [group.alloc(f"c{i}", size=size_c, dtype=dtype, split=SPLIT) for i in range(2)]
+        buffers = self.product.shape.buffers
+        self.a_tiles = [group.alloc(f"a{i}", size=size_a, dtype=dtype, split=SPLIT) for i in range(buffers)]
+        self.c_tiles = [group.alloc(f"c{i}", size=size_c, dtype=dtype, split=SPLIT) for i in range(buffers)]
         if converts(self.product.shape):
             self.wide = [
                 group.alloc(f"{name}_fp64", size=size, dtype=FP64, split=SPLIT)
                 for name, size in (("a", size_a), ("c", size_c))
             ]
-        height = plan.m * group.mesh[0]
-        iterations = -(-self.product.m // height)
-        whole = self.product.m // height
-        following: Transfer | None = self.fetch(0, height)
+        if self.product.overlapped:
+            self.overlap(resident)
+        else:
+            self.follow(resident)
+        group.free(resident, *self.a_tiles, *self.c_tiles, *self.wide)
+
+    @property
+    def height(self) -> int:
+        """Rows of a on the whole mesh."""
+        return self.plan.m * self.core_group.mesh[0]
+
+    @property
+    def iterations(self) -> int:
+        return -(-self.product.m // self.height)
+
+    @property
+    def whole(self) -> int:
+        """The iterations in which no row is missing."""
+        return self.product.m // self.height
+
+    def overlap(self, resident: Tile) -> None:
+        """The next rows come and the last ones go under the compute."""
+        group, iterations = self.core_group, self.iterations
+        following: Transfer | None = self.fetch(0)
         puts: deque[Transfer] = deque()
-        for iteration in group.loop("rows", iterations, steady=range(2, min(whole, iterations) - 1)):
+        for iteration in group.loop("rows", iterations, steady=range(2, min(self.whole, iterations) - 1)):
             current = following
             assert current is not None
-            following = self.fetch(iteration + 1, height) if iteration + 1 < iterations else None
+            following = self.fetch(iteration + 1) if iteration + 1 < iterations else None
             group.wait(current)
             if len(puts) == 2:
                 group.wait(puts.popleft())
-            self.multiply(iteration % 2, resident, rows=min(height, self.product.m - iteration * height))
-            start = (iteration * height, self.column) if self.product.last else (self.column, iteration * height)
-            puts.append(group.put(self.c_tiles[iteration % 2], self.c, start))
+            self.multiply(iteration, resident)
+            puts.append(self.put(iteration))
         group.wait(*puts)
-        group.free(resident, *self.a_tiles, *self.c_tiles, *self.wide)
 
-    def fetch(self, iteration: int, height: int) -> Transfer:
-        start = (iteration * height, 0) if self.product.last else (0, iteration * height)
-        return self.core_group.get(self.a_tiles[iteration % 2], self.a, start)
+    def follow(self, resident: Tile) -> None:
+        """Rows come, are multiplied and go, one tile after the other."""
+        group = self.core_group
+        for iteration in group.loop("rows", self.iterations, steady=range(self.whole)):
+            group.wait(self.fetch(iteration))
+            self.multiply(iteration, resident)
+            group.wait(self.put(iteration))
+
+    def fetch(self, iteration: int) -> Transfer:
+        first = iteration * self.height
+        tile = self.a_tiles[iteration % len(self.a_tiles)]
+        return self.core_group.get(tile, self.a, (first, 0) if self.product.last else (0, first))
+
+    def put(self, iteration: int) -> Transfer:
+        first = iteration * self.height
+        tile = self.c_tiles[iteration % len(self.c_tiles)]
+        start = (first, self.column) if self.product.last else (self.column, first)
+        return self.core_group.put(tile, self.c, start)
 
     def load(self, b: MemoryArray) -> Tile:
         """b as it is multiplied, converted if need be, and transposed where the mesh would need that.
@@ -183,10 +220,12 @@ class _Pass:
         group.free(tile)
         return resident
 
-    def multiply(self, buffer: int, resident: Tile, *, rows: int) -> None:
+    def multiply(self, iteration: int, resident: Tile) -> None:
         """The mesh GEMM of one tile of a."""
         product, plan = self.product, self.plan
+        buffer = iteration % len(self.a_tiles)
         a, c = self.a_tiles[buffer], self.c_tiles[buffer]
+        rows = min(self.height, product.m - iteration * self.height)
         generation = GENERATIONS[product.library]
         left, target = a, c
         if self.wide:

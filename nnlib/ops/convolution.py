@@ -36,26 +36,38 @@ def batch_first(x: Array) -> Array:
     return x.transpose(3, 0, 1, 2)
 
 
-def im2col(x: Array, kernel: Kernel, stride: int, padding: int) -> Array:
+def im2col(x: Array, kernel: Kernel, stride: int, padding: int, dilation: int = 1) -> Array:
     """The patch under each output pixel: (B, H, W, C) to (B, Ro, Co, kh·kw·C)."""
     batch, height, width, channels = x.shape
     padded = np.zeros((batch, height + 2 * padding, width + 2 * padding, channels), dtype=x.dtype)
     padded[:, padding : padding + height, padding : padding + width] = x
-    patches = patches_seen(padded, kernel, stride)
+    patches = patches_seen(padded, kernel, stride, dilation)
     return patches.reshape(*patches.shape[:3], -1)
 
 
-def patches_seen(x: Array, kernel: Kernel, stride: int) -> Array:
-    """The patches of images (B, H, W, C) without padding as a view (B, Ro, Co, kh, kw, C)."""
+def patches_seen(x: Array, kernel: Kernel, stride: int, dilation: int = 1) -> Array:
+    """The patches of images (B, H, W, C) without padding as a view (B, Ro, Co, kh, kw, C).
+
+    ``dilation``: pixels from one tap of a patch to the next.
+    """
     batch, height, width, channels = x.shape
     b, h, w, c = x.strides
-    rows, columns = output_size(height, kernel[0], stride, 0), output_size(width, kernel[1], stride, 0)
-    shape, strides = (batch, rows, columns, *kernel, channels), (b, h * stride, w * stride, h, w, c)
+    rows, columns = (
+        output_size(length, dilation * (taps - 1) + 1, stride, 0)
+        for length, taps in zip((height, width), kernel, strict=True)
+    )
+    shape = (batch, rows, columns, *kernel, channels)
+    strides = (b, h * stride, w * stride, h * dilation, w * dilation, c)
     return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=False)
 
 
 def col2im(
-    patches: Array, shape: tuple[int, int, int, int], kernel: Kernel, stride: int, padding: int | tuple[int, int]
+    patches: Array,
+    shape: tuple[int, int, int, int],
+    kernel: Kernel,
+    stride: int,
+    padding: int | tuple[int, int],
+    dilation: int = 1,
 ) -> Array:
     """The adjoint of :func:`im2col`: add the patches back onto the pixels of images of ``shape``.
 
@@ -63,7 +75,7 @@ def col2im(
     """
     images = np.zeros(shape, dtype=patches.dtype)
     above, left = (padding, padding) if isinstance(padding, int) else padding
-    _add_patches(images, patches.reshape(*patches.shape[:3], *kernel, shape[3]), stride, (-above, -left))
+    _add_patches(images, patches.reshape(*patches.shape[:3], *kernel, shape[3]), stride, (-above, -left), dilation)
     return images
 
 
@@ -132,13 +144,13 @@ def _windows(x: Array, kernel: Kernel, stride: int, padding: int) -> Array:
     return patches_seen(batch_first(padded), kernel, stride).transpose(1, 2, 3, 4, 5, 0)
 
 
-def _add_patches(images: Array, patches: Array, stride: int, first: tuple[int, int]) -> None:
+def _add_patches(images: Array, patches: Array, stride: int, first: tuple[int, int], dilation: int = 1) -> None:
     """Add patches (B, Ro, Co, kh, kw, C) onto (B, H, W, C); the first patch begins at row and column ``first``."""
     rows, columns, kh, kw = patches.shape[1:5]
     for i in range(kh):
-        row_patches, row_pixels = _met(first[0] + i, stride, rows, images.shape[1])
+        row_patches, row_pixels = _met(first[0] + i * dilation, stride, rows, images.shape[1])
         for j in range(kw):
-            column_patches, column_pixels = _met(first[1] + j, stride, columns, images.shape[2])
+            column_patches, column_pixels = _met(first[1] + j * dilation, stride, columns, images.shape[2])
             seen = images[:, row_pixels, column_pixels]
             seen += patches[:, row_patches, column_patches, i, j]
 

@@ -165,6 +165,7 @@ products: st.SearchStrategy[Kernel] = st.one_of(
         order=orders,
         first=st.integers(0, 2),
         count=st.one_of(st.none(), st.integers(1, 3)),
+        overlapped=st.booleans(),
     ),
     st.builds(
         Batched,
@@ -206,13 +207,14 @@ def test_tiles_compute_the_reference_in_the_same_time(kernel: Kernel) -> None:
 LONG = [
     ResidentProduct(planes=4, m=3000, n=130, k=64, dtype="fp32", order="channels-last"),
     ResidentProduct(planes=4, m=3000, n=130, k=64, dtype="fp64", order="channels-first"),
+    ResidentProduct(planes=4, m=3000, n=130, k=64, dtype="fp32", overlapped=False),
     PixelsToPlanes(grid=Grid(8, 20, 20), channels=64, padding=1, side="input", dtype="fp32"),
     PlanesToPixels(grid=Grid(8, 20, 20), channels=64, dtype="fp32", order="channels-first"),
 ]
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("kernel", LONG, ids=lambda kernel: f"{kernel.name} {kernel.order}")
+@pytest.mark.parametrize("kernel", LONG)
 def test_skipped_iterations_take_the_time_of_plain_ones(kernel: Kernel, processor: ProcessorSpec) -> None:
     plain = simulate(kernel, processor=processor, plainly=True)
     quick = simulate(kernel, processor=processor)
@@ -235,6 +237,7 @@ class _DropsOneWait(CoreGroup):
 
 ONE_OF_EACH = [
     ResidentProduct(planes=2, m=2000, n=20, k=30, dtype="fp32"),
+    ResidentProduct(planes=2, m=2000, n=20, k=30, dtype="fp32", overlapped=False),
     ResidentProduct(planes=2, m=40, n=300, k=512, dtype="fp64", order="channels-first"),
     PixelsToPlanes(grid=Grid(70, 4, 5), channels=40, padding=1, side="input", dtype="fp64"),
     PlanesToPixels(grid=Grid(70, 4, 5), channels=40, dtype="fp64"),
@@ -305,3 +308,10 @@ def test_a_resident_tile_that_does_not_fit_is_an_error_with_sizes(processor: Pro
     with pytest.raises(InfeasiblePlan) as caught:
         plan_resident(shape=product.shape, processor=processor)
     assert caught.value.needed > caught.value.available == processor.cpe.ldm_bytes
+
+
+@pytest.mark.timing
+def test_transfers_under_the_compute_save_time(processor: ProcessorSpec) -> None:
+    product = ResidentProduct(planes=1, m=4000, n=128, k=128, dtype="fp32")
+    alone = simulate(replace(product, overlapped=False), processor=processor)
+    assert simulate(product, processor=processor).ticks < 0.9 * alone.ticks

@@ -1,0 +1,112 @@
+"""Explicit GEMM as a convolution plan: im2col, a matrix product, or a matrix product and col2im.
+
+Channels last, the weights are (kr, kc, ni, no) as in the reference; channels first they are (no, ni, kr, kc), as in
+Caffe, and a group is a plane of each array. A kernel of one tap that meets every pixel needs no columns: the images are
+what the product takes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from nnlib.kernels.batched import Batched
+from nnlib.kernels.channel_groups import per_group
+from nnlib.kernels.convolution import Convolution, Pass
+from nnlib.kernels.gemm import Gemm
+from nnlib.kernels.im2col import Col2im, Im2col, column_shape
+from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.launch import Launch
+from nnlib.kernels.order import Order
+from nnlib.kernels.window import Window
+from nnlib.precision import DTypeName
+from sim.chip.memory import Array
+
+
+def explicit(
+    convolution: Convolution, which: Pass, *, dtype: DTypeName, order: Order = "channels-last"
+) -> tuple[Launch, ...]:
+    """The launches of a core group; arrays are named as the reference's, the columns ``cols`` and ``grad_cols``."""
+    if convolution.groups == 1:
+        return _launches(convolution, which, dtype, order, groups=1)
+    one = replace(convolution, ni=convolution.group_ni, no=convolution.group_no, groups=1)
+    if order == "channels-first":
+        return _launches(one, which, dtype, order, groups=convolution.groups)
+    return per_group(
+        convolution, which, dtype=dtype, plan=lambda group: _launches(group, which, dtype, order, groups=1)
+    )
+
+
+def weight_from_channels_last(order: Order, weight: Array) -> Array:
+    """Weights (kr, kc, ni, no) as the plan takes them."""
+    return weight if order == "channels-last" else np.ascontiguousarray(weight.transpose(3, 2, 0, 1))
+
+
+def weight_to_channels_last(order: Order, weight: Array) -> Array:
+    """The plan's weights as (kr, kc, ni, no)."""
+    return weight if order == "channels-last" else weight.transpose(2, 3, 1, 0)
+
+
+def window_of(convolution: Convolution) -> Window:
+    """What im2col sees of a convolution of one group."""
+    return Window(
+        batch=convolution.batch,
+        height=convolution.ri,
+        width=convolution.ci,
+        channels=convolution.ni,
+        kernel=(convolution.kr, convolution.kc),
+        stride=convolution.stride,
+        padding=convolution.padding,
+        dilation=convolution.dilation,
+    )
+
+
+def _launches(
+    convolution: Convolution, which: Pass, dtype: DTypeName, order: Order, *, groups: int
+) -> tuple[Launch, ...]:
+    """The launches over ``groups`` planes of a convolution of one group each."""
+    window = window_of(convolution)
+    product = _product(convolution, which, dtype, order)
+    one_tap = window.taps == 1 and window.stride == 1 and window.padding == 0
+
+    def over_groups(kernel: Kernel) -> Kernel:
+        return kernel if groups == 1 else Batched(kernel=kernel, total=groups)
+
+    if which == "input_gradient":
+        grad_cols = "grad_x" if one_tap else "grad_cols"
+        names = {"a": "grad_y", "b": "weight"} if order == "channels-last" else {"a": "weight", "b": "grad_y"}
+        multiply = Launch.of(over_groups(product), **names, c=grad_cols)
+        add = Launch.of(over_groups(Col2im(window, dtype, order)), cols=grad_cols, x="grad_x")
+        return (multiply,) if one_tap else (multiply, add)
+    cols = "x" if one_tap else "cols"
+    names = {"a": cols, "b": "weight", "c": "y"}
+    if which == "weight_gradient":
+        names = {"a": cols, "b": "grad_y", "c": "grad_weight"}
+    if order == "channels-first":
+        names["a"], names["b"] = names["b"], names["a"]
+    gather = Launch.of(over_groups(Im2col(window, dtype, order)), x="x", cols=cols)
+    multiply = Launch.of(over_groups(product), **names)
+    return (multiply,) if one_tap else (gather, multiply)
+
+
+def _product(convolution: Convolution, which: Pass, dtype: DTypeName, order: Order) -> Gemm:
+    """The matrix product of a pass; channels first all its matrices are transposed."""
+    no, window = convolution.no, window_of(convolution)
+    if order == "channels-last":
+        pixels, depth = column_shape(window, order)
+        match which:
+            case "forward":
+                return Gemm(m=pixels, n=no, k=depth, dtype=dtype)
+            case "input_gradient":
+                return Gemm(m=pixels, n=depth, k=no, dtype=dtype, transpose_b=True)
+            case "weight_gradient":
+                return Gemm(m=depth, n=no, k=pixels, dtype=dtype, transpose_a=True)
+    depth, pixels = column_shape(window, order)
+    match which:
+        case "forward":
+            return Gemm(m=no, n=pixels, k=depth, dtype=dtype)
+        case "input_gradient":
+            return Gemm(m=depth, n=pixels, k=no, dtype=dtype, transpose_a=True)
+        case "weight_gradient":
+            return Gemm(m=no, n=depth, k=pixels, dtype=dtype, transpose_b=True)
