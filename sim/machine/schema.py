@@ -85,6 +85,7 @@ class MpeKeys(Section):
     flops_per_cycle: Leaf[Count]
     launch: Leaf[SecondsOrZero]
     copy_bandwidth: Leaf[BytesPerSecond]
+    serial_time: Leaf[SecondsPerByteOrZero]
 
 
 class MeshKeys(Section):

@@ -52,10 +52,14 @@ class KSteps:
 
 @dataclass(frozen=True)
 class Fetch:
-    """How a role gets its operands. ``broadcast`` is False where no load-and-broadcast exists (fp32)."""
+    """How a role gets its operands. ``broadcast`` is False where loads and broadcasts are separate instructions.
+
+    ``letter`` of the operands' type in the listing.
+    """
 
     role: Role
     broadcast: bool = True
+    letter: str = "s"
 
     def operand(self, register: str) -> Instruction:
         """Load, load and broadcast, or receive ``a0``…``b3``."""
@@ -65,7 +69,8 @@ class Fetch:
             return receive(f"get{bus[0]} {register}", writes=register, bus=bus)
         address = "pa" if of_a else "pb"
         if not self.broadcast:
-            return vector_load(f"{'vlds' if of_a else 'ldse'} {register}", writes=register, address=address)
+            name = f"vld{self.letter}" if of_a else f"ld{self.letter}e"
+            return vector_load(f"{name} {register}", writes=register, address=address)
         return load_and_send(f"{'vldr' if of_a else 'lddec'} {register}", writes=register, address=address, bus=bus)
 
     def puts(self, registers: Sequence[str]) -> tuple[Instruction, ...]:

@@ -15,22 +15,26 @@ from sim.chip.pipeline.roles import Role, role_at
 class Schedule:
     """A schedule of the k-steps. ``converts_fp32``: operands are turned into fp64 in the LDM and multiplied as such.
 
-    Without that fp32 loads and broadcasts are separate instructions (TACO18 §3.7).
+    Without that fp32 loads and broadcasts are separate instructions (TACO18 §3.7); ``separate``: in fp64 too, as in C,
+    where broadcasts are macros of one ``putr`` or ``putc`` each.
     """
 
     name: str
     k_steps: Callable[[Fetch], KSteps]
     converts_fp32: bool = False
+    separate: bool = False
 
     def parts(self, *, role: Role, dtype: str) -> KSteps:
         """The instruction lists of a role."""
-        return self.k_steps(Fetch(role, broadcast=dtype == "fp64" or self.converts_fp32))
+        double = dtype == "fp64" or self.converts_fp32
+        return self.k_steps(Fetch(role, broadcast=double and not self.separate, letter="d" if double else "s"))
 
 
 SCHEDULES = {
     schedule.name: schedule
     for schedule in (
         Schedule(name="compiler", k_steps=compiler_order),
+        Schedule(name="compiler-macros", k_steps=compiler_order, separate=True),
         Schedule(name="swdnn-2016", k_steps=swdnn_2016),
         Schedule(name="autotuned-2019", k_steps=autotuned_2019, converts_fp32=True),
     )
