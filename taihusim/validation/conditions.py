@@ -119,3 +119,52 @@ COMPUTE_OVERLAP: Final = Conditions(
         "request_seconds": Stated(12e-9, "THESIS figure 3.6: DMA alone, small steps"),
     },
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionRun:
+    """How a table of convolutions on all core groups was measured.
+
+    ``base_bytes``: the arrays' first address past a line. ``padding``: of the layers, where the table has none.
+    ``whole_tiles``: 1 if odd sizes were computed, and counted, as the next even ones. ``overlapped``: 1 if the
+    transfers of the products' tiles run under their compute.
+    """
+
+    base_bytes: Stated = field(default=Stated(0, CLEAN))
+    padding: Stated = field(default=Stated(1, CLEAN))
+    whole_tiles: Stated = field(default=Stated(0, CLEAN))
+    overlapped: Stated = field(default=Stated(1, CLEAN))
+
+
+WINOGRAD: Final = ConvolutionRun(
+    base_bytes=Stated(0, "planes are the library's own work space; it would align them"),
+    padding=Stated(1, "THESIS: layers of AlexNet and VGG16, whose 3 x 3 convolutions keep the size of the image"),
+    whole_tiles=Stated(
+        1, "THESIS: 7 x 7 and 28 x 28 pixels of 512 channels reach the same rate within 0.1 %, so tiles were counted"
+    ),
+    overlapped=Stated(0, "as in swGEMM, whose C tiles follow one another; here all of K comes at once for each"),
+)
+
+EXPLICIT: Final = ConvolutionRun(
+    base_bytes=Stated(0, "columns are the library's own work space; it would align them"),
+)
+
+SWDNN17: Final = ConvolutionRun(
+    base_bytes=Stated(16, "not stated; what a large malloc returns, as in the jobs of 2016 (R-swDNN)"),
+    padding=Stated(0, "SWDNN17: output sizes are given, Ri = Ro + K - 1 as in R-swDNN"),
+)
+
+TACO18: Final = ConvolutionRun(
+    base_bytes=Stated(0, "not stated; by then 128 B are advised for best DMA (SWCAFFE)"),
+    padding=Stated(0, "TACO18: output sizes are given"),
+)
+
+HAND_FP32: Final = ConvolutionRun(
+    base_bytes=TACO18.base_bytes,
+    padding=Stated(1, "THESIS: layers of VGG16 keep the size of the image"),
+)
+
+AUTOTUNED: Final = ConvolutionRun(
+    base_bytes=TACO18.base_bytes,
+    padding=Stated(1, "not stated; a size is given for the image, taken to be kept"),
+)

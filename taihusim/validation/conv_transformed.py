@@ -1,0 +1,104 @@
+"""Predicts the published convolutions by Winograd's algorithm and by explicit GEMM, on all core groups of a chip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from nnlib.kernels.clock import simulate
+from nnlib.kernels.convolution import Convolution
+from nnlib.kernels.explicit import explicit
+from nnlib.kernels.generations import Library
+from nnlib.kernels.launch import Launch
+from nnlib.kernels.order import Order
+from nnlib.kernels.winograd import winograd
+from nnlib.kernels.winograd_filters import FilterToPlanes
+from nnlib.kernels.winograd_tiles import STEP, Share
+from sim.chip.memory import MemoryUse
+from sim.machine.spec import MachineSpec, ProcessorSpec
+from sim.time import seconds_from_ticks
+from taihusim.validation.conditions import EXPLICIT, WINOGRAD, ConvolutionRun
+from taihusim.validation.inputs import Inputs, Unpredictable, text, whole
+from taihusim.validation.published_layers import named_layer
+
+LIBRARY: Final[Library] = "autotuned-2019"
+ORDERS: Final[tuple[Order, ...]] = ("channels-last", "channels-first")
+
+
+def winograd_fp32(inputs: Inputs, machine: MachineSpec) -> float:
+    """GFLOPS of 3 × 3 convolutions, counted as direct ones, in the faster of two data orders.
+
+    The core groups share each convolution: tiles to transform by samples or rows, products by planes. The filters
+    are transformed beforehand.
+    """
+    _check_library(inputs)
+    size, batch = whole(inputs, "HW"), whole(inputs, "batch")
+    if WINOGRAD.whole_tiles.value:
+        size = -(-size // STEP) * STEP
+    shape = Convolution(
+        batch=batch,
+        ni=whole(inputs, "Ni"),
+        no=whole(inputs, "No"),
+        ri=size,
+        ci=size,
+        kr=3,
+        kc=3,
+        padding=round(WINOGRAD.padding.value),
+    )
+    processor = machine.processor
+
+    def seconds(order: Order) -> float:
+        launches = winograd(
+            shape,
+            "forward",
+            dtype="fp32",
+            processor=processor,
+            library=LIBRARY,
+            order=order,
+            overlapped=bool(WINOGRAD.overlapped.value),
+            share=Share(0, processor.core_groups),
+        )
+        timed = [launch for launch in launches if not isinstance(launch.kernel, FilterToPlanes)]
+        return _seconds(timed, processor, WINOGRAD)
+
+    return shape.flops / min(map(seconds, ORDERS)) / 1e9
+
+
+def explicit_fp32(inputs: Inputs, machine: MachineSpec) -> float:
+    """GFLOPS of layers of AlexNet and VGG16 by im2col and GEMM, channels first; each core group has its own images.
+
+    Of fewer images than core groups each takes some output rows.
+    """
+    _check_library(inputs)
+    processor = machine.processor
+    shape = named_layer(inputs, batch=whole(inputs, "batch"))
+    launches = explicit(_share(shape, processor.core_groups), "forward", dtype="fp32", order="channels-first")
+    return shape.flops / _seconds(launches, processor, EXPLICIT) / 1e9
+
+
+def _share(shape: Convolution, parts: int) -> Convolution:
+    """What the core group with the most work does."""
+    if shape.batch >= parts:
+        return replace(shape, batch=-(-shape.batch // parts))
+    rows = -(-shape.ro // parts)
+    reach = shape.dilation * (shape.kr - 1) + 1
+    return replace(shape, ri=(rows - 1) * shape.stride + reach - 2 * shape.padding)
+
+
+def _seconds(launches: Iterable[Launch], processor: ProcessorSpec, run: ConvolutionRun) -> float:
+    """Spawn, kernel and the meeting of the core groups, launch after launch."""
+    memory = MemoryUse(mode="shared", active=processor.core_groups, base_offset=round(run.base_bytes.value))
+    around = processor.mpe.launch_seconds + processor.group_sync_seconds
+    return sum(
+        around
+        + seconds_from_ticks(
+            simulate(launch.kernel, processor=processor, memory=memory).ticks, clock_hertz=processor.clock_hertz
+        )
+        for launch in launches
+    )
+
+
+def _check_library(inputs: Inputs) -> None:
+    if text(inputs, "library") != LIBRARY:
+        raise Unpredictable(f"library {inputs['library']} is not modelled here, only {LIBRARY}")
