@@ -17,6 +17,7 @@ from sim.machine.spec import MachineSpec
 from sim.problems import BadInput, Problem
 from taihusim.cache import default_store
 from taihusim.options import Settings
+from taihusim.tile_problem import tile_problem
 from workloads.mapping import DEFAULT_MAPPING, Mapping, load_mapping
 from workloads.spec import Workload, load_workload
 from workloads.step import NodeTimer
@@ -69,7 +70,8 @@ class Setup:
         if program.memory_bytes <= available:
             return []
         expected = f"at least {program.memory_bytes} B per core group for this batch; take a smaller one"
-        return [self._machine_problem("processor.memory.capacity", available, expected)]
+        key, found = "processor.memory.capacity", f"{available} B"
+        return [Problem(file=f"machine {self.machine.name}", key=key, value=found, expected=expected)]
 
     def _tile_problems(self, program: Program) -> list[Problem]:
         problems = []
@@ -77,16 +79,9 @@ class Setup:
             try:
                 self.clock.time(launch.kernel)
             except InfeasiblePlan as error:
-                problems.append(self.tile_problem(error, place=f"in layer {launch.layer!r} ({launch.phase})"))
+                place = f"in layer {launch.layer!r} ({launch.phase})"
+                problems.append(tile_problem(self.machine, error, place=place))
         return problems
-
-    def tile_problem(self, error: InfeasiblePlan, *, place: str) -> Problem:
-        """A kernel's smallest tile does not fit the LDM."""
-        expected = f"at least {error.needed} B for the smallest tile of {error.kernel} {place}"
-        return self._machine_problem("processor.cpe.ldm", error.available, expected)
-
-    def _machine_problem(self, key: str, found: int, expected: str) -> Problem:
-        return Problem(file=f"machine {self.machine.name}", key=key, value=f"{found} B", expected=expected)
 
 
 def prepare(

@@ -22,6 +22,7 @@ from sim.network.topology import Topology
 from sim.problems import BadInput, Problem
 from taihusim.checkpointing import CheckpointKeeper
 from taihusim.setup import Setup, node_problems
+from taihusim.tile_problem import tile_problem
 from workloads.bottleneck import training_bottleneck
 from workloads.checkpoint import weights_sha256
 from workloads.datasets.dataset import Dataset
@@ -135,7 +136,7 @@ class _Timed:
         try:
             step = time_step(timer=setup.timer(nodes), program=program, optimizer=optimizer, nodes=nodes)
         except InfeasiblePlan as error:
-            raise BadInput([setup.tile_problem(error, place="in the optimiser's update")]) from None
+            raise BadInput([tile_problem(setup.machine, error, place="in the optimiser's update")]) from None
         return cls(program=program, step=step, host_seconds=host.perf_counter() - begin)
 
 

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from nnlib.kernels.convolution import Convolution, Pass
 from nnlib.kernels.elementwise import BiasAdd, Elementwise, Function, SumCopies
 from nnlib.kernels.gemm import Gemm
+from nnlib.kernels.generations import Library
 from nnlib.kernels.im2col import Col2im, Im2col
 from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.launch import Launch
 from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
 from nnlib.kernels.reduction import ColumnSum
 from nnlib.kernels.softmax import SoftmaxCrossEntropy
@@ -27,92 +30,77 @@ CONVOLUTION: Final = {
     "k": "rows and columns of the window",
 }
 WINDOW_DEFAULTS: Final = {"stride": 1, "padding": 0}
-
-
-@dataclass(frozen=True)
-class Part:
-    """One launch: its kernel, and the array behind each of the kernel's parameters."""
-
-    kernel: Kernel
-    arrays: Mapping[str, str]
+CONVOLUTION_DEFAULTS: Final = {**WINDOW_DEFAULTS, "dilation": 1, "groups": 1}
 
 
 @dataclass(frozen=True)
 class Operation:
     """``needs``: sizes that have to be given and what they mean; ``divided``: the one that core groups share out.
 
-    ``build`` gives a core group's launches. ``flops``: useful floating-point operations, None where they do not count.
+    ``build`` gives a core group's launches; None: the operation is a ``convolution`` pass, for which plans are found.
+    ``flops``: useful floating-point operations, None where they do not count.
     """
 
     needs: Mapping[str, str]
     divided: str
-    build: Callable[[Sizes, DTypeName], tuple[Part, ...]]
+    build: Callable[[Sizes, DTypeName, Library], tuple[Launch, ...]] | None
     flops: Callable[[Sizes], int] | None = None
     defaults: Mapping[str, int] = field(default_factory=dict)
     plan: str = "streaming"
+    convolution: Pass | None = None
 
 
-def _single(kernel: Kernel) -> tuple[Part, ...]:
-    """One launch whose arrays are called as its parameters are."""
-    return (Part(kernel, {parameter.name: parameter.name for parameter in kernel.parameters()}),)
+def convolution_of(sizes: Sizes) -> Convolution:
+    """The convolution that has ``ro`` × ``co`` output pixels."""
+    k, stride, padding, dilation = sizes["k"], sizes["stride"], sizes["padding"], sizes["dilation"]
+    ri, ci = ((sizes[name] - 1) * stride + dilation * (k - 1) + 1 - 2 * padding for name in ("ro", "co"))
+    return Convolution(
+        batch=sizes["batch"],
+        ni=sizes["ni"],
+        no=sizes["no"],
+        ri=ri,
+        ci=ci,
+        kr=k,
+        kc=k,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=sizes["groups"],
+    )
 
 
-def _window(sizes: Sizes, *, channels: str) -> Window:
+def _single(build: Callable[[Sizes, DTypeName], Kernel]) -> Callable[[Sizes, DTypeName, Library], tuple[Launch, ...]]:
+    """One launch, the same in every library."""
+    return lambda sizes, dtype, _: (Launch.of(build(sizes, dtype)),)
+
+
+def _window(sizes: Sizes) -> Window:
     """The window over images of which ``ro`` × ``co`` output pixels remain."""
-    k, stride, padding = sizes["k"], sizes["stride"], sizes["padding"]
+    k, stride, padding = sizes["k"], sizes["stride"], sizes.get("padding", 0)
     height, width = ((sizes[name] - 1) * stride + k - 2 * padding for name in ("ro", "co"))
-    return Window(sizes["batch"], height, width, sizes[channels], (k, k), stride, padding)
+    return Window(sizes["batch"], height, width, sizes["ni"], (k, k), stride, padding)
 
 
-def _gemm(sizes: Sizes, dtype: DTypeName) -> tuple[Part, ...]:
-    return _single(Gemm(m=sizes["m"], n=sizes["n"], k=sizes["k"], dtype=dtype))
+def _gemm(sizes: Sizes, dtype: DTypeName, library: Library) -> tuple[Launch, ...]:
+    return (Launch.of(Gemm(m=sizes["m"], n=sizes["n"], k=sizes["k"], dtype=dtype, library=library)),)
 
 
-def _convolution(sizes: Sizes, dtype: DTypeName) -> tuple[Part, ...]:
-    window = _window(sizes, channels="ni")
-    rows, depth = _matrix(window)
-    product = Gemm(m=rows, n=sizes["no"], k=depth, dtype=dtype)
-    return (
-        Part(Im2col(window, dtype), {"x": "x", "cols": "cols"}),
-        Part(product, {"a": "cols", "b": "weight", "c": "y"}),
+def _convolution(which: Pass) -> Operation:
+    return Operation(
+        CONVOLUTION,
+        "batch",
+        None,
+        lambda sizes: convolution_of(sizes).flops,
+        CONVOLUTION_DEFAULTS,
+        convolution=which,
     )
-
-
-def _input_gradient(sizes: Sizes, dtype: DTypeName) -> tuple[Part, ...]:
-    window = _window(sizes, channels="ni")
-    rows, depth = _matrix(window)
-    product = Gemm(m=rows, n=depth, k=sizes["no"], dtype=dtype, transpose_b=True)
-    return (
-        Part(product, {"a": "grad_y", "b": "weight", "c": "grad_cols"}),
-        Part(Col2im(window, dtype), {"cols": "grad_cols", "x": "grad_x"}),
-    )
-
-
-def _weight_gradient(sizes: Sizes, dtype: DTypeName) -> tuple[Part, ...]:
-    window = _window(sizes, channels="ni")
-    rows, depth = _matrix(window)
-    product = Gemm(m=depth, n=sizes["no"], k=rows, dtype=dtype, transpose_a=True)
-    return (
-        Part(Im2col(window, dtype), {"x": "x", "cols": "cols"}),
-        Part(product, {"a": "cols", "b": "grad_y", "c": "grad_weight"}),
-    )
-
-
-def _matrix(window: Window) -> tuple[int, int]:
-    """Rows and columns of the patches as a matrix."""
-    return window.batch * window.out_height * window.out_width, window.taps * window.channels
-
-
-def _convolution_flops(sizes: Sizes) -> int:
-    pixels = sizes["batch"] * sizes["ro"] * sizes["co"]
-    return 2 * pixels * sizes["ni"] * sizes["no"] * sizes["k"] ** 2
 
 
 def _elementwise(function: Function) -> Operation:
     return Operation(
         {"elements": "numbers"},
         "elements",
-        lambda sizes, dtype: _single(Elementwise(function, sizes["elements"], dtype)),
+        _single(lambda sizes, dtype: Elementwise(function, sizes["elements"], dtype)),
     )
 
 
@@ -133,52 +121,36 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         lambda sizes: 2 * sizes["m"] * sizes["n"] * sizes["k"],
         plan="mesh gemm",
     ),
-    "conv2d": Operation(CONVOLUTION, "batch", _convolution, _convolution_flops, WINDOW_DEFAULTS, "explicit gemm"),
-    "conv2d_input_gradient": Operation(
-        CONVOLUTION, "batch", _input_gradient, _convolution_flops, WINDOW_DEFAULTS, "explicit gemm"
-    ),
-    "conv2d_weight_gradient": Operation(
-        CONVOLUTION, "batch", _weight_gradient, _convolution_flops, WINDOW_DEFAULTS, "explicit gemm"
-    ),
+    "conv2d": _convolution("forward"),
+    "conv2d_input_gradient": _convolution("input_gradient"),
+    "conv2d_weight_gradient": _convolution("weight_gradient"),
     "im2col": Operation(
-        POOLING,
-        "batch",
-        lambda sizes, dtype: _single(Im2col(_window(sizes, channels="ni"), dtype)),
-        defaults=WINDOW_DEFAULTS,
+        POOLING, "batch", _single(lambda sizes, dtype: Im2col(_window(sizes), dtype)), defaults=WINDOW_DEFAULTS
     ),
     "col2im": Operation(
-        POOLING,
-        "batch",
-        lambda sizes, dtype: _single(Col2im(_window(sizes, channels="ni"), dtype)),
-        defaults=WINDOW_DEFAULTS,
+        POOLING, "batch", _single(lambda sizes, dtype: Col2im(_window(sizes), dtype)), defaults=WINDOW_DEFAULTS
     ),
     "max_pool": Operation(
-        POOLING,
-        "batch",
-        lambda sizes, dtype: _single(MaxPool(_window({**sizes, "padding": 0}, channels="ni"), dtype)),
-        defaults={"stride": 2},
+        POOLING, "batch", _single(lambda sizes, dtype: MaxPool(_window(sizes), dtype)), defaults={"stride": 2}
     ),
     "max_pool_gradient": Operation(
-        POOLING,
-        "batch",
-        lambda sizes, dtype: _single(MaxPoolGradient(_window({**sizes, "padding": 0}, channels="ni"), dtype)),
-        defaults={"stride": 2},
+        POOLING, "batch", _single(lambda sizes, dtype: MaxPoolGradient(_window(sizes), dtype)), defaults={"stride": 2}
     ),
     "bias_add": Operation(
-        MATRIX, "rows", lambda sizes, dtype: _single(BiasAdd(sizes["rows"], sizes["columns"], dtype))
+        MATRIX, "rows", _single(lambda sizes, dtype: BiasAdd(sizes["rows"], sizes["columns"], dtype))
     ),
     "column_sum": Operation(
-        MATRIX, "rows", lambda sizes, dtype: _single(ColumnSum(sizes["rows"], sizes["columns"], dtype))
+        MATRIX, "rows", _single(lambda sizes, dtype: ColumnSum(sizes["rows"], sizes["columns"], dtype))
     ),
     "softmax_cross_entropy": Operation(
         {"rows": "samples", "columns": "classes"},
         "rows",
-        lambda sizes, dtype: _single(SoftmaxCrossEntropy(sizes["rows"], sizes["columns"], dtype)),
+        _single(lambda sizes, dtype: SoftmaxCrossEntropy(sizes["rows"], sizes["columns"], dtype)),
     ),
     "sum_copies": Operation(
         {"count": "copies", "elements": "numbers of each"},
         "elements",
-        lambda sizes, dtype: _single(SumCopies(sizes["count"], sizes["elements"], dtype)),
+        _single(lambda sizes, dtype: SumCopies(sizes["count"], sizes["elements"], dtype)),
     ),
     "relu": _elementwise("relu"),
     "relu_gradient": _elementwise("relu_gradient"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from sim.chip.memory import Mode
 from sim.machine.spec import ProcessorSpec
 
 Library: TypeAlias = Literal["naive", "swdnn-2016", "swdnn-2017", "swcaffe-2018", "autotuned-2019"]
@@ -20,12 +21,17 @@ DEFAULT_LIBRARY: Final[Library] = "autotuned-2019"
 class Generation:
     """A generation of the library.
 
-    ``schedule``: of the GEMM micro-kernel. ``convolutions``: names of the convolution plans it had.
+    ``schedule``: of the GEMM micro-kernel. ``convolutions``: names of the convolution plans it had. ``memory_mode``:
+    how its jobs use the memory of several core groups. ``converts_fp32``: implicit convolutions turn fp32 operands
+    into fp64 in the LDM, so that the fp64 micro-kernel serves both (SWCAFFE §IV.A); else they are multiplied as fp32,
+    with more instructions for each k-step (TACO18 §3.7).
     """
 
     name: Library
     schedule: str
     convolutions: tuple[str, ...]
+    memory_mode: Mode = "private"
+    converts_fp32: bool = False
 
     def k_step_residual(self, processor: ProcessorSpec) -> float:
         """Cycles of a k-step that no mechanism explains, from the machine file."""
@@ -36,17 +42,24 @@ GENERATIONS: Final[Mapping[Library, Generation]] = {
     generation.name: generation
     for generation in (
         Generation(name="naive", schedule="compiler", convolutions=("direct", "dma")),
-        Generation(name="swdnn-2016", schedule="swdnn-2016", convolutions=("batch-size-aware",)),
-        Generation(name="swdnn-2017", schedule="swdnn-2016", convolutions=("image-size-aware", "batch-size-aware")),
+        Generation(name="swdnn-2016", schedule="swdnn-2016", convolutions=("batch-size-aware",), memory_mode="shared"),
+        Generation(
+            name="swdnn-2017",
+            schedule="swdnn-2016",
+            convolutions=("image-size-aware", "batch-size-aware"),
+            memory_mode="shared",
+        ),
         Generation(
             name="swcaffe-2018",
             schedule="swdnn-2016",
             convolutions=("image-size-aware", "batch-size-aware", "explicit"),
+            converts_fp32=True,
         ),
         Generation(
             name="autotuned-2019",
             schedule="autotuned-2019",
             convolutions=("image-size-aware", "batch-size-aware", "explicit", "winograd"),
+            converts_fp32=True,
         ),
     )
 }

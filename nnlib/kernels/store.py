@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import nnlib
 import sim
@@ -61,13 +61,19 @@ class KernelStore:
 
     def timing(self, kernel: Kernel, *, processor: ProcessorSpec, memory: MemoryUse) -> KernelTiming | None:
         """The stored time of a kernel, or None."""
-        text = self.read(key(kernel, processor=processor, memory=memory))
-        return None if text is None else _timing(text)
+        return self.find(key(kernel, processor=processor, memory=memory), timing_of)
 
     def keep(self, kernel: Kernel, timing: KernelTiming, *, processor: ProcessorSpec, memory: MemoryUse) -> None:
         """Store a kernel's time; its intervals are not kept."""
-        fields = {name: value for name, value in asdict(timing).items() if name != "intervals"}
-        self.write(key(kernel, processor=processor, memory=memory), json.dumps(fields))
+        self.write(key(kernel, processor=processor, memory=memory), json.dumps(fields_of(timing)))
+
+    def find(self, name: str, decode: Callable[[Any], Found]) -> Found | None:
+        """What ``decode`` makes of the JSON stored under ``name``; None if there is nothing that it understands."""
+        text = self.read(name)
+        try:
+            return None if text is None else decode(json.loads(text))
+        except (ValueError, TypeError, KeyError):
+            return None
 
     def read(self, name: str) -> str | None:
         """The text stored under ``name``, or None."""
@@ -146,17 +152,18 @@ def key(kernel: object, *, processor: ProcessorSpec, memory: MemoryUse, what: st
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
 
-def _timing(text: str) -> KernelTiming | None:
-    """From JSON; None if it is none of ours."""
-    try:
-        fields = json.loads(text)
-        return KernelTiming(
-            **{
-                **fields,
-                "finish": tuple(fields["finish"]),
-                "reasons": {reason: tuple(values) for reason, values in fields["reasons"].items()},
-                "loops": tuple(LoopReport(**each) for each in fields["loops"]),
-            }
-        )
-    except (ValueError, TypeError, KeyError):
-        return None
+def fields_of(timing: KernelTiming) -> dict[str, Any]:
+    """A kernel's time as plain values, without its intervals."""
+    return {name: value for name, value in asdict(timing).items() if name != "intervals"}
+
+
+def timing_of(fields: Any) -> KernelTiming:
+    """The kernel's time of :func:`fields_of`. Raises TypeError or KeyError for other values."""
+    return KernelTiming(
+        **{
+            **fields,
+            "finish": tuple(fields["finish"]),
+            "reasons": {reason: tuple(values) for reason, values in fields["reasons"].items()},
+            "loops": tuple(LoopReport(**each) for each in fields["loops"]),
+        }
+    )

@@ -50,7 +50,7 @@ class LoopReport:
         if self.period is not None:
             how = f"{self.simulated:,} simulated, the others repeat every {self.period}"
         elif self.watched:
-            how = "all simulated, they never repeat"
+            how = "all simulated, none repeats an earlier one"
         else:
             how = "all simulated"
         return f"loop {self.name}: {self.iterations:,} iterations, {how}"

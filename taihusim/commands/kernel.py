@@ -22,6 +22,8 @@ SIZES = {
     "ro": "Output rows.",
     "co": "Output columns.",
     "stride": "Pixels between windows.",
+    "dilation": "Pixels between the taps of a window.",
+    "groups": "Groups of channels that do not see one another.",
     "rows": "Rows of a matrix.",
     "columns": "Columns of a matrix.",
     "elements": "Numbers.",
@@ -43,6 +45,8 @@ def _size_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--machine", default="sunway_taihulight", show_default=True, help="Machine, name or file.")
 @click.option("--core-groups", type=click.IntRange(min=1), default=1, show_default=True, help="Core groups at work.")
 @click.option("--dtype", type=click.Choice(["fp64", "fp32"]), default="fp64", show_default=True, help="Precision.")
+@click.option("--library", default="autotuned-2019", show_default=True, help="Library generation.")
+@click.option("--plan", help="Plan of a convolution; left out, the fastest is chosen.")
 @click.option("--launches", type=click.IntRange(min=1), default=1, show_default=True, help="Launches in a row.")
 @click.option(
     "--numerics",
@@ -60,6 +64,8 @@ def command(
     machine: str,
     core_groups: int,
     dtype: Any,
+    library: str,
+    plan: str | None,
     launches: int,
     numerics: Any,
     seed: int,
@@ -74,14 +80,19 @@ def command(
     bias_add, column_sum, softmax_cross_entropy, sum_copies, relu, relu_gradient, sgd, nesterov, lars or adam.
     Core groups share out rows or images. The time includes the launch of every kernel by the MPE.
 
+    A library is naive, swdnn-2016, swdnn-2017, swcaffe-2018 or autotuned-2019; a convolution's plan is direct, dma,
+    batch-size-aware, image-size-aware, explicit or winograd, as far as the library had it.
+
     Examples:
 
     \b
       taihusim kernel gemm --m 1024 --n 1024 --k 1024
       taihusim kernel conv2d --batch 32 --ni 64 --no 64 --ro 16 --co 16 --k 3 --core-groups 4 --numerics tile
+      taihusim kernel conv2d --batch 128 --ni 128 --no 128 --ro 16 --co 16 --k 3 --core-groups 4 --library swdnn-2016
       taihusim kernel relu --elements 1000000 --trace relu.perfetto-trace
     """
     from sim.machine.load import load_machine
+    from taihusim.cache import default_store
     from taihusim.kernel import KernelRequest, run_operation, trace_of
     from workloads.files import replaced
 
@@ -91,15 +102,18 @@ def command(
         sizes={name: value for name, value in sizes.items() if value is not None},
         core_groups=core_groups,
         dtype=dtype,
+        library=library,
+        plan=plan,
         launches=launches,
         numerics=numerics,
         seed=seed,
     )
     with progress() as report:
         report.say(op, None)
-        result = run_operation(spec, request)
+        store = default_store()
+        result = run_operation(spec, request, store=store)
         if trace is not None:
-            timeline = trace_of(spec, request)
+            timeline = trace_of(spec, request, store=store)
             with replaced(trace) as file:
                 file.write(timeline)
     if as_json:
@@ -114,7 +128,8 @@ def _print(result: dict[str, Any]) -> None:
     roofline = result["roofline"]
     intensity = roofline["flops_per_byte"]
     groups = "core group" if result["core_groups"] == 1 else "core groups"
-    title = f"{result['op']} ({result['plan']}, {result['dtype']}) on {result['core_groups']} {groups}"
+    how = f"{result['plan']}, {result['library']}, {result['dtype']}"
+    title = f"{result['op']} ({how}) on {result['core_groups']} {groups}"
     rows = [
         ("time", seconds_in_words(result["seconds"])),
         ("cycles", f"{result['cycles']:,}"),
@@ -137,3 +152,7 @@ def _print(result: dict[str, Any]) -> None:
     print_table(("where the time goes", "time", "share"), shares, right=("time", "share"))
     click.echo()
     click.echo(result["bottleneck"])
+    loops = [loop["words"] for kernel in result["kernels"] for loop in kernel["loops"]]
+    refusals = [f"plan {plan} not chosen: {reason}" for plan, reason in result["plans_not_chosen"].items()]
+    for line in (*loops, *refusals):
+        click.echo(line)

@@ -219,4 +219,4 @@ def test_a_loop_that_never_repeats_runs_plainly_and_says_so() -> None:
     assert found == plain
     loop = next(each for each in found.loops if each.name == "inner")
     assert (loop.simulated, loop.period) == (150, None)
-    assert loop.words == "loop inner: 150 iterations, all simulated, they never repeat"
+    assert loop.words == "loop inner: 150 iterations, all simulated, none repeats an earlier one"

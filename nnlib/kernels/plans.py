@@ -1,0 +1,114 @@
+"""The plans of a convolution by name: what a core group launches under each, or why it cannot.
+
+Core groups of a chip share out the images, the rows of the output or, where a plan works together on one array, both;
+what counts is the core group with most to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from nnlib.kernels.convolution import Convolution, Pass
+from nnlib.kernels.direct import DirectConvolution
+from nnlib.kernels.dma_convolution import DmaConvolution
+from nnlib.kernels.explicit import explicit
+from nnlib.kernels.generations import DEFAULT_LIBRARY, GENERATIONS, Library
+from nnlib.kernels.implicit_batch import BatchSizeAware
+from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
+from nnlib.kernels.launch import Launch
+from nnlib.kernels.winograd import winograd
+from nnlib.precision import DTypeName
+from sim.machine.spec import ProcessorSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A pass of a convolution on ``core_groups`` of a chip, by a library."""
+
+    convolution: Convolution
+    which: Pass
+    dtype: DTypeName
+    library: Library = DEFAULT_LIBRARY
+    core_groups: int = 1
+
+    @property
+    def share(self) -> Convolution:
+        """The images of the core group that has most."""
+        return replace(self.convolution, batch=-(-self.convolution.batch // self.core_groups))
+
+    @property
+    def row_share(self) -> Convolution | None:
+        """The output rows of the core group that has most, all images (R-swDNN); None where rows overlap by padding.
+
+        Rows of the input that two core groups need are read by both.
+        """
+        whole = self.convolution
+        if whole.padding or self.which == "input_gradient":
+            return None
+        rows = -(-whole.ro // self.core_groups)
+        return replace(whole, ri=(rows - 1) * whole.stride + whole.dilation * (whole.kr - 1) + 1)
+
+
+Build: TypeAlias = Callable[[Task, ProcessorSpec], tuple[Launch, ...]]
+
+
+def _direct(task: Task, _: ProcessorSpec) -> tuple[Launch, ...]:
+    return (Launch.of(DirectConvolution(convolution=task.share, which=task.which, dtype=task.dtype)),)
+
+
+def _dma(task: Task, _: ProcessorSpec) -> tuple[Launch, ...]:
+    return (Launch.of(DmaConvolution(convolution=task.share, which=task.which, dtype=task.dtype)),)
+
+
+def _batch_size_aware(task: Task, _: ProcessorSpec) -> tuple[Launch, ...]:
+    share = task.row_share or task.share
+    return (Launch.of(BatchSizeAware(convolution=share, which=task.which, dtype=task.dtype, library=task.library)),)
+
+
+def _explicit(task: Task, _: ProcessorSpec) -> tuple[Launch, ...]:
+    return explicit(task.share, task.which, dtype=task.dtype)
+
+
+def _winograd(task: Task, processor: ProcessorSpec) -> tuple[Launch, ...]:
+    return winograd(task.share, task.which, dtype=task.dtype, processor=processor, library=task.library)
+
+
+PLANS: Final[Mapping[str, Build]] = {
+    "direct": _direct,
+    "dma": _dma,
+    "batch-size-aware": _batch_size_aware,
+    "explicit": _explicit,
+    "winograd": _winograd,
+}
+"""Raise InfeasiblePlan or UnsuitablePlan, with the reason, where a plan cannot do a task."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a plan cannot do a task."""
+
+    plan: str
+    reason: str
+
+
+def build(plan: str, task: Task, processor: ProcessorSpec) -> tuple[Launch, ...]:
+    """The launches of the core group with most to do. Raises InfeasiblePlan, UnsuitablePlan, and KeyError."""
+    generation = GENERATIONS[task.library]
+    if plan not in generation.convolutions:
+        had = ", ".join(generation.convolutions)
+        raise UnsuitablePlan(kernel=plan, reason=f"library {task.library} has no such plan; it has {had}")
+    return PLANS[plan](task, processor)
+
+
+def build_all(task: Task, processor: ProcessorSpec) -> tuple[dict[str, tuple[Launch, ...]], list[Refusal]]:
+    """The launches under every plan of the task's library that can do it, and why the others cannot."""
+    found: dict[str, tuple[Launch, ...]] = {}
+    refusals = []
+    for plan in [name for name in GENERATIONS[task.library].convolutions if name in PLANS]:
+        try:
+            found[plan] = build(plan, task, processor)
+        except (InfeasiblePlan, UnsuitablePlan) as error:
+            refusals.append(Refusal(plan, str(error)))
+    return found, refusals
