@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from taihusim.validation.conv_image import autotuned_fp32, hand_fp32, swdnn_2017, taco
 from taihusim.validation.conv_transformed import explicit_fp32, winograd_fp32
 from taihusim.validation.dma_programs import compute_overlap, stream
 from taihusim.validation.dma_transfers import block_size, grid, strided_alignment
@@ -18,6 +19,11 @@ PREDICTORS: Final[Mapping[str, Predictor]] = {
     "dma_stream": stream,
     "dma_compute_overlap": compute_overlap,
     "gemm_ldm_primitive": ldm_primitive,
+    "conv_swdnn2017_fp64": swdnn_2017,
+    "conv_swdnn2017_kernel_size_fp64": swdnn_2017,
+    "conv_taco_ni_no_ro_fp64": taco,
+    "conv_implicit_hand_fp32": hand_fp32,
+    "conv_autotuned_fp32": autotuned_fp32,
     "conv_winograd_fp32": winograd_fp32,
     "conv_explicit_fp32": explicit_fp32,
 }

@@ -1,0 +1,193 @@
+"""Predicts the tables of convolutions by the image-size-aware plan: its kernel simulated on one core group's rows.
+
+Core groups share out the rows of the output (R-swDNN ``test.c``: Ro / 4 each); a core group with a whole share and no
+edge of the image above it, where there is one, stands for all. One launch is timed.
+"""
+
+from __future__ import annotations
+
+from statistics import mean
+from typing import Final
+
+from nnlib.kernels.clock import simulate
+from nnlib.kernels.convolution import Convolution
+from nnlib.kernels.generations import GENERATIONS, Library
+from nnlib.kernels.image_order import VECTOR
+from nnlib.kernels.image_plan import ImagePass, ImagePlan
+from nnlib.kernels.image_rules import image_plan
+from nnlib.kernels.implicit_image import ImplicitImage
+from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
+from nnlib.precision import DTYPES, DTypeName
+from sim.chip.memory import MemoryUse
+from sim.machine.spec import MachineSpec, ProcessorSpec
+from sim.time import seconds_from_ticks
+from taihusim.validation.conditions import AUTOTUNED, HAND_FP32, SWDNN17, TACO18, ConvolutionRun
+from taihusim.validation.inputs import Inputs, Unpredictable, text, whole
+
+VGG16: Final = {
+    "conv1_1": (3, 64, 224),
+    "conv1_2": (64, 64, 224),
+    "conv2_1": (64, 128, 112),
+    "conv2_2": (128, 128, 112),
+    "conv3_1": (128, 256, 56),
+    "conv3_2": (256, 256, 56),
+    "conv3_3": (256, 256, 56),
+    "conv4_1": (256, 512, 28),
+    "conv4_2": (512, 512, 28),
+    "conv4_3": (512, 512, 28),
+    "conv5_1": (512, 512, 14),
+    "conv5_2": (512, 512, 14),
+    "conv5_3": (512, 512, 14),
+}
+"""Input channels, output channels and pixels across, all with 3 × 3 filters and padding 1."""
+KERNEL_SIZE_NI: Final = 128
+"""Input channels of ``conv_swdnn2017_kernel_size_fp64``, which does not print them."""
+AVERAGED: Final = (64, 128, 192, 256, 384)
+"""Channels over which the rows of TACO18 are averages."""
+AUTOTUNED_PIXELS: Final = 32
+"""Pixels across of ``conv_autotuned_fp32``, printed as 16 in the text and as 32 in listing 5.1."""
+
+
+def swdnn_2017(inputs: Inputs, machine: MachineSpec) -> float:
+    """GFLOPS of ``conv_swdnn2017_fp64``, and of ``conv_swdnn2017_kernel_size_fp64``, valid convolutions."""
+    channels = whole(inputs, "Ni") if inputs.get("Ni", "").strip() else KERNEL_SIZE_NI
+    convolution = _valid(
+        batch=whole(inputs, "B"),
+        ni=channels,
+        no=whole(inputs, "No"),
+        rows=whole(inputs, "Ro"),
+        columns=whole(inputs, "Co"),
+        k=whole(inputs, "K"),
+    )
+    return _gflops(convolution, machine.processor, dtype=_precision(inputs), library="swdnn-2017", run=SWDNN17)
+
+
+def taco(inputs: Inputs, machine: MachineSpec) -> float:
+    """GFLOPS of a row of ``conv_taco_ni_no_ro_fp64``: the mean over one of Ni and No, whichever the row leaves open."""
+    if text(inputs, "averaged_over")[:2] not in ("Ni", "No"):
+        raise Unpredictable(f"{inputs['averaged_over']!r} is an average over neither Ni nor No")
+    ins, outs = ((whole(inputs, name),) if inputs.get(name, "").strip() else AVERAGED for name in ("Ni", "No"))
+    rows, batch, k = whole(inputs, "Ro"), whole(inputs, "B"), whole(inputs, "K")
+    rates = [
+        _gflops(
+            _valid(batch=batch, ni=ni, no=no, rows=rows, columns=rows, k=k),
+            machine.processor,
+            dtype=_precision(inputs),
+            library="swcaffe-2018",
+            run=TACO18,
+        )
+        for ni in ins
+        for no in outs
+    ]
+    return mean(rates)
+
+
+def hand_fp32(inputs: Inputs, machine: MachineSpec) -> float:
+    """GFLOPS of a layer of ``conv_implicit_hand_fp32``."""
+    network, _, layer = text(inputs, "layer").partition(" ")
+    if network != "VGG16" or layer not in VGG16:
+        raise Unpredictable(f"layer {inputs['layer']!r} is none of VGG16")
+    ni, no, pixels = VGG16[layer]
+    return _gflops(
+        _padded(batch=whole(inputs, "batch"), ni=ni, no=no, pixels=pixels, run=HAND_FP32),
+        machine.processor,
+        dtype="fp32",
+        library="swcaffe-2018",
+        run=HAND_FP32,
+    )
+
+
+def autotuned_fp32(inputs: Inputs, machine: MachineSpec) -> float:
+    """GFLOPS of a row of ``conv_autotuned_fp32``."""
+    k = whole(inputs, "K")
+    if k % 2 == 0:
+        raise Unpredictable(f"a filter of {k} × {k} taps does not keep the size of the image")
+    convolution = _padded(
+        batch=whole(inputs, "batch"),
+        ni=whole(inputs, "Ni"),
+        no=whole(inputs, "No"),
+        pixels=AUTOTUNED_PIXELS,
+        run=AUTOTUNED,
+        k=k,
+    )
+    return _gflops(convolution, machine.processor, dtype="fp32", library="autotuned-2019", run=AUTOTUNED)
+
+
+def image_tile_2017(
+    inputs: Inputs, machine: MachineSpec, *, rows: int = 64, columns: int = 64, batch: int = 128
+) -> float:
+    """GFLOPS of a row that prints its tile, bB images × bCo columns."""
+    processor = machine.processor
+    images, across = whole(inputs, "bB", multiple=VECTOR * processor.mesh.rows), whole(inputs, "bCo")
+    ni, no = whole(inputs, "Ni"), whole(inputs, "No")
+    mesh = processor.mesh
+    plan = ImagePlan(
+        order="four-images",
+        spread="images",
+        images=images // mesh.rows,
+        columns=across,
+        source_channels=-(-ni // mesh.columns),
+        target_channels=-(-no // mesh.columns),
+    )
+    return _gflops(
+        _valid(batch=batch, ni=ni, no=no, rows=rows, columns=columns, k=whole(inputs, "K")),
+        processor,
+        dtype=_precision(inputs),
+        library="swdnn-2017",
+        run=SWDNN17,
+        plan=plan,
+        core_groups=whole(inputs, "cgs", most=processor.core_groups),
+    )
+
+
+def _gflops(
+    convolution: Convolution,
+    processor: ProcessorSpec,
+    *,
+    dtype: DTypeName,
+    library: Library,
+    run: ConvolutionRun,
+    plan: ImagePlan | None = None,
+    core_groups: int | None = None,
+) -> float:
+    """The rate at which ``core_groups`` (all by default) do the forward pass, each its share of the rows."""
+    groups = processor.core_groups if core_groups is None else core_groups
+    rows = -(-convolution.ro // groups)
+    first = rows if 2 * rows <= convolution.ro and convolution.padding else 0
+    task = ImagePass(
+        convolution=convolution, which="forward", dtype=dtype, library=library, share=(first, first + rows)
+    )
+    try:
+        kernel = ImplicitImage(
+            convolution=convolution,
+            which=task.which,
+            dtype=dtype,
+            library=library,
+            plan=image_plan(task, processor) if plan is None else plan,
+            share=task.share,
+        )
+        memory = MemoryUse(mode=GENERATIONS[library].memory_mode, active=groups, base_offset=int(run.base_bytes.value))
+        timing = simulate(kernel, processor=processor, memory=memory)
+    except (InfeasiblePlan, UnsuitablePlan) as error:
+        raise Unpredictable(str(error)) from error
+    seconds = processor.mpe.launch_seconds + seconds_from_ticks(timing.ticks, clock_hertz=processor.clock_hertz)
+    return convolution.flops / seconds / 1e9
+
+
+def _valid(*, batch: int, ni: int, no: int, rows: int, columns: int, k: int) -> Convolution:
+    """Without padding, with ``rows`` × ``columns`` output pixels."""
+    return Convolution(batch=batch, ni=ni, no=no, ri=rows + k - 1, ci=columns + k - 1, kr=k, kc=k)
+
+
+def _padded(*, batch: int, ni: int, no: int, pixels: int, run: ConvolutionRun, k: int = 3) -> Convolution:
+    return Convolution(
+        batch=batch, ni=ni, no=no, ri=pixels, ci=pixels, kr=k, kc=k, padding=int(run.padding.value) * (k // 2)
+    )
+
+
+def _precision(inputs: Inputs) -> DTypeName:
+    precision = text(inputs, "precision")
+    for name in DTYPES:
+        if precision == name:
+            return name
+    raise Unpredictable(f"precision {precision} is not modelled")
