@@ -68,22 +68,37 @@ def winograd_fp32(inputs: Inputs, machine: MachineSpec) -> float:
 def explicit_fp32(inputs: Inputs, machine: MachineSpec) -> float:
     """GFLOPS of layers of AlexNet and VGG16 by im2col and GEMM, channels first; each core group has its own images.
 
-    Of fewer images than core groups each takes some output rows.
+    Of fewer images than core groups each takes some output rows or some channels, whatever is faster.
     """
     _check_library(inputs)
     processor = machine.processor
     shape = named_layer(inputs, batch=whole(inputs, "batch"))
-    launches = explicit(_share(shape, processor.core_groups), "forward", dtype="fp32", order="channels-first")
-    return shape.flops / _seconds(launches, processor, EXPLICIT) / 1e9
+    parts = processor.core_groups
+    shares = [_images(shape, parts)] if shape.batch >= parts else [_rows(shape, parts), _channels(shape, parts)]
+    return shape.flops / min(_seconds(launches, processor, EXPLICIT) for launches in shares) / 1e9
 
 
-def _share(shape: Convolution, parts: int) -> Convolution:
-    """What the core group with the most work does."""
-    if shape.batch >= parts:
-        return replace(shape, batch=-(-shape.batch // parts))
+def _images(shape: Convolution, parts: int) -> list[Launch]:
+    """What the core group with the most images does."""
+    return _explicit(replace(shape, batch=-(-shape.batch // parts)))
+
+
+def _rows(shape: Convolution, parts: int) -> list[Launch]:
+    """What the core group with the most output rows does."""
     rows = -(-shape.ro // parts)
     reach = shape.dilation * (shape.kr - 1) + 1
-    return replace(shape, ri=(rows - 1) * shape.stride + reach - 2 * shape.padding)
+    return _explicit(replace(shape, ri=(rows - 1) * shape.stride + reach - 2 * shape.padding))
+
+
+def _channels(shape: Convolution, parts: int) -> list[Launch]:
+    """The columns of some input channels, then the product for some output channels."""
+    *gather, _ = _explicit(replace(shape, ni=-(-shape.ni // parts)))
+    *_, multiply = _explicit(replace(shape, no=-(-shape.no // parts)))
+    return [*gather, multiply]
+
+
+def _explicit(shape: Convolution) -> list[Launch]:
+    return list(explicit(shape, "forward", dtype="fp32", order="channels-first"))
 
 
 def _seconds(launches: Iterable[Launch], processor: ProcessorSpec, run: ConvolutionRun) -> float:
