@@ -83,7 +83,7 @@ def place(
     kernel: Kernel, *, alignment: int, memory: MemoryUse = PRIVATE, data: Mapping[str, Array] | None = None
 ) -> Arguments:
     """The kernel's arguments in memory, one behind the other, with ``data`` or without."""
-    space = AddressSpace(alignment=alignment, offset=memory.base_offset)
+    space = AddressSpace(alignment=alignment, offset=memory.base_offset, common_offset=memory.common_offset)
     return {
         parameter.name: space.place(
             name=parameter.name,

@@ -20,12 +20,14 @@ class MemoryUse:
 
     ``mode``: each core group in its own memory, or all in one shared space ("all-chip share", R-swDNN).
     ``active``: core groups that run the kernel side by side. ``base_offset``: bytes by which every array begins past
-    the machine's alignment; a large malloc returns 16 (R-swDNN).
+    the machine's alignment; a large malloc returns 16 (R-swDNN). ``common_offset``: the same for arrays that all
+    core groups read; None: as the others.
     """
 
     mode: Mode = "private"
     active: int = 1
     base_offset: int = 0
+    common_offset: int | None = None
 
     @property
     def contended(self) -> bool:
@@ -69,11 +71,15 @@ class MemoryArray:
 
 @dataclass
 class AddressSpace:
-    """Hands out addresses in one core group's memory, each ``offset`` past the alignment and never overlapping."""
+    """Hands out addresses in one core group's memory, each ``offset`` past the alignment and never overlapping.
+
+    ``common_offset``: that of common arrays, if it is another one.
+    """
 
     alignment: int = 128
     next_address: int = 0
     offset: int = 0
+    common_offset: int | None = None
 
     def place(
         self,
@@ -87,9 +93,10 @@ class AddressSpace:
         """A new array behind all earlier ones. ``data``, if given, must have the shape and dtype."""
         if data is not None and (data.shape != shape or data.dtype != dtype):
             raise ValueError(f"{name}: data is {data.dtype}{data.shape}, expected {dtype}{shape}")
-        address = self.next_address + self.offset
+        offset = self.common_offset if common and self.common_offset is not None else self.offset
+        address = self.next_address + offset
         array = MemoryArray(name=name, shape=shape, dtype=dtype, address=address, data=data, common=common)
-        size = self.offset + max(array.nbytes, 1)
+        size = offset + max(array.nbytes, 1)
         self.next_address += -(-size // self.alignment) * self.alignment
         return array
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from sim.chip.memory import MemoryUse, Mode
 from sim.machine.spec import ProcessorSpec
 
 CLEAN: Final = "nothing is said of it; the simplest case"
@@ -167,4 +168,38 @@ HAND_FP32: Final = ConvolutionRun(
 AUTOTUNED: Final = ConvolutionRun(
     base_bytes=TACO18.base_bytes,
     padding=Stated(1, "not stated; a size is given for the image, taken to be kept"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launches:
+    """How convolutions were launched and timed.
+
+    ``core_groups`` share out the output rows; ``memory_mode``: how they share memory; ``base_bytes`` and
+    ``weight_base_bytes``: first address of the images and of the weights past a line.
+    """
+
+    core_groups: int
+    memory_mode: Mode
+    base_bytes: Stated
+    weight_base_bytes: Stated
+
+    @property
+    def memory(self) -> MemoryUse:
+        """The same for the simulation."""
+        return MemoryUse(
+            mode=self.memory_mode,
+            active=self.core_groups,
+            base_offset=int(self.base_bytes.value),
+            common_offset=int(self.weight_base_bytes.value),
+        )
+
+
+SWDNN_2016: Final = Launches(
+    core_groups=4,
+    memory_mode="shared",  # "all-chip share" (R-swDNN)
+    base_bytes=Stated(0, "[fitted] R-swDNN, rows with 16 output rows: images are moved at the full line rate"),
+    weight_base_bytes=Stated(
+        32, "[fitted] R-swDNN, rows with 16 output rows: best of 0, 16, 32, 48 and 64; weights cost a line more a block"
+    ),
 )

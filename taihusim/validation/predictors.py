@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from taihusim.validation.conv_image import autotuned_fp32, hand_fp32, swdnn_2017, taco
+from taihusim.validation.conv_implicit import swdnn_2016
 from taihusim.validation.conv_transformed import explicit_fp32, winograd_fp32
 from taihusim.validation.dma_programs import compute_overlap, stream
 from taihusim.validation.dma_transfers import block_size, grid, strided_alignment
 from taihusim.validation.gemm_primitive import ldm_primitive
 from taihusim.validation.inputs import Predictor
+from taihusim.validation.ladder import ladder
 
 PREDICTORS: Final[Mapping[str, Predictor]] = {
     "dma_strided_alignment": strided_alignment,
@@ -19,6 +21,8 @@ PREDICTORS: Final[Mapping[str, Predictor]] = {
     "dma_stream": stream,
     "dma_compute_overlap": compute_overlap,
     "gemm_ldm_primitive": ldm_primitive,
+    "conv_optimisation_ladder_fp64": ladder,
+    "swdnn_conv_fp64_4cg": swdnn_2016,
     "conv_swdnn2017_fp64": swdnn_2017,
     "conv_swdnn2017_kernel_size_fp64": swdnn_2017,
     "conv_taco_ni_no_ro_fp64": taco,
