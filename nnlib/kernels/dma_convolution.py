@@ -52,21 +52,13 @@ class DmaConvolution:
         _DmaProgram(self, product, core_group, arguments).run()
 
     def plan(self, processor: ProcessorSpec) -> PartSize:
-        """How large the parts are. Raises InfeasiblePlan if not even vectors fit.
-
-        Overlapped: those with the least estimated time. Else three squares of a power of two, the textbook's choice for
-        a small fast memory, k as deep as the rest allows.
-        """
+        """The parts with the least estimated time. Raises InfeasiblePlan if not even vectors fit."""
         lanes, available = processor.cpe.vector_lanes, processor.cpe.ldm_bytes
         fitting = [part for part in self._parts(lanes) if self._bytes(part) <= available]
         if not fitting:
             needed = self._bytes(self._limited(lanes, lanes, lanes, lanes))
             raise InfeasiblePlan(kernel=self.name, needed=needed, available=available)
-        if self.overlapped:
-            return min(fitting, key=lambda part: self._estimate(part, processor))
-        squares = [part for part in fitting if part == self._limited(*(3 * (max(part.m, part.n, part.k),)), lanes)]
-        largest = squares[-1]
-        return max((part for part in fitting if (part.m, part.n) == (largest.m, largest.n)), key=lambda part: part.k)
+        return min(fitting, key=lambda part: self._estimate(part, processor))
 
     def _parts(self, lanes: int) -> list[PartSize]:
         """Parts of powers of two of vectors, the largest last; none longer than what there is."""
@@ -88,7 +80,7 @@ class DmaConvolution:
         return (2 if self.overlapped else 1) * operands + aligned(item * part.m * part.n)
 
     def _estimate(self, part: PartSize, processor: ProcessorSpec) -> float:
-        """Cycles if DMA runs under the products and every row of an operand begins anywhere in a line."""
+        """Cycles if every row of an operand begins anywhere in a line, with DMA under the products or before them."""
         item, dma, cpes = DTYPES[self.dtype].itemsize, processor.dma, processor.cpes_per_core_group
         product = self._product(part)
         sizes = product.tile_sizes[:2]
@@ -102,7 +94,8 @@ class DmaConvolution:
             n=part.n,
             k=part.k,
         )
-        return product.steps_per_cpe(cpes) * max(transfer, multiply)
+        step = max(transfer, multiply) if self.overlapped else transfer + multiply
+        return product.steps_per_cpe(cpes) * step
 
     def _product(self, part: PartSize) -> TapProduct:
         return TapProduct(convolution=self.convolution, which=self.which, part=part)

@@ -22,12 +22,16 @@ from sim.machine.spec import ProcessorSpec
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSizeAware:
-    """A pass of ``convolution`` as one launch on pixel-major arrays, in the way of a library generation."""
+    """A pass of ``convolution`` as one launch on pixel-major arrays, in the way of a library generation.
+
+    ``schedule``: the micro-kernel's, if not the library's own; what it leaves unexplained then does not count.
+    """
 
     convolution: Convolution
     dtype: DTypeName
     which: Pass = "forward"
     library: Library = DEFAULT_LIBRARY
+    schedule: str | None = None
 
     @property
     def name(self) -> str:
@@ -58,10 +62,11 @@ class BatchSizeAware:
         plan = self.plan(core_group.processor)
         if isinstance(plan, WeightPlan):
             implicit_batch_weights.run(
-                core_group, arguments, convolution=self.convolution, plan=plan, dtype=self.dtype, library=self.library
-            )
+                core_group, arguments, convolution=self.convolution, plan=plan, dtype=self.dtype,
+                library=self.library, schedule=self.schedule,
+            )  # fmt: skip
         else:
             implicit_batch_pixels.run(
                 core_group, arguments, convolution=self.convolution, which=self.which, plan=plan, dtype=self.dtype,
-                library=self.library,
+                library=self.library, schedule=self.schedule,
             )  # fmt: skip

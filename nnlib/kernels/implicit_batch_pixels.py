@@ -62,9 +62,10 @@ def run(
     plan: BatchPlan,
     dtype: DTypeName,
     library: Library,
+    schedule: str | None = None,
 ) -> None:
-    """The tile program."""
-    _Program(core_group, arguments, convolution, which, plan, dtype, library).run()
+    """The tile program; ``schedule`` of the micro-kernel, if not the library's."""
+    _Program(core_group, arguments, convolution, which, plan, dtype, library, schedule).run()
 
 
 class _Program:
@@ -79,6 +80,7 @@ class _Program:
         plan: BatchPlan,
         dtype: DTypeName,
         library: Library,
+        schedule: str | None,
     ) -> None:
         self.core_group, self.convolution, self.plan, self.which = core_group, convolution, plan, which
         self.rows, self.columns = Taps.of(convolution, which, "rows"), Taps.of(convolution, which, "columns")
@@ -89,7 +91,8 @@ class _Program:
         self.targets = convolution.group_no if forward else convolution.group_ni
         self.sources = convolution.group_ni if forward else convolution.group_no
         generation = GENERATIONS[library]
-        self.schedule, self.residual = generation.schedule, generation.k_step_residual(core_group.processor)
+        self.schedule = schedule or generation.schedule
+        self.residual = 0.0 if schedule else generation.k_step_residual(core_group.processor)
         mesh_rows, mesh_columns = core_group.mesh
         self.extent = plan.target * mesh_rows, plan.source * mesh_rows, plan.batch * mesh_columns
         self.blocks = [

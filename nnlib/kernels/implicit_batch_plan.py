@@ -238,8 +238,9 @@ def _estimate(
     depth = _blocks([(sources, plan.source * mesh.rows)])
     # taps and pixels of a source row that meet a target row, on average
     share = min(1.0, 1 / columns.period)
-    products = plan.columns * convolution.kc * share
-    pixels = min(columns.sources, (plan.columns - 1) * columns.advance // columns.period + convolution.kc)
+    wide = columns.targets / _blocks([(columns.targets, plan.columns)])  # the last block of a row may be narrow
+    products = wide * convolution.kc * share
+    pixels = min(columns.sources, (wide - 1) * columns.advance / columns.period + convolution.kc)
     compute = products * _product_seconds(
         processor, dtype=dtype, library=library, m=plan.target, n=plan.batch, k=plan.source
     )
@@ -247,7 +248,7 @@ def _estimate(
     weights = convolution.kc * _service(processor, rows=plan.target, run=plan.source * item)
     pixel = _service(processor, rows=plan.source, run=plan.batch * item)
     stage = max(compute, weights + pixels * pixel + startup) + startup
-    puts = plan.columns * _service(processor, rows=plan.target, run=plan.batch * item) + startup
+    puts = wide * _service(processor, rows=plan.target, run=plan.batch * item) + startup
     stages = depth * convolution.kr * (1 / rows.period)
     return outer * rows.targets * (stages * stage + puts)
 

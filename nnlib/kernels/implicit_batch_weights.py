@@ -64,9 +64,10 @@ def run(
     plan: WeightPlan,
     dtype: DTypeName,
     library: Library,
+    schedule: str | None = None,
 ) -> None:
-    """The tile program."""
-    _Program(core_group, arguments, convolution, plan, dtype, library).run()
+    """The tile program; ``schedule`` of the micro-kernel, if not the library's."""
+    _Program(core_group, arguments, convolution, plan, dtype, library, schedule).run()
 
 
 class _Program:
@@ -80,13 +81,15 @@ class _Program:
         plan: WeightPlan,
         dtype: DTypeName,
         library: Library,
+        schedule: str | None,
     ) -> None:
         self.core_group, self.convolution, self.plan = core_group, convolution, plan
         self.x, self.grad_y, self.grad_weight = (arguments[name] for name in ("x", "grad_y", "grad_weight"))
         self.rows = Taps.of(convolution, "weight_gradient", "rows")
         self.columns = Taps.of(convolution, "weight_gradient", "columns")
         generation = GENERATIONS[library]
-        self.schedule, self.residual = generation.schedule, generation.k_step_residual(core_group.processor)
+        self.schedule = schedule or generation.schedule
+        self.residual = 0.0 if schedule else generation.k_step_residual(core_group.processor)
         mesh_rows, mesh_columns = core_group.mesh
         self.extent = plan.outs * mesh_rows, plan.ins * mesh_columns, plan.batch * mesh_rows
         alloc, kind = core_group.alloc, DTYPES[dtype]

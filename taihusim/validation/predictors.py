@@ -13,6 +13,7 @@ from taihusim.validation.dma_transfers import block_size, grid, strided_alignmen
 from taihusim.validation.gemm_primitive import ldm_primitive
 from taihusim.validation.inputs import Predictor
 from taihusim.validation.ladder import ladder
+from taihusim.validation.ladder import ladder
 
 PREDICTORS: Final[Mapping[str, Predictor]] = {
     "dma_strided_alignment": strided_alignment,
@@ -21,6 +22,7 @@ PREDICTORS: Final[Mapping[str, Predictor]] = {
     "dma_stream": stream,
     "dma_compute_overlap": compute_overlap,
     "gemm_ldm_primitive": ldm_primitive,
+    "conv_optimisation_ladder_fp64": ladder,
     "conv_optimisation_ladder_fp64": ladder,
     "swdnn_conv_fp64_4cg": swdnn_2016,
     "conv_swdnn2017_fp64": swdnn_2017,
