@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -55,6 +56,15 @@ class Columns:
     def first_source(self, block: int) -> int:
         """The block's first source column; in the padding where negative."""
         return block * self.width // self.taps.period * self.taps.advance + self._span[0]
+
+    @cached_property
+    def steady(self) -> range:
+        """The blocks which, like the next one, are whole and need no column outside the image."""
+        return _but_last(
+            self.left(block) == self.width
+            and 0 <= self.first_source(block) <= self.taps.sources - self.source_width
+            for block in range(self.blocks)
+        )
 
     @property
     def source_width(self) -> int:
@@ -124,15 +134,17 @@ class Rows:
     def steady(self, blocks: tuple[RowBlock, ...]) -> range:
         """The blocks which, like the next one, are whole and lose no tap to the image's edge."""
         inside = self.taps.steady
-        whole = [
+        return _but_last(
             len(block.rows) == self.side_by_side and block.rows[0] in inside and block.rows[-1] in inside
             for block in blocks
-        ]
-        if True not in whole:
-            return range(0)
-        first = whole.index(True)
-        last = len(whole) - 1 - whole[::-1].index(True)
-        return range(first, last)
+        )
+
+    def steady_of_tap(self, blocks: tuple[RowBlock, ...], tap: int) -> range:
+        """The blocks which, like the next one, are whole and all of whose rows have a source under ``tap``."""
+        return _but_last(
+            len(block.rows) == self.side_by_side and bool(np.all(self.sources(block, tap) != OUTSIDE))
+            for block in blocks
+        )
 
     def targets(self, block: RowBlock) -> Integers:
         """The target row of each of the mesh's rows that take part, OUTSIDE beyond the last."""
@@ -143,3 +155,9 @@ class Rows:
         found = [self.taps.source(row, tap) for row in block.rows]
         rows = [OUTSIDE if row is None else row for row in found]
         return np.array([*rows, *[OUTSIDE] * (self.side_by_side - len(rows))], dtype=np.int64)
+
+
+def _but_last(whole: Iterable[bool]) -> range:
+    """The places from the first to before the last True; what lies between is True."""
+    places = [place for place, each in enumerate(whole) if each]
+    return range(places[0], places[-1]) if places else range(0)

@@ -8,6 +8,7 @@ from math import prod
 from typing import Final
 
 from nnlib.kernels.generations import GENERATIONS
+from nnlib.kernels.image_blocks import Columns, Rows
 from nnlib.kernels.image_operand import cycles_to_convert
 from nnlib.kernels.image_order import OrderName
 from nnlib.kernels.image_plan import ImagePass, ImagePlan, Spread, check_plan, ldm_buffers
@@ -54,7 +55,7 @@ def ranked_plans(
     task: ImagePass, processor: ProcessorSpec, *, order: OrderName, keep: int = 1
 ) -> tuple[ImagePlan, ...]:
     """The ``keep`` plans with the least estimated time. Raises InfeasiblePlan if none fits the LDM."""
-    plans = sorted(candidates(task, processor, order=order), key=lambda plan: estimate(task, plan, processor))
+    plans = sorted(candidates(task, processor, order=order), key=Estimates(task, processor, order).cycles)
     if not plans:
         smallest = ImagePlan(
             order=order,
@@ -73,67 +74,90 @@ def ranked_plans(
 
 def estimate(task: ImagePass, plan: ImagePlan, processor: ProcessorSpec) -> float:
     """Cycles of a plan if the next tile's DMA runs under the compute: what ranks plans, not a prediction."""
-    mesh, generation = processor.mesh, GENERATIONS[task.library]
-    columns, rows = task.column_blocks(plan), task.row_blocks(plan, mesh.rows)
-    row_taps = [len(block.taps) for blocks in rows.classes for block in blocks]
-    taps = len(columns.of_taps)
-    source, target = task.channels
-    images = -(-task.convolution.batch // (plan.images * (mesh.rows if plan.spread == "images" else 1)))
-    channel_blocks = (
-        -(-source // (plan.source_channels * mesh.columns)),
-        -(-target // (plan.target_channels * mesh.columns)),
-    )
-    kk, nn = plan.source_channels, plan.target_channels
-    met = sum(tap.count(plan.columns) for tap in columns.of_taps) / max(1, taps) * plan.images
-    by_weight = task.which == "weight_gradient"
-    m, n, k = (nn, kk, round(met)) if by_weight else (max(1, round(met)), nn, kk)
-    gemm = mesh.columns * (
-        2 * mesh.latency_cycles
-        + gemm_step_cycles(
+    return Estimates(task, processor, plan.order).cycles(plan)
+
+
+class Estimates:
+    """Estimates of many plans of one task; what they share is worked out once."""
+
+    def __init__(self, task: ImagePass, processor: ProcessorSpec, order: OrderName) -> None:
+        self.task, self.processor, self.order = task, processor, order
+        self.generation = GENERATIONS[task.library]
+        x, y = task.images(order)
+        self.source, self.target = (y, x) if task.which == "input_gradient" else (x, y)
+        self.source_shape, self.target_shape = self.source.grouped_shape, self.target.grouped_shape
+        channels = task.channels
+        self.weight_shape: Shape = channels if task.which == "input_gradient" else channels[::-1]
+        self.columns = lru_cache(maxsize=None)(self._columns)
+        self.row_taps = lru_cache(maxsize=None)(self._row_taps)
+        self.gemm = lru_cache(maxsize=None)(self._gemm)
+
+    def cycles(self, plan: ImagePlan) -> float:
+        """Of the whole kernel."""
+        task, processor = self.task, self.processor
+        mesh, startup = processor.mesh, processor.dma.startup_cycles
+        columns, taps, met = self.columns(plan.columns)
+        row_taps = self.row_taps(plan.spread)
+        source, target = task.channels
+        image_blocks = -(-self.source.batch // (plan.images * (mesh.rows if plan.spread == "images" else 1)))
+        source_parts = -(-source // (plan.source_channels * mesh.columns))
+        target_parts = -(-target // (plan.target_channels * mesh.columns))
+        blocks = image_blocks * columns.blocks * target_parts * task.convolution.groups
+        kk, nn, pixels = plan.source_channels, plan.target_channels, max(1, round(met * plan.images))
+        source_box = self.source.box_size(images=plan.images, channels=kk, columns=columns.source_width)
+        target_box = self.target.box_size(images=plan.images, channels=nn, columns=plan.columns)
+        loads = self.moved(source_box, self.source_shape)
+        put = self.moved(target_box, self.target_shape)
+        if task.which == "weight_gradient":
+            compute = taps * self.gemm(nn, kk, pixels) + self.convert(source_box) + self.convert(target_box)
+            return blocks * source_parts * sum(row_taps) * (max(compute, loads + put) + startup)
+        weight_box = (kk, nn) if task.which == "input_gradient" else (nn, kk)
+        weights = self.moved(weight_box, self.weight_shape)
+        gemm = self.gemm(pixels, nn, kk)
+        each = gemm + self.convert(weight_box)
+        compute = taps * each + self.convert(source_box)
+        # what is started with a source tile comes with the next weights, which the next GEMM waits for
+        late = max(0.0, loads + weights - each)
+        load = max(loads + taps * weights, compute + late)
+        moving = source_parts * (loads + taps * weights)
+        if plan.put_buffers > 1:
+            total = sum(max(rows * source_parts * load, rows * moving + put) for rows in row_taps)
+        else:
+            total = sum(rows * source_parts * load + put + startup for rows in row_taps)
+        return blocks * total
+
+    def _columns(self, width: int) -> tuple[Columns, int, float]:
+        """Blocks of a width, the taps that they have, and the mean number of target columns of a tap."""
+        columns = Columns(self.task.columns, width)
+        counts = [tap.count(width) for tap in columns.of_taps]
+        return columns, len(counts), sum(counts) / max(1, len(counts))
+
+    def _row_taps(self, spread: Spread) -> list[int]:
+        """Kernel rows that each block of rows meets."""
+        mesh_rows = self.processor.mesh.rows if spread == "rows" else 1
+        rows = Rows(self.task.rows, self.task.share_range, mesh_rows)
+        return [len(block.taps) for blocks in rows.classes for block in blocks]
+
+    def _gemm(self, m: int, n: int, k: int) -> float:
+        processor, mesh = self.processor, self.processor.mesh
+        step = gemm_step_cycles(
             processor=processor,
-            dtype="fp64" if task.converts else task.dtype,
+            dtype="fp64" if self.task.converts else self.task.dtype,
             m=m,
             n=n,
             k=k,
-            schedule=generation.schedule,
-            k_step_residual=generation.k_step_residual(processor),
+            schedule=self.generation.schedule,
+            k_step_residual=self.generation.k_step_residual(processor),
         )
-    )
-    x, y = task.images(plan.order)
-    ins, outs = (y, x) if task.which == "input_gradient" else (x, y)
-    source_box = ins.box_size(images=plan.images, channels=kk, columns=columns.source_width)
-    target_box = outs.box_size(images=plan.images, channels=nn, columns=plan.columns)
-    weight_box: Shape = (1, nn, kk)
-    weight_array: Shape = (1, *((target, source) if task.which != "input_gradient" else (source, target)))
+        return mesh.columns * (2 * mesh.latency_cycles + step)
 
-    def convert(box: Shape) -> float:
-        if not task.converts:
-            return 0.0
-        return cycles_to_convert(cpe=processor.cpe, elements=prod(box))
+    def convert(self, box: Shape) -> float:
+        """Cycles of a CPE to convert a tile, 0 where it stays as it is."""
+        return cycles_to_convert(cpe=self.processor.cpe, elements=prod(box)) if self.task.converts else 0.0
 
-    def moved(box: Shape, array: Shape) -> float:
-        return _transfer(box, array, DTYPES[task.dtype].itemsize, processor)
-
-    loads = moved(source_box, ins.grouped_shape)
-    blocks = images * columns.blocks * channel_blocks[0] * channel_blocks[1] * task.convolution.groups
-    if by_weight:
-        loads += moved(target_box, outs.grouped_shape)
-        compute = taps * gemm + convert(source_box) + convert(target_box)
-        return blocks * sum(row_taps) * (max(compute, loads) + processor.dma.startup_cycles)
-    weights = moved(weight_box, weight_array)
-    put = moved(target_box, outs.grouped_shape)
-    compute = taps * (gemm + convert(weight_box)) + convert(source_box)
-    # the transfers that are started with a source tile have one tap's time, or else make it wait
-    first = gemm + convert(weight_box)
-    load = max(loads + taps * weights, compute, loads + weights + compute - first if loads + weights > first else 0.0)
-    per_block = channel_blocks[0] * load
-    at_end = put + processor.dma.startup_cycles
-    total = 0.0
-    for met_rows in row_taps:
-        work = met_rows * per_block
-        moving = met_rows * channel_blocks[0] * (loads + taps * weights)
-        total += max(work, moving + put) if plan.put_buffers > 1 else work + at_end
-    return blocks / channel_blocks[0] * total
+    def moved(self, box: Shape, array: Shape) -> float:
+        """Cycles in which the engine serves all CPEs' boxes."""
+        return _transfer(box, array, DTYPES[self.task.dtype].itemsize, self.processor)
 
 
 def _transfer(box: Shape, array: Shape, item: int, processor: ProcessorSpec) -> float:

@@ -192,11 +192,12 @@ class _Program:
             self.source.fetch(self.source_start(start))
             self.weight.fetch(self.weight_start(start))
         for channel_group in group.loop("groups", self.task.convolution.groups):
-            for channels in group.loop("channels", self.counts[1]):
-                for images in group.loop("images", self.counts[2]):
+            # the last block may be ragged, and the one before it fetches that
+            for channels in group.loop("channels", self.counts[1], steady=range(max(0, self.counts[1] - 2))):
+                for images in group.loop("images", self.counts[2], steady=range(max(0, self.counts[2] - 2))):
                     for row_class, blocks in enumerate(classes):
                         for row in group.loop("rows", len(blocks), steady=self.rows.steady(blocks)):
-                            for column in group.loop("columns", self.columns.blocks):
+                            for column in group.loop("columns", self.columns.blocks, steady=self.columns.steady):
                                 self.compute(Block(channel_group, channels, images, row_class, row, column))
         group.wait(*(put for put in self.puts if put is not None))
         self.source.free()

@@ -114,25 +114,16 @@ class WeightProgram:
     def sum_up(self, place: Place) -> None:
         """Everything that goes into the sums of a kernel row."""
         group, blocks = self.core_group, self.blocks(place.kernel_row)
-        for images in group.loop("images", self.counts[2]):
-            for row in group.loop("rows", len(blocks), steady=self.steady(place.kernel_row)):
-                for column in group.loop("columns", self.columns.blocks):
+        steady = self.rows.steady_of_tap(blocks, place.kernel_row)
+        # the last block of images may be ragged, and the one before it fetches that
+        for images in group.loop("images", self.counts[2], steady=range(max(0, self.counts[2] - 2))):
+            for row in group.loop("rows", len(blocks), steady=steady):
+                for column in group.loop("columns", self.columns.blocks, steady=self.columns.steady):
                     self.step(replace(place, images=images, row=row, column=column))
 
     def blocks(self, kernel_row: int) -> tuple[RowBlock, ...]:
         """The blocks of output rows to which a kernel row brings any source row."""
         return tuple(block for blocks in self.rows.classes for block in blocks if kernel_row in block.taps)
-
-    def steady(self, kernel_row: int) -> range:
-        """The blocks which, like the next one, are whole and have a source row each."""
-        whole = [
-            len(block.rows) == self.rows.side_by_side and bool(np.all(self.rows.sources(block, kernel_row) != OUTSIDE))
-            for block in self.blocks(kernel_row)
-        ]
-        if True not in whole:
-            return range(0)
-        first = whole.index(True)
-        return range(first, len(whole) - 1 - whole[::-1].index(True))
 
     def after(self, place: Place) -> Iterator[Place]:
         """The places behind ``place`` in the order of the loops, those without rows included."""

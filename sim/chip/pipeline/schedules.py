@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sim.chip.pipeline.block import block_head, block_tail, dispatch, row_head
+from sim.chip.pipeline.float_2018 import swcaffe_2018
 from sim.chip.pipeline.instruction import Instruction
 from sim.chip.pipeline.micro_kernel import Fetch, KSteps, autotuned_2019, compiler_order, swdnn_2016
 from sim.chip.pipeline.roles import Role, role_at
@@ -36,6 +37,7 @@ SCHEDULES = {
         Schedule(name="compiler", k_steps=compiler_order),
         Schedule(name="compiler-macros", k_steps=compiler_order, separate=True),
         Schedule(name="swdnn-2016", k_steps=swdnn_2016),
+        Schedule(name="swcaffe-2018", k_steps=swcaffe_2018),
         Schedule(name="autotuned-2019", k_steps=autotuned_2019, converts_fp32=True),
     )
 }
