@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from nnlib.kernels.kernel import Arguments, Kernel, Parameter
+from nnlib.kernels.kernel import Arguments, Kernel, Parameter, Use
 from nnlib.precision import DTypeName
 from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array, MemoryArray
@@ -41,8 +41,14 @@ class Batched:
         return range(self.first, self.first + count)
 
     def parameters(self) -> tuple[Parameter, ...]:
-        """The kernel's, with ``total`` planes each."""
-        return tuple(replace(each, shape=(self.total, *each.shape)) for each in self.kernel.parameters())
+        """The kernel's, with ``total`` planes each; where it leaves planes as they are, they count as read."""
+        partly = len(self.planes) < self.total
+
+        def of(each: Parameter) -> Parameter:
+            use: Use = "inout" if partly and each.use == "out" else each.use
+            return replace(each, shape=(self.total, *each.shape), use=use)
+
+        return tuple(of(each) for each in self.kernel.parameters())
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
         """The kernel's for each plane."""

@@ -15,6 +15,7 @@ from nnlib.kernels.batched import Batched
 from nnlib.kernels.channel_groups import per_group
 from nnlib.kernels.convolution import Convolution, Pass
 from nnlib.kernels.gemm import Gemm
+from nnlib.kernels.generations import DEFAULT_LIBRARY, Library
 from nnlib.kernels.im2col import Col2im, Im2col, column_shape
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.launch import Launch
@@ -25,16 +26,24 @@ from sim.chip.memory import Array
 
 
 def explicit(
-    convolution: Convolution, which: Pass, *, dtype: DTypeName, order: Order = "channels-last"
+    convolution: Convolution,
+    which: Pass,
+    *,
+    dtype: DTypeName,
+    library: Library = DEFAULT_LIBRARY,
+    order: Order = "channels-last",
 ) -> tuple[Launch, ...]:
-    """The launches of a core group; arrays are named as the reference's, the columns ``cols`` and ``grad_cols``."""
+    """The launches of a core group; arrays are named as the reference's, the columns ``cols`` and ``grad_cols``.
+
+    ``library``: whose matrix product it is.
+    """
     if convolution.groups == 1:
-        return _launches(convolution, which, dtype, order, groups=1)
+        return _launches(convolution, which, dtype, library, order, groups=1)
     one = replace(convolution, ni=convolution.group_ni, no=convolution.group_no, groups=1)
     if order == "channels-first":
-        return _launches(one, which, dtype, order, groups=convolution.groups)
+        return _launches(one, which, dtype, library, order, groups=convolution.groups)
     return per_group(
-        convolution, which, dtype=dtype, plan=lambda group: _launches(group, which, dtype, order, groups=1)
+        convolution, which, dtype=dtype, plan=lambda group: _launches(group, which, dtype, library, order, groups=1)
     )
 
 
@@ -63,11 +72,11 @@ def window_of(convolution: Convolution) -> Window:
 
 
 def _launches(
-    convolution: Convolution, which: Pass, dtype: DTypeName, order: Order, *, groups: int
+    convolution: Convolution, which: Pass, dtype: DTypeName, library: Library, order: Order, *, groups: int
 ) -> tuple[Launch, ...]:
     """The launches over ``groups`` planes of a convolution of one group each."""
     window = window_of(convolution)
-    product = _product(convolution, which, dtype, order)
+    product = replace(_product(convolution, which, dtype, order), library=library)
     one_tap = window.taps == 1 and window.stride == 1 and window.padding == 0
 
     def over_groups(kernel: Kernel) -> Kernel:

@@ -41,14 +41,16 @@ def winograd(
 
     ``share``: of several core groups that do one convolution together in one memory, the images' tiles and the planes
     divided among them; the weights' gradient and groups are not divided. ``overlapped``: the products' transfers run
-    under their compute. Raises UnsuitablePlan for a convolution
-    that the algorithm cannot do and for a library that did not have it.
+    under their compute. Raises UnsuitablePlan for a convolution that the algorithm cannot do, for a library that did
+    not have it, and for groups channels first.
     """
     if "winograd" not in GENERATIONS[library].convolutions:
         raise UnsuitablePlan(kernel="winograd", reason=f"library {library} has no such plan")
     check_suitable(convolution)
     if share.parts > 1 and (convolution.groups > 1 or which == "weight_gradient"):
         raise UnsuitablePlan(kernel="winograd", reason="groups and weight gradients are not divided among core groups")
+    if convolution.groups > 1 and order == "channels-first":
+        raise UnsuitablePlan(kernel="winograd", reason="groups are copied out only where channels lie last")
     if convolution.groups > 1:
         return per_group(
             convolution,
@@ -85,7 +87,7 @@ def winograd(
                 rotated=True,
             )
         case "weight_gradient":
-            return _weight_gradient(convolution, dtype, order)
+            return _weight_gradient(convolution, dtype, library, order)
 
 
 def _forward(
@@ -129,9 +131,9 @@ def _forward(
     try:
         plan_resident(shape=product.shape, processor=processor)
     except InfeasiblePlan:
-        gemm = Gemm(m=grid.tiles, n=no, k=ni, dtype=dtype, transpose_b=rotated)
+        gemm = Gemm(m=grid.tiles, n=no, k=ni, dtype=dtype, transpose_b=rotated, library=library)
         if order == "channels-first":
-            gemm = Gemm(m=no, n=grid.tiles, k=ni, dtype=dtype, transpose_a=not rotated)
+            gemm = Gemm(m=no, n=grid.tiles, k=ni, dtype=dtype, transpose_a=not rotated, library=library)
             left, right = right, left
         kernel = Batched(kernel=gemm, total=PLANES, first=planes.start, count=len(planes))
     pixels = PlanesToPixels(grid=grid, channels=no, dtype=dtype, order=order, share=share)
@@ -143,13 +145,13 @@ def _forward(
     )
 
 
-def _weight_gradient(convolution: Convolution, dtype: DTypeName, order: Order) -> tuple[Launch, ...]:
+def _weight_gradient(convolution: Convolution, dtype: DTypeName, library: Library, order: Order) -> tuple[Launch, ...]:
     """Images and gradients to planes, the products over all tiles, planes to filters."""
     grid, ni, no = Grid.of(convolution), convolution.ni, convolution.no
     images = PixelsToPlanes(grid=grid, channels=ni, padding=convolution.padding, side="input", dtype=dtype, order=order)
     gradients = PixelsToPlanes(grid=grid, channels=no, padding=0, side="output", dtype=dtype, order=order)
     last = order == "channels-last"
-    gemm = Gemm(m=ni, n=no, k=grid.tiles, dtype=dtype, transpose_a=last, transpose_b=not last)
+    gemm = Gemm(m=ni, n=no, k=grid.tiles, dtype=dtype, transpose_a=last, transpose_b=not last, library=library)
     return (
         Launch.of(images, image="x", planes="winograd_x_planes"),
         Launch.of(gradients, image="grad_y", planes="winograd_grad_y_planes"),

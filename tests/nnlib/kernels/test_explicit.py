@@ -149,6 +149,17 @@ def test_a_single_tap_needs_no_columns() -> None:
     assert [launch.kernel.name for launch in explicit(strided, "forward", dtype="fp64")] == ["im2col", "gemm"]
 
 
+@pytest.mark.timing
+def test_the_product_is_the_librarys(processor: ProcessorSpec) -> None:
+    """The micro-kernel of 2016 takes longer for a step than that of 2019."""
+    shape = Convolution(batch=4, ni=256, no=512, ri=14, ci=14, kr=3, kc=3, padding=1)
+    old, new = (
+        simulate(explicit(shape, "forward", dtype="fp64", library=library)[1].kernel, processor=processor).ticks
+        for library in ("swcaffe-2018", "autotuned-2019")
+    )
+    assert old > 1.1 * new
+
+
 class _DropsOneWait(CoreGroup):
     """A core group that forgets the wait for one transfer."""
 

@@ -284,6 +284,15 @@ def test_what_the_algorithm_cannot_do_is_said_with_the_reason(
     assert caught.value.reason == reason
 
 
+def test_groups_and_weight_gradients_have_their_limits(processor: ProcessorSpec) -> None:
+    grouped = convolution(ni=4, no=4, groups=2)
+    with pytest.raises(UnsuitablePlan, match="only where channels lie last"):
+        winograd(grouped, "forward", dtype="fp64", processor=processor, order="channels-first")
+    for shape, which in ((grouped, "forward"), (convolution(), "weight_gradient")):
+        with pytest.raises(UnsuitablePlan, match="not divided among core groups"):
+            winograd(shape, which, dtype="fp64", processor=processor, share=Share(0, 4))
+
+
 def test_older_libraries_have_no_such_plan(processor: ProcessorSpec) -> None:
     with pytest.raises(UnsuitablePlan, match="library swcaffe-2018 has no such plan"):
         winograd(convolution(), "forward", dtype="fp32", processor=processor, library="swcaffe-2018")
