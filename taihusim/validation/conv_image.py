@@ -15,6 +15,7 @@ from nnlib.kernels.generations import GENERATIONS, Library
 from nnlib.kernels.image_order import VECTOR
 from nnlib.kernels.image_plan import ImagePass, ImagePlan
 from nnlib.kernels.image_rules import image_plan
+from nnlib.kernels.image_share import row_share
 from nnlib.kernels.implicit_image import ImplicitImage
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
 from nnlib.precision import DTYPES, DTypeName
@@ -152,11 +153,8 @@ def _gflops(
 ) -> float:
     """The rate at which ``core_groups`` (all by default) do the forward pass, each its share of the rows."""
     groups = processor.core_groups if core_groups is None else core_groups
-    rows = -(-convolution.ro // groups)
-    first = rows if 2 * rows <= convolution.ro and convolution.padding else 0
-    task = ImagePass(
-        convolution=convolution, which="forward", dtype=dtype, library=library, share=(first, first + rows)
-    )
+    whole_image = ImagePass(convolution=convolution, which="forward", dtype=dtype, library=library)
+    task = row_share(whole_image, groups)
     try:
         kernel = ImplicitImage(
             convolution=convolution,
