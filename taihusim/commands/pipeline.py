@@ -25,8 +25,9 @@ def command(
 ) -> None:
     """Show the issue table of a GEMM schedule: what enters the two pipes in each cycle, and why the rest waits.
 
-    Schedules are compiler, swdnn-2016 and autotuned-2019; roles are sender-sender, sender-receiver, receiver-sender
-    and receiver-receiver. The table is that of a CPE on the mesh, where the slowest role holds all others.
+    Schedules are compiler, compiler-macros, swdnn-2016, swcaffe-2018 and autotuned-2019; roles are sender-sender,
+    sender-receiver, receiver-sender and receiver-receiver. The table is that of a CPE on the mesh, where the slowest
+    role holds all others.
 
     Examples:
 
