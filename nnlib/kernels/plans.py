@@ -15,6 +15,8 @@ from nnlib.kernels.direct import DirectConvolution
 from nnlib.kernels.dma_convolution import DmaConvolution
 from nnlib.kernels.explicit import explicit
 from nnlib.kernels.generations import DEFAULT_LIBRARY, GENERATIONS, Library
+from nnlib.kernels.image_plan import ImagePass
+from nnlib.kernels.image_share import shared_kernel
 from nnlib.kernels.implicit_batch import BatchSizeAware
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
 from nnlib.kernels.launch import Launch
@@ -67,8 +69,13 @@ def _batch_size_aware(task: Task, _: ProcessorSpec) -> tuple[Launch, ...]:
     return (Launch.of(BatchSizeAware(convolution=share, which=task.which, dtype=task.dtype, library=task.library)),)
 
 
+def _image_size_aware(task: Task, processor: ProcessorSpec) -> tuple[Launch, ...]:
+    image_pass = ImagePass(convolution=task.convolution, which=task.which, dtype=task.dtype, library=task.library)
+    return (Launch.of(shared_kernel(image_pass, task.core_groups, processor)),)
+
+
 def _explicit(task: Task, _: ProcessorSpec) -> tuple[Launch, ...]:
-    return explicit(task.share, task.which, dtype=task.dtype)
+    return explicit(task.share, task.which, dtype=task.dtype, library=task.library)
 
 
 def _winograd(task: Task, processor: ProcessorSpec) -> tuple[Launch, ...]:
@@ -79,6 +86,7 @@ PLANS: Final[Mapping[str, Build]] = {
     "direct": _direct,
     "dma": _dma,
     "batch-size-aware": _batch_size_aware,
+    "image-size-aware": _image_size_aware,
     "explicit": _explicit,
     "winograd": _winograd,
 }
@@ -106,7 +114,7 @@ def build_all(task: Task, processor: ProcessorSpec) -> tuple[dict[str, tuple[Lau
     """The launches under every plan of the task's library that can do it, and why the others cannot."""
     found: dict[str, tuple[Launch, ...]] = {}
     refusals = []
-    for plan in [name for name in GENERATIONS[task.library].convolutions if name in PLANS]:
+    for plan in GENERATIONS[task.library].convolutions:
         try:
             found[plan] = build(plan, task, processor)
         except (InfeasiblePlan, UnsuitablePlan) as error:
