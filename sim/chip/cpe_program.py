@@ -23,6 +23,7 @@ from sim.chip.counters import REASONS, KernelTiming
 from sim.chip.cpe_engine import PlainEngine
 from sim.chip.dma import Box, Direction, DmaTicks, count
 from sim.chip.errors import Deadlock, UnfinishedTransfer
+from sim.chip.global_access import GlobalAccess, global_requests
 from sim.chip.ldm import Ldm
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.tile import Split, Tile
@@ -155,6 +156,38 @@ class Cpe:
             transfer.buffer.state = "fresh"
             assert transfer.outgoing is not None
             store_region(target=memory, source=transfer.outgoing, start=transfer.start)
+
+    def global_load(
+        self, buffer: Tile, array: MemoryArray, start: Sequence[int], *, times: int = 1, width: int = 1
+    ) -> Steps[None]:
+        """Load ``buffer`` from memory without DMA, ``width`` elements an access, waiting for each; ``times`` over."""
+        buffer.check_writable(by=f"load of {array.name!r} by CPE {self.id}")
+        group = self.group
+        access = GlobalAccess(buffer, array, np.array([start], dtype=np.int64), times, width)
+        access.check_aligned(kernel=f"program of CPE ({self.row}, {self.column}), ")
+        cost = global_requests(
+            direction="get",
+            accesses=(access,),
+            latency=ticks_from_cycles(group.processor.memory.global_load_cycles),
+            factors=(1.0,),
+            ticks=group.ticks,
+        )
+        if cost.lines[0]:
+            begin = self.now
+            self.doing = f"load of {array.name!r} into {buffer.name!r}"
+            yield group.engine.submit(
+                cpe=self.id,
+                lines=int(cost.lines[0]),
+                quantum=int(cost.quantum[0]),
+                first=int(cost.first[0]),
+                channel=int(cost.channel[0]),
+            )
+            self.reasons["dma_wait"] += self.now - begin
+            group.moved["get"] += int(cost.bytes[0])
+            group.moved["lines"] += int(cost.lines[0])
+        buffer.state = "ready"
+        assert array.data is not None
+        load_region(target=buffer.values(), source=array.data, start=tuple(start))
 
     def compute(self, cycles: float, *, run: Callable[[], object] | None = None) -> Steps[None]:
         """Compute for ``cycles``; ``run`` does the numerics."""

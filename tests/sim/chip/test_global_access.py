@@ -70,6 +70,34 @@ def test_all_cpes_share_the_rate_of_single_transactions(width: int, published: f
     assert timing.get_bytes / seconds == pytest.approx(published, rel=0.2)
 
 
+@pytest.mark.parametrize("width", [1, 4])
+def test_loads_beside_dma_take_what_64_programs_take(width: int, processor: ProcessorSpec) -> None:
+    array = vector_of(64 * 64)
+    drift = [37.0 * (cpe * 29 % 64) for cpe in range(64)]
+
+    def program(cpe: Cpe) -> Program:
+        values, buffer = (cpe.alloc(name, size=(32,), dtype=FP64) for name in ("values", "buffer"))
+        for step in range(3):
+            yield from cpe.compute(drift[cpe.id] * (step + 1))
+            transfer = yield from cpe.get(buffer, array, (64 * cpe.id,))
+            yield from cpe.wait(transfer)
+            yield from cpe.global_load(values, array, (64 * cpe.id + 32,), times=3, width=width)
+            assert values.values()[0] == 64 * cpe.id + 32
+
+    plain = run_programs(program, processor=processor)
+    group = CoreGroup(processor=processor)
+    values, buffer = (group.alloc(name, size=(32,), dtype=FP64) for name in ("values", "buffer"))
+    starts = 64 * np.arange(64)[:, None]
+    for step in range(3):
+        group.compute("drift", cycles=[each * (step + 1) for each in drift])
+        group.wait(group.get(buffer, array, starts))
+        group.global_load("load", GlobalAccess(values, array, starts + 32, 3, width))
+    timing = schedule(trace=group.finish(), processor=processor)
+    assert timing.finish == plain.finish
+    assert timing.reasons == plain.reasons
+    assert (timing.get_bytes, timing.dma_lines) == (plain.get_bytes, plain.dma_lines)
+
+
 def test_a_vector_at_an_unaligned_address_is_an_error_with_names_and_sizes(processor: ProcessorSpec) -> None:
     group = CoreGroup(processor=processor, kernel="direct convolution")
     array = vector_of(1000, offset=16)
