@@ -11,6 +11,7 @@ from taihusim.validation.conv_transformed import explicit_fp32, winograd_fp32
 from taihusim.validation.dma_programs import compute_overlap, stream
 from taihusim.validation.dma_transfers import block_size, grid, strided_alignment
 from taihusim.validation.gemm_primitive import ldm_primitive
+from taihusim.validation.gemm_tables import block_sweep, shapes, skinny_blocking
 from taihusim.validation.inputs import Predictor
 from taihusim.validation.ladder import ladder
 from taihusim.validation.ladder import ladder
@@ -22,6 +23,9 @@ PREDICTORS: Final[Mapping[str, Predictor]] = {
     "dma_stream": stream,
     "dma_compute_overlap": compute_overlap,
     "gemm_ldm_primitive": ldm_primitive,
+    "gemm_fp32": shapes,
+    "gemm_skinny_blocking": skinny_blocking,
+    "gemm_block_sweep_fp32": block_sweep,
     "conv_optimisation_ladder_fp64": ladder,
     "conv_optimisation_ladder_fp64": ladder,
     "swdnn_conv_fp64_4cg": swdnn_2016,
