@@ -6,6 +6,7 @@ edge of the image above it, where there is one, stands for all. One launch is ti
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import mean
 from typing import Final
 
@@ -16,8 +17,9 @@ from nnlib.kernels.image_order import VECTOR
 from nnlib.kernels.image_plan import ImagePass, ImagePlan
 from nnlib.kernels.image_rules import image_plan
 from nnlib.kernels.image_share import row_share
+from nnlib.kernels.implicit_batch import BatchSizeAware
 from nnlib.kernels.implicit_image import ImplicitImage
-from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
+from nnlib.kernels.kernel import InfeasiblePlan, Kernel, UnsuitablePlan
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import MemoryUse
 from sim.machine.spec import MachineSpec, ProcessorSpec
@@ -43,6 +45,9 @@ VGG16: Final = {
 """Input channels, output channels and pixels across, all with 3 × 3 filters and padding 1."""
 KERNEL_SIZE_NI: Final = 128
 """Input channels of ``conv_swdnn2017_kernel_size_fp64``, which does not print them."""
+TABLE_3_BATCH: Final = 128
+TABLE_3_PIXELS: Final = 64
+"""Images, and output pixels across, of ``conv_swdnn2017_table3``."""
 AVERAGED: Final = (64, 128, 192, 256, 384)
 """Channels over which the rows of TACO18 are averages."""
 AUTOTUNED_PIXELS: Final = 32
@@ -114,30 +119,33 @@ def autotuned_fp32(inputs: Inputs, machine: MachineSpec) -> float:
     return _gflops(convolution, machine.processor, dtype="fp32", library="autotuned-2019", run=AUTOTUNED)
 
 
-def image_tile_2017(
-    inputs: Inputs, machine: MachineSpec, *, rows: int = 64, columns: int = 64, batch: int = 128
-) -> float:
-    """GFLOPS of a row that prints its tile, bB images × bCo columns."""
+def plans_2017(inputs: Inputs, machine: MachineSpec) -> float:
+    """GFLOPS of a row of ``conv_swdnn2017_table3``, whose image plans print their tile, bB images × bCo columns."""
     processor = machine.processor
-    images, across = whole(inputs, "bB", multiple=VECTOR * processor.mesh.rows), whole(inputs, "bCo")
+    groups = whole(inputs, "cgs", most=processor.core_groups)
     ni, no = whole(inputs, "Ni"), whole(inputs, "No")
+    convolution = _valid(
+        batch=TABLE_3_BATCH, ni=ni, no=no, rows=TABLE_3_PIXELS, columns=TABLE_3_PIXELS, k=whole(inputs, "K")
+    )
+    dtype, name = _precision(inputs), text(inputs, "plan").lower()
+    if "batch" in name:
+        rows = -(-convolution.ro // groups) + convolution.kr - 1
+        part = replace(convolution, ri=rows)
+        kernel = BatchSizeAware(convolution=part, dtype=dtype, library="swdnn-2017")
+        return _rate(kernel, convolution, processor, library="swdnn-2017", run=SWDNN17, core_groups=groups)
+    if not name.startswith("im"):
+        raise Unpredictable(f"plan {inputs['plan']!r} is neither image- nor batch-size-aware")
     mesh = processor.mesh
     plan = ImagePlan(
         order="four-images",
         spread="images",
-        images=images // mesh.rows,
-        columns=across,
+        images=whole(inputs, "bB", multiple=VECTOR * mesh.rows) // mesh.rows,
+        columns=whole(inputs, "bCo", most=convolution.co),
         source_channels=-(-ni // mesh.columns),
         target_channels=-(-no // mesh.columns),
     )
     return _gflops(
-        _valid(batch=batch, ni=ni, no=no, rows=rows, columns=columns, k=whole(inputs, "K")),
-        processor,
-        dtype=_precision(inputs),
-        library="swdnn-2017",
-        run=SWDNN17,
-        plan=plan,
-        core_groups=whole(inputs, "cgs", most=processor.core_groups),
+        convolution, processor, dtype=dtype, library="swdnn-2017", run=SWDNN17, plan=plan, core_groups=groups
     )
 
 
@@ -164,7 +172,23 @@ def _gflops(
             plan=image_plan(task, processor) if plan is None else plan,
             share=task.share,
         )
-        memory = MemoryUse(mode=GENERATIONS[library].memory_mode, active=groups, base_offset=int(run.base_bytes.value))
+    except (InfeasiblePlan, UnsuitablePlan) as error:
+        raise Unpredictable(str(error)) from error
+    return _rate(kernel, convolution, processor, library=library, run=run, core_groups=groups)
+
+
+def _rate(
+    kernel: Kernel,
+    convolution: Convolution,
+    processor: ProcessorSpec,
+    *,
+    library: Library,
+    run: ConvolutionRun,
+    core_groups: int,
+) -> float:
+    """GFLOPS of a convolution of which each core group launches ``kernel`` once. Raises Unpredictable."""
+    memory = MemoryUse(mode=GENERATIONS[library].memory_mode, active=core_groups, base_offset=int(run.base_bytes.value))
+    try:
         timing = simulate(kernel, processor=processor, memory=memory)
     except (InfeasiblePlan, UnsuitablePlan) as error:
         raise Unpredictable(str(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from taihusim.validation.conv_image import autotuned_fp32, hand_fp32, swdnn_2017, taco
+from taihusim.validation.conv_image import autotuned_fp32, hand_fp32, plans_2017, swdnn_2017, taco
 from taihusim.validation.conv_implicit import swdnn_2016
 from taihusim.validation.conv_transformed import explicit_fp32, winograd_fp32
 from taihusim.validation.dma_programs import compute_overlap, stream
@@ -31,6 +31,7 @@ PREDICTORS: Final[Mapping[str, Predictor]] = {
     "swdnn_conv_fp64_4cg": swdnn_2016,
     "conv_swdnn2017_fp64": swdnn_2017,
     "conv_swdnn2017_kernel_size_fp64": swdnn_2017,
+    "conv_swdnn2017_table3": plans_2017,
     "conv_taco_ni_no_ro_fp64": taco,
     "conv_implicit_hand_fp32": hand_fp32,
     "conv_autotuned_fp32": autotuned_fp32,

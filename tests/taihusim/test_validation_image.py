@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sim.machine.load import load_machine
-from taihusim.validation.conv_image import autotuned_fp32, hand_fp32, swdnn_2017, taco
+from taihusim.validation.conv_image import autotuned_fp32, hand_fp32, plans_2017, swdnn_2017, taco
 from taihusim.validation.inputs import Predictor, Unpredictable
 from taihusim.validation.table import read_tables
 
@@ -15,6 +15,17 @@ PREDICTORS: dict[str, tuple[Predictor, tuple[int, ...], float]] = {
     "conv_autotuned_fp32": (autotuned_fp32, (3, 10), 0.15),
 }
 """Per table the predictor, rows counted from 0, and how far the predictions may be off."""
+
+TABLE_3 = {"plan": "img", "K": "3", "bB": "32", "bCo": "16", "Ni": "128", "No": "128", "cgs": "1", "precision": "fp64"}
+
+
+def test_a_printed_tile_is_taken_and_both_plans_are_known() -> None:
+    machine = load_machine("sunway_taihulight")
+    image = plans_2017(TABLE_3, machine)
+    fewer = plans_2017({**TABLE_3, "bCo": "4"}, machine)
+    batch = plans_2017({**TABLE_3, "plan": "batch", "bB": "", "bCo": ""}, machine)
+    assert fewer < image < 742.4
+    assert 100 < batch < 742.4
 
 
 @pytest.mark.validation
@@ -35,6 +46,9 @@ def test_rows_are_predicted(name: str) -> None:
         (taco, {"averaged_over": "K 1..3"}, "neither Ni nor No"),
         (hand_fp32, {"layer": "AlexNet conv1", "batch": "32"}, "none of VGG16"),
         (autotuned_fp32, {"K": "2"}, "does not keep the size"),
+        (plans_2017, {**TABLE_3, "plan": "column"}, "neither image- nor batch-size-aware"),
+        (plans_2017, {**TABLE_3, "bB": "16"}, "multiple of 32"),
+        (plans_2017, {**TABLE_3, "bCo": "64", "No": "384"}, "LDM"),
     ],
 )
 def test_rows_that_cannot_be_predicted_say_why(predictor: Predictor, inputs: dict[str, str], reason: str) -> None:
