@@ -19,9 +19,8 @@ CONVERSION = (
 )
 """One element, a scalar loop in compiler order. Constructed; no listing is published.
 
-It takes 14 cycles. A fit of the block sweep of the fp32 GEMM (THESIS) gives 15.8 cycles per element of A and B beside
-the fp64 micro-kernel, if their DMA is hidden. Without overlap the DMA alone would take 14 and leave 2 for a conversion
-by vectors; the sweep cannot tell the two apart.
+It takes 14 cycles. With it on all three operands THESIS's fp32 GEMMs over shapes come out at a mean error of 9 %; those
+over blockings, and with the best ones, fit the fp32 micro-kernel without a conversion better.
 """
 
 
