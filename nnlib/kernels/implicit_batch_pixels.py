@@ -16,6 +16,7 @@ import numpy as np
 from nnlib.kernels.convolution import Convolution, Pass
 from nnlib.kernels.generations import GENERATIONS, Library
 from nnlib.kernels.implicit_batch_plan import FP64, BatchPlan, converts
+from nnlib.kernels.implicit_batch_tiles import as_wide, convert
 from nnlib.kernels.kernel import Arguments
 from nnlib.kernels.pixel_view import group_matrix
 from nnlib.kernels.taps import Taps
@@ -104,34 +105,36 @@ class _Program:
                 range(0, self.columns.targets, plan.columns),
             )
         ]
-        self.allocate(DTYPES[dtype], copies=converts(dtype=dtype, library=library))
-        self.held: list[tuple[int, int, int, int] | None] = [None, None]
-        self.current = 0  # buffer of the weights in use
-        self.pixel = 0  # buffer of the source pixel in use
+        self.converts = converts(dtype=dtype, library=library)
+        self.allocate(DTYPES[dtype])
+        self.held: list[tuple[int, int, int, int] | None] = [None] * len(self.weights)
+        self.current = 0  # buffer of the weights that came last
+        self.pixel = 0  # buffer of the source pixel that came last
 
-    def allocate(self, dtype: np.dtype[np.floating], *, copies: bool) -> None:
-        """The LDM buffers, which :func:`pixel_plan_bytes` counts."""
+    def allocate(self, dtype: np.dtype[np.floating]) -> None:
+        """The LDM buffers, which :func:`pixel_plan_bytes` counts: two of each operand, or one and its fp64 copy."""
         plan, alloc = self.plan, self.core_group.alloc
         forward = self.which == "forward"
-        size = (plan.target, plan.source) if forward else (plan.source, plan.target)
+        weight, pixel = (plan.target, plan.source) if forward else (plan.source, plan.target), (plan.source, plan.batch)
         split = MATRIX if forward else TURNED
+        taps, buffers = range(self.columns.taps), range(1 if self.converts else 2)
         self.weights = [
-            [alloc(f"weight{buffer}.{tap}", size=size, dtype=dtype, split=split) for tap in range(self.columns.taps)]
-            for buffer in range(2)
+            [alloc(f"weight{buffer}.{tap}", size=weight, dtype=dtype, split=split) for tap in taps]
+            for buffer in buffers
         ]
-        self.pixels = [
-            alloc(f"source{buffer}", size=(plan.source, plan.batch), dtype=dtype, split=MATRIX) for buffer in range(2)
-        ]
+        self.pixels = [alloc(f"source{buffer}", size=pixel, dtype=dtype, split=MATRIX) for buffer in buffers]
         self.outputs = [
             alloc(f"target{column}", size=(plan.target, plan.batch), dtype=dtype, split=MATRIX)
             for column in range(plan.columns)
         ]
+        self.wide_weights: list[Tile] = []
         self.others: list[Tile] = []
         if plan.spare:
             self.others.append(alloc("spare", size=(plan.spare, plan.target, plan.batch), dtype=dtype))
-        if copies:
-            self.others.append(alloc("weight_fp64", size=size, dtype=FP64))
-            self.others.append(alloc("source_fp64", size=(plan.source, plan.batch), dtype=FP64))
+        if self.converts:
+            self.wide_weights = [alloc(f"weight_fp64.{tap}", size=weight, dtype=FP64, split=split) for tap in taps]
+            self.wide_pixel = alloc("source_fp64", size=pixel, dtype=FP64, split=MATRIX)
+            self.others.append(self.wide_pixel)
 
     def stages(self, block: _Block, row: int) -> list[_Stage]:
         """What makes up a target row of a block."""
@@ -188,15 +191,13 @@ class _Program:
         group = self.core_group
         first = next(self.later(0, -1), None)
         if first is not None:
-            group.wait(*self.fetch_weights(first))
-            self.current = 1 - self.current
-            group.wait(self.fetch_pixel(first, self.used(first.block)[0]))
-            self.pixel = 1 - self.pixel
+            self.weights_come(self.fetch_weights(first))
+            self.pixel_comes(self.fetch_pixel(first, self.used(first.block)[0]))
         steady = range(self.rows.steady.start, max(self.rows.steady.start, self.rows.steady.stop - self.rows.period))
         for number in group.loop("blocks", len(self.blocks)):
             for row in group.loop("rows", self.rows.targets, steady=steady, period=self.rows.period):
                 self.row(number, row)
-        for tiles in (*self.weights, self.pixels, self.outputs, self.others):
+        for tiles in (*self.weights, self.pixels, self.outputs, self.wide_weights, self.others):
             group.free(*tiles)
 
     def row(self, number: int, row: int) -> None:
@@ -229,7 +230,7 @@ class _Program:
 
     def stage(self, stage: _Stage, after: _Stage | None) -> None:
         """Multiply a row of source pixels, while the weights and the first pixel of ``after`` come."""
-        group, block = self.core_group, stage.block
+        block = stage.block
         weights: list[Transfer] = []
         keeps = after is not None and self.held[self.current] == after.weights
         if after is not None and not keeps:
@@ -244,15 +245,13 @@ class _Program:
             for tap, place in self.hits(block, column):
                 self.multiply(stage, tap, place)
             if coming is not None:
-                group.wait(coming)
-                self.pixel = 1 - self.pixel
-        group.wait(*weights)
+                self.pixel_comes(coming)
         if weights:
-            self.current = 1 - self.current
+            self.weights_come(weights)
 
     def fetch_weights(self, stage: _Stage) -> list[Transfer]:
-        """Start the transfers of a stage's weights into the other buffer."""
-        buffer, block = 1 - self.current, stage.block
+        """Start the transfers of a stage's weights into the buffer that is free."""
+        buffer, block = (self.current + 1) % len(self.weights), stage.block
         self.held[buffer] = stage.weights
         start = (block.channel, stage.channel) if self.which == "forward" else (stage.channel, block.channel)
         return [
@@ -265,9 +264,24 @@ class _Program:
         ]
 
     def fetch_pixel(self, stage: _Stage, column: int) -> Transfer:
-        """Start the transfer of a source pixel into the other buffer."""
+        """Start the transfer of a source pixel into the buffer that is free."""
+        buffer = (self.pixel + 1) % len(self.pixels)
         matrix = group_matrix(self.source, (stage.row, column), group=stage.block.group, rows=self.sources)
-        return self.core_group.get(self.pixels[1 - self.pixel], matrix, (stage.channel, stage.block.image))
+        return self.core_group.get(self.pixels[buffer], matrix, (stage.channel, stage.block.image))
+
+    def weights_come(self, transfers: Sequence[Transfer]) -> None:
+        """Wait for weights: they are in use from now on."""
+        self.core_group.wait(*transfers)
+        self.current = (self.current + 1) % len(self.weights)
+        for raw, wide in zip(self.weights[self.current], self.wide_weights, strict=False):
+            convert(self.core_group, raw, wide)
+
+    def pixel_comes(self, transfer: Transfer) -> None:
+        """Wait for a source pixel: it is in use from now on."""
+        self.core_group.wait(transfer)
+        self.pixel = (self.pixel + 1) % len(self.pixels)
+        if self.converts:
+            convert(self.core_group, self.pixels[self.pixel], self.wide_pixel)
 
     def multiply(self, stage: _Stage, tap: int, place: int) -> None:
         """Target pixel += weights of the tap × source pixel."""
@@ -279,9 +293,9 @@ class _Program:
         )
         self.core_group.mesh_gemm(
             "product",
-            c=self.outputs[place],
-            a=self.weights[self.current][tap],
-            b=self.pixels[self.pixel],
+            c=as_wide(self.outputs[place]) if self.converts else self.outputs[place],
+            a=(self.wide_weights or self.weights[self.current])[tap],
+            b=self.wide_pixel if self.converts else self.pixels[self.pixel],
             transpose_a=self.which != "forward",
             flops=2 * useful,
             schedule=self.schedule,

@@ -10,12 +10,12 @@ from typing import Final
 
 from nnlib.kernels.convolution import Convolution, Pass
 from nnlib.kernels.generations import GENERATIONS, Library
+from nnlib.kernels.image_operand import cycles_to_convert
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.taps import Taps
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip import pipeline
 from sim.chip.ldm import aligned
-from sim.chip.pipeline import SCHEDULES
 from sim.machine.spec import ProcessorSpec
 
 WHOLE_TILES_LDM: Final = 55 * 1024
@@ -56,29 +56,30 @@ class WeightPlan:
 
 
 def converts(*, dtype: DTypeName, library: Library) -> bool:
-    """True if fp32 operands are multiplied as fp64, of which the LDM holds copies (TACO18 §3.7)."""
-    return dtype == "fp32" and SCHEDULES[GENERATIONS[library].schedule].converts_fp32
+    """True if fp32 operands are turned into fp64 in the LDM as they arrive, and multiplied as such (TACO18 §3.7)."""
+    return dtype == "fp32" and GENERATIONS[library].converts_fp32
 
 
 def pixel_plan_bytes(plan: BatchPlan, *, kc: int, dtype: DTypeName, library: Library) -> int:
-    """LDM of two source pixels, of the weights of two rows of taps, of the target pixels, of converted operands."""
+    """LDM of two source pixels, of the weights of two rows of taps, of the target pixels.
+
+    Where operands are converted, one of the two is the fp64 copy.
+    """
     item = DTYPES[dtype].itemsize
+    second = FP64.itemsize if converts(dtype=dtype, library=library) else item
     pixel, weight, target = plan.source * plan.batch, plan.target * plan.source, plan.target * plan.batch
-    needed = 2 * aligned(item * pixel) + 2 * kc * aligned(item * weight)
-    needed += plan.columns * aligned(item * target) + aligned(plan.spare * item * target)
-    if converts(dtype=dtype, library=library):
-        needed += aligned(FP64.itemsize * pixel) + aligned(FP64.itemsize * weight)
-    return needed
+    operands = sum(aligned(size * pixel) + kc * aligned(size * weight) for size in (item, second))
+    return operands + plan.columns * aligned(item * target) + aligned(plan.spare * item * target)
 
 
 def weight_plan_bytes(plan: WeightPlan, *, kc: int, dtype: DTypeName, library: Library) -> int:
-    """LDM of two pixels of x and a turned one, of the pixels of grad_y, of the gradients, of converted operands."""
+    """LDM of two pixels of x and a turned one, of the pixels of grad_y and their fp64 copies, of the gradients."""
     item = DTYPES[dtype].itemsize
     x, grad_y, weight = plan.ins * plan.batch, plan.outs * plan.batch, plan.outs * plan.ins
-    needed = 3 * aligned(item * x) + plan.columns * aligned(item * grad_y) + plan.taps * kc * aligned(item * weight)
+    needed = 2 * aligned(item * x) + plan.columns * aligned(item * grad_y) + plan.taps * kc * aligned(item * weight)
     if converts(dtype=dtype, library=library):
-        needed += aligned(FP64.itemsize * x) + aligned(FP64.itemsize * grad_y)
-    return needed
+        return needed + aligned(FP64.itemsize * x) + plan.columns * aligned(FP64.itemsize * grad_y)
+    return needed + aligned(item * x)
 
 
 @lru_cache(maxsize=1024)
@@ -194,7 +195,7 @@ def _product_seconds(processor: ProcessorSpec, *, dtype: DTypeName, library: Lib
     generation = GENERATIONS[library]
     cycles = pipeline.gemm_step_cycles(
         processor=processor,
-        dtype=dtype,
+        dtype="fp64" if converts(dtype=dtype, library=library) else dtype,
         m=m,
         n=n,
         k=k,
@@ -203,6 +204,13 @@ def _product_seconds(processor: ProcessorSpec, *, dtype: DTypeName, library: Lib
     )
     mesh = processor.mesh
     return mesh.columns * (cycles + 2 * mesh.latency_cycles) / processor.clock_hertz
+
+
+def _conversion_seconds(processor: ProcessorSpec, *, dtype: DTypeName, library: Library, elements: float) -> float:
+    """Seconds in which a CPE turns ``elements`` into fp64; none where nothing is converted."""
+    if not converts(dtype=dtype, library=library):
+        return 0.0
+    return cycles_to_convert(cpe=processor.cpe, elements=round(elements)) / processor.clock_hertz
 
 
 def _blocks(lengths: Iterable[tuple[int, int]]) -> int:
@@ -244,6 +252,12 @@ def _estimate(
     compute = products * _product_seconds(
         processor, dtype=dtype, library=library, m=plan.target, n=plan.batch, k=plan.source
     )
+    compute += _conversion_seconds(
+        processor,
+        dtype=dtype,
+        library=library,
+        elements=pixels * plan.source * plan.batch + convolution.kc * plan.target * plan.source,
+    )
     startup = processor.dma.startup_cycles / processor.clock_hertz
     weights = convolution.kc * _service(processor, rows=plan.target, run=plan.source * item)
     pixel = _service(processor, rows=plan.source, run=plan.batch * item)
@@ -271,6 +285,9 @@ def _weight_estimate(
     product_seconds = _product_seconds(processor, dtype=dtype, library=library, m=plan.outs, n=plan.ins, k=plan.batch)
     turn = pipeline.transpose_cycles(cpe=processor.cpe, elements=plan.ins * plan.batch) / processor.clock_hertz
     compute = plan.columns * convolution.kc * product_seconds + pixels * turn
+    compute += _conversion_seconds(
+        processor, dtype=dtype, library=library, elements=(pixels * plan.ins + plan.columns * plan.outs) * plan.batch
+    )
     startup = processor.dma.startup_cycles / processor.clock_hertz
     moved = pixels * _service(processor, rows=plan.ins, run=plan.batch * item)
     grads = plan.columns * _service(processor, rows=plan.outs, run=plan.batch * item) + startup

@@ -13,7 +13,9 @@ from itertools import product
 
 from nnlib.kernels.convolution import Convolution
 from nnlib.kernels.generations import GENERATIONS, Library
+from nnlib.kernels.image_operand import cycles_to_convert
 from nnlib.kernels.implicit_batch_plan import FP64, WeightPlan, converts
+from nnlib.kernels.implicit_batch_tiles import as_wide, convert
 from nnlib.kernels.kernel import Arguments
 from nnlib.kernels.pixel_view import group_matrix
 from nnlib.kernels.taps import Taps
@@ -21,7 +23,7 @@ from nnlib.precision import DTYPES, DTypeName
 from sim.chip import pipeline
 from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.pipeline import Body, stream_cycles
-from sim.chip.tile import Split, Tile
+from sim.chip.tile import Split
 
 MATRIX = Split(rows=0, columns=1)
 TURNED = Split(rows=1, columns=0)
@@ -96,7 +98,9 @@ class _Program:
         self.pixels = [
             alloc(f"x{buffer}", size=(plan.ins, plan.batch), dtype=kind, split=TURNED) for buffer in range(2)
         ]
-        self.turned = alloc("x_turned", size=(plan.batch, plan.ins), dtype=kind, split=MATRIX)
+        self.converts = converts(dtype=dtype, library=library)
+        wide = FP64 if self.converts else kind
+        self.turned = alloc("x_turned", size=(plan.batch, plan.ins), dtype=wide, split=MATRIX)
         self.grads = [
             alloc(f"grad_y{column}", size=(plan.outs, plan.batch), dtype=kind, split=MATRIX)
             for column in range(plan.columns)
@@ -108,10 +112,10 @@ class _Program:
             ]
             for row in range(plan.taps)
         ]
-        self.copies: list[Tile] = []
-        if converts(dtype=dtype, library=library):
-            self.copies.append(alloc("x_fp64", size=(plan.batch, plan.ins), dtype=FP64))
-            self.copies.append(alloc("grad_y_fp64", size=(plan.outs, plan.batch), dtype=FP64))
+        self.wide_grads = [
+            alloc(f"grad_y_fp64.{column}", size=(plan.outs, plan.batch), dtype=FP64, split=MATRIX)
+            for column in range(plan.columns if self.converts else 0)
+        ]
         self.pixel = 0  # buffer of the pixel in use
 
     def gradients(self) -> list[_Gradient]:
@@ -164,7 +168,8 @@ class _Program:
         for number in group.loop("gradients", len(gradients)):
             self.accumulate(gradients[number])
             self.put(gradients[number])
-        group.free(*self.pixels, self.turned, *self.grads, *(tile for row in self.sums for tile in row), *self.copies)
+        group.free(*self.pixels, self.turned, *self.grads, *(tile for row in self.sums for tile in row))
+        group.free(*self.wide_grads)
 
     def accumulate(self, gradient: _Gradient) -> None:
         """Let all pixels pass by."""
@@ -205,6 +210,9 @@ class _Program:
             for place, column in enumerate(block.columns)
         ]
         group.wait(*gets)
+        if self.converts:
+            for raw, wide in zip(self.grads[: len(block.columns)], self.wide_grads, strict=False):
+                convert(group, raw, wide)
         for pixel, after in zip(pixels, [*pixels[1:], next(self.later(blocks, number, row), None)], strict=True):
             coming: Transfer | None = None if after is None else self.fetch(after)
             self.turn()
@@ -227,7 +235,10 @@ class _Program:
         def run() -> None:
             target.values()[...] = source.values().T
 
-        cycles = pipeline.transpose_cycles(cpe=group.processor.cpe, elements=self.plan.ins * self.plan.batch)
+        elements = self.plan.ins * self.plan.batch
+        cycles: float = pipeline.transpose_cycles(cpe=group.processor.cpe, elements=elements)
+        if self.converts:
+            cycles += cycles_to_convert(cpe=group.processor.cpe, elements=elements)
         group.compute("turn x", cycles=cycles, reads=[source], writes=[target], run=run)
 
     def multiply(self, pixel: _Pixel, tap: int, place: int) -> None:
@@ -238,10 +249,11 @@ class _Program:
             * min(ins, convolution.group_ni - gradient.channel)
             * min(batch, convolution.batch - pixel.block.image)
         )
+        sums = self.sums[pixel.tap - gradient.taps.start][tap]
         self.core_group.mesh_gemm(
             "product",
-            c=self.sums[pixel.tap - gradient.taps.start][tap],
-            a=self.grads[place],
+            c=as_wide(sums) if self.converts else sums,
+            a=(self.wide_grads or self.grads)[place],
             b=self.turned,
             flops=2 * useful,
             schedule=self.schedule,

@@ -101,10 +101,10 @@ class _DropsOneWait(CoreGroup):
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("library", ["swdnn-2016", "autotuned-2019"])
+@pytest.mark.parametrize(("library", "dtype"), [("swdnn-2016", "fp64"), ("autotuned-2019", "fp32")])
 @pytest.mark.parametrize("which", PASSES)
-def test_every_wait_is_needed(which: Pass, library: Library, processor: ProcessorSpec) -> None:
-    kernel = BatchSizeAware(convolution=TIED, dtype="fp64", which=which, library=library)
+def test_every_wait_is_needed(which: Pass, library: Library, dtype: DTypeName, processor: ProcessorSpec) -> None:
+    kernel = BatchSizeAware(convolution=TIED, dtype=dtype, which=which, library=library)
 
     def to_end(forgotten: int) -> int:
         group = _DropsOneWait(processor=processor, numerics=False)
