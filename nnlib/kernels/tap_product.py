@@ -186,7 +186,7 @@ class TapProduct:
         steady_columns = None
         if not self.by_tap:
             first = -(-columns.steady.start // side_by_side)
-            steady_columns = range(first, max(first, columns.steady.stop // side_by_side))
+            steady_columns = _inside(range(first, columns.steady.stop // side_by_side), groups_of_places)
         column_period = columns.period // gcd(columns.period, side_by_side)
         for row in core_group.loop("rows", self.places[0], steady=steady_rows, period=rows.period):
             for column in core_group.loop("columns", groups_of_places, steady=steady_columns, period=column_period):
@@ -230,7 +230,9 @@ class TapProduct:
         rows, columns = self.taps
         depth = self.extent[2]
         inner = self.terms
-        steady = (rows.steady, columns.steady) if self.by_tap else (None, None)
+        steady: tuple[range | None, range | None] = (None, None)
+        if self.by_tap:
+            steady = _inside(rows.steady, inner[0]), _inside(columns.steady, inner[1])
         deep = -(-depth // self.part.k)
         for i in core_group.loop("inner rows", inner[0], steady=steady[0]):
             for j in core_group.loop("inner columns", inner[1], steady=steady[1]):
@@ -310,6 +312,12 @@ def product_cycles(processor: ProcessorSpec, step: Step, *, which: Pass, vectori
             known[size] = unblocked_cycles(cpe=processor.cpe, form=form_of(which), vectorised=vectorised, m=m, n=n, k=k)
         found.append(known[size])
     return found
+
+
+def _inside(steady: range, iterations: int) -> range:
+    """Without the first and the last iteration, in which sums begin and rows end."""
+    first = max(steady.start, 1)
+    return range(first, max(first, min(steady.stop, iterations - 1)))
 
 
 def _table(taps: Taps) -> Integers:

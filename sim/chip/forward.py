@@ -3,7 +3,7 @@
 At a loop's head everything that can still have an effect is written down relative to the clock of the CPE whose turn
 it is: clocks, requests in the engine with their remaining lines, completions not yet waited for, who has arrived at a
 rendezvous, how far each CPE is behind the end of the trace, and the operations that lie there. Where all that and the
-last iteration's operations (with address phases, through the identity of their costs) were the same at an earlier
+last period's operations (with address phases, through the identity of their costs) were the same at an earlier
 head, what follows is the same too, time and counters included. Skipping is not an approximation.
 """
 
@@ -48,7 +48,7 @@ class Forward:
     period: int = 1
     found: int | None = None
     heads: dict[tuple[int, State], Head] = field(default_factory=dict)
-    emitted: tuple[int, int] | None = None
+    emitted: list[tuple[int, int]] = field(default_factory=list)
     given_up: bool = False
 
     def skip(self, iteration: int) -> int:
@@ -57,9 +57,11 @@ class Forward:
             return 0
         scheduler, trace = self.scheduler, self.scheduler.trace
         now = scheduler.advance()
-        before, self.emitted = self.emitted, (len(trace.operations), len(trace.skipped))
-        if now is None or before is None:
+        self.emitted.append((len(trace.operations), len(trace.skipped)))
+        if now is None or len(self.emitted) <= self.period:
             return 0
+        # all phases of addresses show only in a whole period
+        before = self.emitted[-1 - self.period]
         step = lcm(BUFFERS, self.period)
         state = iteration % step, relative_state(scheduler, now=now, since=before)
         head = Head(
@@ -93,7 +95,7 @@ def _repeat(scheduler: Scheduler, earlier: Head, head: Head, times: int) -> None
 def relative_state(scheduler: Scheduler, *, now: int, since: tuple[int, int]) -> State:
     """All that what follows depends on, relative to the time ``now`` and to the end of the trace.
 
-    ``since``: the lengths of the trace's lists at the loop's last head.
+    ``since``: the lengths of the trace's lists at the loop's head one period before.
     """
     trace = scheduler.trace
     last = len(trace.operations)

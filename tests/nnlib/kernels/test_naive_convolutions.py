@@ -181,6 +181,23 @@ def test_direct_loads_two_operands_for_every_product(
 
 
 @pytest.mark.timing
+@pytest.mark.parametrize("overlapped", [False, True])
+@pytest.mark.parametrize(
+    ("which", "convolution"),
+    [
+        ("weight_gradient", Convolution(batch=20, ni=20, no=8, ri=22, ci=14, kr=3, kc=3, dilation=2)),
+        ("input_gradient", Convolution(batch=2, ni=8, no=5, ri=18, ci=7, kr=1, kc=1, stride=2, dilation=2)),
+        ("forward", Convolution(batch=33, ni=3, no=16, ri=20, ci=12, kr=2, kc=2, stride=1)),
+    ],
+)
+def test_skipping_is_exact_in_every_pass(
+    which: Pass, convolution: Convolution, overlapped: bool, processor: ProcessorSpec
+) -> None:
+    kernel = DmaConvolution(convolution=convolution, which=which, dtype="fp32", overlapped=overlapped)
+    assert simulate(kernel, processor=processor) == simulate(kernel, processor=processor, plainly=True)
+
+
+@pytest.mark.timing
 @pytest.mark.parametrize(("overlapped", "rows"), [(False, 10), (True, 10)])
 def test_skipped_rows_cost_what_simulated_rows_cost(overlapped: bool, rows: int, processor: ProcessorSpec) -> None:
     convolution = Convolution(batch=32, ni=32, no=32, ri=rows + 2, ci=14, kr=3, kc=3, padding=1)
