@@ -14,7 +14,6 @@ from taihusim.validation.gemm_primitive import ldm_primitive
 from taihusim.validation.gemm_tables import block_sweep, shapes, skinny_blocking
 from taihusim.validation.inputs import Predictor
 from taihusim.validation.ladder import ladder
-from taihusim.validation.ladder import ladder
 
 PREDICTORS: Final[Mapping[str, Predictor]] = {
     "dma_strided_alignment": strided_alignment,
@@ -26,7 +25,6 @@ PREDICTORS: Final[Mapping[str, Predictor]] = {
     "gemm_fp32": shapes,
     "gemm_skinny_blocking": skinny_blocking,
     "gemm_block_sweep_fp32": block_sweep,
-    "conv_optimisation_ladder_fp64": ladder,
     "conv_optimisation_ladder_fp64": ladder,
     "swdnn_conv_fp64_4cg": swdnn_2016,
     "conv_swdnn2017_fp64": swdnn_2017,
