@@ -119,7 +119,8 @@ def test_malformed_tables_are_refused_with_the_line(text: str, says: str, tmp_pa
 
 def test_shipped_tables_name_their_sources_and_hide_their_results() -> None:
     tables = read_tables()
-    assert {table.name for table in tables} >= set(PREDICTORS)
+    not_shipped = {"conv_swdnn2017_kernel_size_fp64", "conv_swdnn2017_table3"}
+    assert {table.name for table in tables} >= set(PREDICTORS) - not_shipped
     for table in tables:
         assert any(comment.startswith("source: ") for comment in table.comments), table.name
         assert table.rows
