@@ -201,8 +201,8 @@ SWDNN_2016: Final = Launches(
     base_bytes=Stated(0, "[fitted] R-swDNN, rows with 16 output rows: images are moved at the full line rate"),
     weight_base_bytes=Stated(
         32,
-        "[fitted] R-swDNN, rows with 16 output rows: of every 16 B from 0 to 112 but 80; 96 gives the same, 16 nearly the "
-        "same mean (1.7 %) and a larger maximum (7.9 %), 0 a mean of 5.4 %",
+        "[fitted] R-swDNN, rows with 16 output rows: of every 16 B from 0 to 112 but 80; 96 gives the same, 16 "
+        "nearly the same mean (1.7 %) and a larger maximum (7.9 %), 0 a mean of 5.4 %",
     ),
 )
 
