@@ -1,0 +1,171 @@
+"""The kernels of swCaffe's convolutions: im2col by rows, and the implicit plan with single buffers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnlib.kernels.caffe_order import RowIm2col
+from nnlib.kernels.clock import empty_arrays, place, simulate
+from nnlib.kernels.convolution import PASSES, Convolution, Pass
+from nnlib.kernels.implicit_single import LDM_BUDGET, SingleBuffered, held_pixels
+from nnlib.kernels.kernel import InfeasiblePlan, Kernel, UnsuitablePlan
+from nnlib.kernels.window import Window
+from nnlib.precision import DTypeName
+from sim.chip.core_group import CoreGroup, Transfer
+from sim.chip.errors import ChipError
+from sim.chip.memory import Array
+from sim.machine.load import load_machine
+from sim.machine.spec import ProcessorSpec
+
+SMALL = Convolution(batch=10, ni=9, no=12, ri=3, ci=3, kr=2, kc=2, padding=1)
+
+
+@pytest.fixture(scope="module")
+def processor() -> ProcessorSpec:
+    return load_machine("sunway_taihulight").processor
+
+
+def data_for(kernel: Kernel) -> dict[str, Array]:
+    arrays = empty_arrays(kernel)
+    numbers = np.random.default_rng(5)
+    for parameter in kernel.parameters():
+        if parameter.use == "in":
+            arrays[parameter.name][...] = numbers.standard_normal(parameter.shape)
+    return arrays
+
+
+def check(kernel: Kernel, processor: ProcessorSpec) -> None:
+    """Tiles compute the reference; cut loops take the time of whole ones."""
+    data = data_for(kernel)
+    expected = {name: array.copy() for name, array in data.items()}
+    kernel.reference(expected)
+    timing = simulate(kernel, processor=processor, data=data)
+    tolerance = 1e-12 if kernel.dtype == "fp64" else 1e-5
+    for name, array in data.items():
+        scale = float(np.max(np.abs(expected[name]))) or 1.0
+        error = float(np.max(np.abs(array - expected[name]))) / scale
+        assert error <= tolerance, (kernel, name)
+    cut = simulate(kernel, processor=processor)
+    assert (cut.ticks, cut.get_bytes, cut.put_bytes, cut.flops) == (
+        timing.ticks,
+        timing.get_bytes,
+        timing.put_bytes,
+        timing.flops,
+    )
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> Convolution:
+    kr, kc, dilation = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    return Convolution(
+        batch=draw(st.integers(1, 20)),
+        ni=draw(st.integers(1, 20)),
+        no=draw(st.integers(1, 20)),
+        ri=draw(st.integers(dilation * (kr - 1) + 1, 9)),
+        ci=draw(st.integers(dilation * (kc - 1) + 1, 9)),
+        kr=kr,
+        kc=kc,
+        padding=draw(st.integers(0, 2)),
+        dilation=dilation,
+    )
+
+
+@pytest.mark.numeric
+@settings(max_examples=60, deadline=None)
+@given(convolution=convolutions(), which=st.sampled_from(PASSES), dtype=st.sampled_from(["fp64", "fp32"]))
+def test_the_implicit_plan_computes_the_reference(convolution: Convolution, which: Pass, dtype: DTypeName) -> None:
+    kernel = SingleBuffered(convolution=convolution, which=which, dtype=dtype)
+    check(kernel, load_machine("sunway_taihulight").processor)
+
+
+@pytest.mark.numeric
+@settings(max_examples=60, deadline=None)
+@given(
+    taps=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    more=st.tuples(st.integers(0, 12), st.integers(0, 9)),
+    batch=st.integers(1, 3),
+    channels=st.integers(1, 20),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 2),
+    dtype=st.sampled_from(["fp64", "fp32"]),
+)
+def test_im2col_by_rows_computes_the_reference(
+    taps: tuple[int, int],
+    more: tuple[int, int],
+    batch: int,
+    channels: int,
+    stride: int,
+    padding: int,
+    dtype: DTypeName,
+) -> None:
+    height, width = (each + further for each, further in zip(taps, more, strict=True))
+    window = Window(batch, height, width, channels, taps, stride, padding)
+    check(RowIm2col(window, dtype), load_machine("sunway_taihulight").processor)
+
+
+ONE_OF_EACH = [
+    *(SingleBuffered(convolution=SMALL, which=which, dtype="fp32") for which in PASSES),
+    RowIm2col(Window(1, 9, 6, 20, (3, 3), 1, 1), "fp32"),
+]
+
+
+class _DropsOneWait(CoreGroup):
+    """A core group that forgets the wait for one transfer."""
+
+    forgotten = -1
+
+    def wait(self, *transfers: Transfer) -> None:
+        super().wait(*(transfer for transfer in transfers if transfer.number != self.forgotten))
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("kernel", ONE_OF_EACH, ids=lambda kernel: kernel.name)
+def test_every_wait_is_needed(kernel: Kernel, processor: ProcessorSpec) -> None:
+    count = _transfers(kernel, CoreGroup(processor=processor, numerics=False))
+    assert count > 3
+    for number in range(count):
+        group = _DropsOneWait(processor=processor, numerics=False)
+        group.forgotten = number
+        with pytest.raises(ChipError):
+            _transfers(kernel, group)
+
+
+def _transfers(kernel: Kernel, group: CoreGroup) -> int:
+    kernel.program(group, place(kernel, alignment=128))
+    count = len(group.transfers)
+    group.finish()
+    return count
+
+
+def test_sums_fill_what_the_operands_leave(processor: ProcessorSpec) -> None:
+    """R-swDNN1's formula: (64 · 60 KB / 8 B - Ni·B - Ni·No) / (No·B) pixels."""
+    kernel = SingleBuffered(convolution=Convolution(batch=128, ni=256, no=256, ri=56, ci=56, kr=3, kc=3), dtype="fp32")
+    expected = (64 * LDM_BUDGET // 8 - 256 * 128 - 256 * 256) // (256 * 128)
+    assert held_pixels(kernel, processor) == expected == 12
+    timing = simulate(replace(kernel, convolution=replace(kernel.convolution, ri=4)), processor=processor)
+    assert timing.ldm_high_water <= LDM_BUDGET
+
+
+def test_channels_that_do_not_fit_are_an_error_with_sizes(processor: ProcessorSpec) -> None:
+    convolution = Convolution(batch=128, ni=1024, no=1024, ri=4, ci=4, kr=3, kc=3)
+    with pytest.raises(InfeasiblePlan) as caught:
+        held_pixels(SingleBuffered(convolution=convolution, dtype="fp32"), processor)
+    assert caught.value.needed > caught.value.available == LDM_BUDGET
+
+
+@pytest.mark.parametrize("convolution", [replace(SMALL, stride=2), replace(SMALL, ni=10, groups=2)])
+def test_strides_and_groups_are_not_taken(convolution: Convolution, processor: ProcessorSpec) -> None:
+    with pytest.raises(UnsuitablePlan, match="neither strides nor groups"):
+        simulate(SingleBuffered(convolution=convolution, dtype="fp32"), processor=processor)
+
+
+def test_nothing_overlaps(processor: ProcessorSpec) -> None:
+    """A slower memory costs as much as its lines."""
+    kernel = SingleBuffered(convolution=replace(SMALL, ri=8, ci=8), dtype="fp32")
+    slower = replace(processor, dma=replace(processor.dma, line_seconds=3 * processor.dma.line_seconds))
+    assert simulate(kernel, processor=slower).ticks > 1.1 * simulate(kernel, processor=processor).ticks
