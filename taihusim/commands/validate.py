@@ -84,6 +84,15 @@ def _print(reports: Sequence[TableReport]) -> None:
     print_table(columns, rows, title="errors of predictions against published measurements", right=columns[1:])
     click.echo()
     for each in reports:
+        of_subset = each.of_subset
+        if each.subset is not None and of_subset is not None:
+            mean, largest = (
+                error_in_words(value, each) for value in (of_subset.mean_abs_error, of_subset.max_abs_error)
+            )
+            click.echo(
+                f"{each.name}: accepted over {each.subset.words}: {len(of_subset.compared)} of "
+                f"{_rows(of_subset.rows)} covered, mean {mean}, max {largest}; the whole table above"
+            )
         for reason, count in Counter(reason for _, reason in each.uncovered).most_common():
             click.echo(f"{each.name}: {_rows(count)} not covered: {reason}")
         if each.excluded:

@@ -14,6 +14,7 @@ from taihusim.validation.gemm_primitive import ldm_primitive
 from taihusim.validation.gemm_tables import block_sweep, shapes, skinny_blocking
 from taihusim.validation.inputs import Predictor
 from taihusim.validation.ladder import ladder
+from taihusim.validation.layers_swcaffe import layers_figure, layers_log, vgg16_layers
 
 PREDICTORS: Final[Mapping[str, Predictor]] = {
     "dma_strided_alignment": strided_alignment,
@@ -35,4 +36,7 @@ PREDICTORS: Final[Mapping[str, Predictor]] = {
     "conv_autotuned_fp32": autotuned_fp32,
     "conv_winograd_fp32": winograd_fp32,
     "conv_explicit_fp32": explicit_fp32,
+    "conv_vgg16_layers_fp32_1cg": vgg16_layers,
+    "layers_swcaffe_log_fp32_1cg": layers_log,
+    "layers_swcaffe_fig_fp32_4cg": layers_figure,
 }

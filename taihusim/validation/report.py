@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, median
 
 from sim.machine.spec import MachineSpec
 from taihusim.validation.inputs import Predictor, Unpredictable
+from taihusim.validation.subsets import SUBSETS, Subset
 from taihusim.validation.table import Row, Table
 
 NO_PREDICTOR = "no predictor yet"
@@ -30,7 +31,10 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class TableReport:
-    """All rows of a table: compared, uncovered with a reason, or excluded because 0 was measured."""
+    """All rows of a table: compared, uncovered with a reason, or excluded because 0 was measured.
+
+    ``subset``: the rows that the accepted error is taken over, if not all.
+    """
 
     name: str
     rows: int
@@ -38,6 +42,7 @@ class TableReport:
     uncovered: tuple[tuple[Row, str], ...]
     excluded: int
     unit_of_error: str
+    subset: Subset | None = None
 
     @property
     def errors(self) -> tuple[float, ...]:
@@ -66,8 +71,25 @@ class TableReport:
         """Mean error with its sign."""
         return mean(self.errors) if self.compared else None
 
+    @property
+    def of_subset(self) -> TableReport | None:
+        """The report of the declared subset alone."""
+        if self.subset is None:
+            return None
+        compared = tuple(each for each in self.compared if self.subset.contains(each.row.inputs))
+        uncovered = tuple((row, why) for row, why in self.uncovered if self.subset.contains(row.inputs))
+        return replace(
+            self,
+            rows=len(compared) + len(uncovered),
+            compared=compared,
+            uncovered=uncovered,
+            excluded=0,
+            subset=None,
+        )
+
     def as_json(self) -> dict[str, object]:
-        """Plain values; errors are null where nothing is covered."""
+        """Plain values; errors are null where nothing is covered, what is said of a subset where none is declared."""
+        of_subset = self.of_subset
         return {
             "name": self.name,
             "rows": self.rows,
@@ -79,6 +101,12 @@ class TableReport:
             "max_abs_error": self.max_abs_error,
             "bias": self.bias,
             "unit_of_error": self.unit_of_error,
+            "accepted_subset": self.subset and self.subset.words,
+            "subset_rows": of_subset and of_subset.rows,
+            "subset_covered": of_subset and len(of_subset.compared),
+            "subset_mean_abs_error": of_subset and of_subset.mean_abs_error,
+            "subset_max_abs_error": of_subset and of_subset.max_abs_error,
+            "subset_bias": of_subset and of_subset.bias,
             "uncovered": [{"row": dict(row.inputs), "line": row.line, "reason": why} for row, why in self.uncovered],
         }
 
@@ -113,6 +141,7 @@ def compare(
         uncovered=tuple(uncovered),
         excluded=excluded,
         unit_of_error=_unit_of_error(row.unit for row in table.rows),
+        subset=SUBSETS.get(table.name),
     )
 
 
