@@ -30,23 +30,23 @@ class KernelClock:
     store: KernelStore | None = None
     known: dict[tuple[Kernel, MemoryUse], KernelTiming] = field(default_factory=dict)
 
-    def time(self, kernel: Kernel, *, memory: MemoryUse = PRIVATE) -> KernelTiming:
+    def time(self, kernel: Kernel, *, memory: MemoryUse = PRIVATE, limit: int | None = None) -> KernelTiming:
         """Simulate the kernel, timing only, unless that is known already.
 
-        Raises InfeasiblePlan if no tile fits.
+        Raises InfeasiblePlan if no tile fits, and LimitReached where it shows that it takes more than ``limit`` ticks.
         """
         timing = self.known.get((kernel, memory))
         if timing is None:
-            timing = self.known[kernel, memory] = self._stored(kernel, memory)
+            timing = self.known[kernel, memory] = self._stored(kernel, memory, limit)
         return timing
 
-    def _stored(self, kernel: Kernel, memory: MemoryUse) -> KernelTiming:
+    def _stored(self, kernel: Kernel, memory: MemoryUse, limit: int | None) -> KernelTiming:
         """From the store, or simulated and stored."""
         if self.store is None:
-            return simulate(kernel, processor=self.processor, memory=memory)
+            return simulate(kernel, processor=self.processor, memory=memory, limit=limit)
         timing = self.store.timing(kernel, processor=self.processor, memory=memory)
         if timing is None:
-            timing = simulate(kernel, processor=self.processor, memory=memory)
+            timing = simulate(kernel, processor=self.processor, memory=memory, limit=limit)
             self.store.keep(kernel, timing, processor=self.processor, memory=memory)
         return timing
 
@@ -59,13 +59,15 @@ def simulate(
     data: Mapping[str, Array] | None = None,
     record: bool = False,
     plainly: bool = False,
+    limit: int | None = None,
 ) -> KernelTiming:
     """Time a kernel by its tile program on a core group that uses memory so.
 
     With ``data`` the same execution computes, in the tiles, and writes the results into the out arrays. ``record``
-    keeps every interval. Either, and ``plainly``, simulates each iteration of each loop.
+    keeps every interval. Either, and ``plainly``, simulates each iteration of each loop. Raises LimitReached at the
+    head of a loop that lies more than ``limit`` ticks after the start.
     """
-    scheduler = Scheduler(trace=Trace(), processor=processor, record=record)
+    scheduler = Scheduler(trace=Trace(), processor=processor, record=record, limit=limit)
     group = CoreGroup(
         processor=processor,
         numerics=data is not None,

@@ -1,7 +1,7 @@
 """The tuner: of the plans that can do a convolution, the one that is fastest on the simulated core group.
 
-Lower bounds prune, the simulation ranks: plans are simulated in the order of the least time they could take, and those
-that could not beat the best one any more are not simulated at all.
+Lower bounds prune, the simulation ranks: a plan is simulated only as far as it could still win. What it has taken so
+far is the bound that is never wrong.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from nnlib.kernels.plans import Refusal, Task, build_all
 from nnlib.kernels.store import fields_of, key, timing_of
 from nnlib.precision import DTYPES
 from sim.chip.counters import KernelTiming
+from sim.chip.errors import LimitReached
 from sim.chip.memory import MemoryUse
 from sim.machine.spec import ProcessorSpec
-from sim.time import seconds_from_ticks
+from sim.time import seconds_from_ticks, ticks_from_seconds
 
+HORIZON_GROWTH = 4.0
+"""Plans are simulated up to so many times what one could take at least; if none ends there, so many times further."""
 WINOGRAD_SAVES = 36 / 16
 """Multiplications of a direct 3 × 3 convolution for each one of F(2×2, 3×3)."""
 
@@ -66,18 +69,23 @@ def _tune(task: Task, clock: KernelClock, memory: MemoryUse) -> Tuned:
     processor = clock.processor
     found, refusals = build_all(task, processor)
     bounds = {plan: least_seconds(task, plan, launches, processor) for plan, launches in found.items()}
+    left = sorted(found, key=bounds.__getitem__)
     best: tuple[float, str, tuple[KernelTiming, ...]] | None = None
-    for plan in sorted(found, key=bounds.__getitem__):
-        if best is not None and bounds[plan] >= best[0]:
-            continue
-        try:
-            timings = tuple(clock.time(launch.kernel, memory=memory) for launch in found[plan])
-        except (InfeasiblePlan, UnsuitablePlan) as error:
-            refusals.append(Refusal(plan, str(error)))
-            continue
-        seconds = total_seconds(timings, processor)
-        if best is None or seconds < best[0]:
-            best = seconds, plan, timings
+    horizon = min(bounds.values(), default=0.0)
+    while left and best is None:
+        # nobody is simulated much further than the winner needs
+        horizon *= HORIZON_GROWTH
+        for plan in left.copy():
+            limit = horizon if best is None else best[0]
+            try:
+                timings = _simulate(found[plan], clock, memory, limit)
+            except (InfeasiblePlan, UnsuitablePlan) as error:
+                refusals.append(Refusal(plan, str(error)))
+                left.remove(plan)
+                continue
+            seconds = None if timings is None else total_seconds(timings, processor)
+            if timings is not None and seconds is not None and (best is None or seconds < best[0]):
+                best = seconds, plan, timings
     if best is None:
         raise NoPlan(task, refusals)
     seconds, plan, timings = best
@@ -86,9 +94,29 @@ def _tune(task: Task, clock: KernelClock, memory: MemoryUse) -> Tuned:
         kernels=tuple(launch.kernel.name for launch in found[plan]),
         timings=timings,
         seconds=seconds,
-        slower=tuple(name for name in found if name != plan and name not in {each.plan for each in refusals}),
+        slower=tuple(name for name in left if name != plan),
         refusals=tuple(refusals),
     )
+
+
+def _simulate(
+    launches: tuple[Launch, ...], clock: KernelClock, memory: MemoryUse, limit: float
+) -> tuple[KernelTiming, ...] | None:
+    """The launches' times; None as soon as they take more than ``limit`` seconds together."""
+    processor = clock.processor
+    left = limit - len(launches) * processor.mpe.launch_seconds
+    timings = []
+    for launch in launches:
+        if left <= 0:
+            return None
+        ticks = ticks_from_seconds(left, clock_hertz=processor.clock_hertz)
+        try:
+            timing = clock.time(launch.kernel, memory=memory, limit=ticks)
+        except LimitReached:
+            return None
+        timings.append(timing)
+        left -= seconds_from_ticks(timing.ticks, clock_hertz=processor.clock_hertz)
+    return tuple(timings) if left >= 0 else None
 
 
 def _encode(tuned: Tuned) -> dict[str, Any]:

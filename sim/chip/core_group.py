@@ -77,6 +77,8 @@ class CoreGroup:
     kernel: str = ""
     ldm: Ldm = field(init=False)
     trace: Trace = field(default_factory=Trace)
+    head: int = 0
+    """Operations before the last head of a loop that is watched: nothing is added to them."""
     transfers: list[Transfer] = field(default_factory=list)
     counted: dict[tuple[object, ...], Requests] = field(default_factory=dict)
 
@@ -152,6 +154,8 @@ class CoreGroup:
 
     def wait(self, *transfers: Transfer) -> None:
         """Wait until each transfer is complete: the data arrive here."""
+        if self.scheduler is not None:
+            self.scheduler.check_limit()
         for transfer in transfers:
             if transfer.done:
                 raise ValueError(f"{transfer.label} was waited for twice")
@@ -250,7 +254,8 @@ class CoreGroup:
                 schedule=schedule,
                 k_step_residual=k_step_residual,
             )
-            self.trace.emit(MeshSteps(self.mesh[1], ticks_from_cycles(cycles), label), flops=flops)
+            steps = self.mesh[1]
+            self._emit_steps(MeshSteps(steps, steps * ticks_from_cycles(cycles), label), flops=flops)
         if self.numerics:
             left = a.values().T if transpose_a else a.values()
             right = b.values().T if transpose_b else b.values()
@@ -259,6 +264,21 @@ class CoreGroup:
                 target += left @ right
             else:
                 np.matmul(left, right, out=target)
+
+    def _emit_steps(self, steps: MeshSteps, *, flops: int) -> None:
+        """Emit steps of the mesh, as one operation with those right before, unless a CPE has begun those."""
+        operations, scheduler = self.trace.operations, self.scheduler
+        before = operations[-1] if operations else None
+        if (
+            isinstance(before, MeshSteps)
+            and scheduler is not None
+            and len(operations) > self.head
+            and max(scheduler.position) < len(operations)
+        ):
+            operations[-1] = before.followed_by(steps)
+            self.trace.totals.flops += flops
+        else:
+            self.trace.emit(steps, flops=flops)
 
     def row_broadcast(self, label: str) -> None:
         """Register communication along the rows: ties the clocks of each row."""
@@ -289,6 +309,7 @@ class CoreGroup:
         while iteration < iterations:
             if forward is not None and iteration in forward.steady:
                 iteration += forward.skip(iteration)
+                self.head = len(self.trace.operations)
                 if iteration == iterations:
                     break
             yield iteration

@@ -34,6 +34,8 @@ from sim.time import ticks_from_cycles
 Program: TypeAlias = Generator[simpy.Event, Any, None]
 Value = TypeVar("Value")
 Steps: TypeAlias = Generator[simpy.Event, Any, Value]
+Starts: TypeAlias = Callable[[int], Sequence[int]]
+"""From a CPE's number to where its block begins."""
 
 
 @dataclass(eq=False)
@@ -119,18 +121,22 @@ class Cpe:
         buffer.scratch()
         return buffer
 
-    def get(self, buffer: Tile, array: MemoryArray, start: Sequence[int]) -> Steps[CpeTransfer]:
-        """Start a transfer into ``buffer``; what lies outside the array comes in as zeros."""
+    def get(self, buffer: Tile, array: MemoryArray, start: Sequence[int] | Starts) -> Steps[CpeTransfer]:
+        """Start a transfer into ``buffer``; what lies outside the array comes in as zeros.
+
+        ``start``: where the block begins; where all CPEs transfer a block, a function from a CPE's number to that:
+        blocks that lie side by side come together.
+        """
         buffer.check_writable(by=f"get of {array.name!r} by CPE {self.id}")
         buffer.state = "filling"
         buffer.scratch()
-        return (yield from self._transfer("get", buffer, array, tuple(start)))
+        return (yield from self._transfer("get", buffer, array, start))
 
-    def put(self, buffer: Tile, array: MemoryArray, start: Sequence[int]) -> Steps[CpeTransfer]:
-        """Start a transfer to memory; the buffer is spent."""
+    def put(self, buffer: Tile, array: MemoryArray, start: Sequence[int] | Starts) -> Steps[CpeTransfer]:
+        """Start a transfer to memory, as :meth:`get` does; the buffer is spent."""
         buffer.check_readable(by=f"put to {array.name!r} by CPE {self.id}")
         buffer.state = "draining"
-        transfer = yield from self._transfer("put", buffer, array, tuple(start))
+        transfer = yield from self._transfer("put", buffer, array, start)
         transfer.outgoing = buffer.values()
         buffer.scratch()
         return transfer
@@ -231,30 +237,32 @@ class Cpe:
         return found
 
     def _transfer(
-        self, direction: Direction, buffer: Tile, array: MemoryArray, start: tuple[int, ...]
+        self, direction: Direction, buffer: Tile, array: MemoryArray, start: Sequence[int] | Starts
     ) -> Steps[CpeTransfer]:
         group = self.group
-        box = Box(array=array, size=buffer.size, starts=np.array([start], dtype=np.int64))
+        starts = [start(cpe) for cpe in range(group.processor.cpes_per_core_group)] if callable(start) else [start]
+        own = self.id if callable(start) else 0
+        box = Box(array=array, size=buffer.size, starts=np.array(starts, dtype=np.int64))
         cost = count(box=box, direction=direction, dma=group.processor.dma, ticks=group.ticks)
-        lines = int(cost.lines[0])
+        lines = int(cost.lines[own])
         done = None
         if lines:
-            issue = int(cost.descriptors[0]) * group.ticks.issue
+            issue = int(cost.descriptors[own]) * group.ticks.issue
             yield group.env.timeout(issue)
             self.reasons["dma_issue"] += issue
             yield from self._slot()
             done = group.engine.submit(
                 cpe=self.id,
                 lines=lines,
-                quantum=int(cost.quantum[0]),
-                first=int(cost.first[0]),
-                channel=int(cost.channel[0]),
+                quantum=int(cost.quantum[own]),
+                first=int(cost.first[own]),
+                channel=int(cost.channel[own]),
             )
             self.incomplete.append(done)
-            group.moved[direction] += int(cost.bytes[0])
+            group.moved[direction] += int(cost.bytes[own])
             group.moved["lines"] += lines
-            group.moved["requests"] += int(cost.descriptors[0])
-        transfer = CpeTransfer(direction, buffer, array, start, done)
+            group.moved["requests"] += int(cost.descriptors[own])
+        transfer = CpeTransfer(direction, buffer, array, tuple(starts[own]), done)
         self.transfers.append(transfer)
         return transfer
 

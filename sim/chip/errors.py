@@ -19,6 +19,10 @@ class UnfinishedTransfer(ChipError):
     """A program ended with transfers that nobody waited for."""
 
 
+class LimitReached(ChipError):
+    """A program takes longer than whoever asked wanted to know."""
+
+
 class Deadlock(ChipError):
     """CPEs wait for something that can no longer happen."""
 

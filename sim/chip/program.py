@@ -68,11 +68,18 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class MeshSteps:
-    """``steps`` times a row broadcast, a column broadcast and a compute of ``ticks``: a mesh GEMM."""
+    """``steps`` times a row broadcast, a column broadcast and a compute, ``ticks`` of compute in all: mesh GEMMs.
+
+    All CPEs compute equally long, so that they come to every step together and only the first one can find them apart.
+    """
 
     steps: int
-    ticks: Ticks
+    ticks: int
     label: str
+
+    def followed_by(self, other: MeshSteps) -> MeshSteps:
+        """Both, one right after the other."""
+        return MeshSteps(self.steps + other.steps, self.ticks + other.ticks, self.label)
 
 
 Operation: TypeAlias = Compute | DmaStart | DmaWait | RowBroadcast | ColumnBroadcast | Sync | MeshSteps

@@ -15,7 +15,7 @@ from typing import assert_never
 from sim.chip.counters import REASONS, Interval, KernelTiming
 from sim.chip.dma import DmaTicks
 from sim.chip.dma_server import Completion, DmaServer
-from sim.chip.errors import Deadlock
+from sim.chip.errors import Deadlock, LimitReached
 from sim.chip.program import (
     ColumnBroadcast,
     Compute,
@@ -31,6 +31,8 @@ from sim.machine.spec import ProcessorSpec
 from sim.time import ticks_from_cycles
 
 FOREVER = 1 << 62
+CHECK_OPERATIONS = 64
+"""Operations between two looks at a limit."""
 
 
 def schedule(
@@ -56,7 +58,13 @@ class Scheduler:
     """State of one scheduling run, of a trace that may still grow: see :meth:`advance`."""
 
     def __init__(
-        self, *, trace: Trace, processor: ProcessorSpec, start: Sequence[int] | None = None, record: bool = False
+        self,
+        *,
+        trace: Trace,
+        processor: ProcessorSpec,
+        start: Sequence[int] | None = None,
+        record: bool = False,
+        limit: int | None = None,
     ) -> None:
         mesh = processor.mesh
         self.operations = trace.operations
@@ -68,6 +76,8 @@ class Scheduler:
         self.latency = ticks_from_cycles(mesh.latency_cycles)
         self.sync_ticks = ticks_from_cycles(mesh.sync_cycles)
         self.record = record
+        self.limit = limit  # ticks beyond which nobody wants to know
+        self.next_check = CHECK_OPERATIONS  # operations after which to look at the limit
         self.intervals: list[Interval] = []
         self.reasons = {reason: [0] * self.cpes for reason in REASONS}
         self.skipped_ticks = 0  # of the periods that were not simulated
@@ -115,6 +125,14 @@ class Scheduler:
                     self.step(cpe, time)
             else:
                 return None
+
+    def check_limit(self) -> None:
+        """Simulate what there is, now and then. Raises LimitReached if that alone takes longer than ``limit``."""
+        if self.limit is not None and len(self.operations) >= self.next_check:
+            self.next_check = len(self.operations) + CHECK_OPERATIONS
+            now = self.advance()
+            if now is not None and now + self.skipped_ticks > self.limit:
+                raise LimitReached(f"more than {self.limit} ticks")
 
     def finish(self) -> KernelTiming:
         """Simulate to the end of the trace, which is complete. Raises Deadlock."""
@@ -249,22 +267,17 @@ class Scheduler:
             self.wake(member, left)
 
     def mesh_steps(self, cpe: int, came: int, last: int, operation: MeshSteps) -> int:
-        """When ``cpe`` leaves: a row and a column broadcast tie all clocks, so each step lasts as its slowest CPE."""
-        ticks, steps = operation.ticks, operation.steps
-        own = _of(ticks, cpe)
-        slowest = ticks if isinstance(ticks, int) else max(ticks)
-        left = last + steps * 2 * self.latency + (steps - 1) * slowest + own
-        self.reasons["compute"][cpe] += steps * own
-        self.reasons["mesh"][cpe] += left - came - steps * own
+        """When ``cpe`` leaves: a row and a column broadcast tie all clocks, then all compute equally long."""
+        steps, ticks = operation.steps, operation.ticks
+        left = last + steps * 2 * self.latency + ticks
+        self.reasons["compute"][cpe] += ticks
+        self.reasons["mesh"][cpe] += left - came - ticks
         if self.record:
-            begin = last + 2 * self.latency
-            self.intervals.append(Interval(cpe, came, begin, "mesh", operation.label))
-            for _ in range(steps):
-                self.intervals.append(Interval(cpe, begin, begin + own, "compute", operation.label))
-                next_begin = begin + slowest + 2 * self.latency
-                if begin + own < left:
-                    self.intervals.append(Interval(cpe, begin + own, next_begin, "mesh", operation.label))
-                begin = next_begin
+            for step in range(steps):
+                begin = last + (step + 1) * 2 * self.latency + step * ticks // steps
+                self.intervals.append(Interval(cpe, came, begin, "mesh", operation.label))
+                came = last + (step + 1) * 2 * self.latency + (step + 1) * ticks // steps
+                self.intervals.append(Interval(cpe, begin, came, "compute", operation.label))
         return left
 
     def check_finished(self) -> None:

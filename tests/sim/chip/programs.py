@@ -10,7 +10,7 @@ import numpy as np
 from sim.chip import pipeline
 from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.counters import KernelTiming
-from sim.chip.cpe_program import Cpe, CpeTransfer, Program, run_programs
+from sim.chip.cpe_program import Cpe, CpeTransfer, Program, Starts, run_programs
 from sim.chip.memory import AddressSpace, Array, MemoryArray
 from sim.chip.scheduler import schedule
 from sim.chip.tile import Split
@@ -77,6 +77,16 @@ def gemm_on_group(
     return schedule(trace=group.finish(), processor=processor, start=start), c.data
 
 
+def on_mesh(rows: int, columns: int, first: tuple[int, int]) -> Starts:
+    """Where each CPE's part of rows × columns begins of a tile that begins at ``first``."""
+    return lambda cpe: (first[0] + cpe // COLUMNS * rows, first[1] + cpe % COLUMNS * columns)
+
+
+def in_turn(height: int, turn: int) -> Starts:
+    """Where each CPE's rows begin in a turn."""
+    return lambda cpe: ((turn * CPES + cpe) * height, 0)
+
+
 def gemm_by_cpe(
     case: GemmCase, processor: ProcessorSpec, start: Sequence[int], *, seed: int = 0
 ) -> tuple[KernelTiming, Array]:
@@ -94,8 +104,8 @@ def gemm_by_cpe(
         def fetch(step: int) -> Program:
             at = step * case.k * COLUMNS
             place = step % buffers
-            first = yield from cpe.get(own_a[place], a, (cpe.row * case.m, at + cpe.column * case.k))
-            second = yield from cpe.get(own_b[place], b, (at + cpe.row * case.k, cpe.column * case.n))
+            first = yield from cpe.get(own_a[place], a, on_mesh(case.m, case.k, (0, at)))
+            second = yield from cpe.get(own_b[place], b, on_mesh(case.k, case.n, (at, 0)))
             return first, second
 
         under_way = yield from fetch(0)
@@ -114,7 +124,7 @@ def gemm_by_cpe(
                 under_way = following if case.double else (yield from fetch(step + 1))
         own_c.values()[...] = total
         own_c.state = "ready"
-        yield from cpe.wait((yield from cpe.put(own_c, c, (cpe.row * case.m, cpe.column * case.n))))
+        yield from cpe.wait((yield from cpe.put(own_c, c, on_mesh(case.m, case.n, (0, 0)))))
 
     timing = run_programs(program, processor=processor, start=start)
     assert c.data is not None
@@ -189,7 +199,7 @@ def stream_by_cpe(
         outs = [cpe.alloc(f"y{i}", size=size, dtype=FP64) for i in range(case.buffers)]
         for first in range(0, case.turns, case.buffers):
             turns = range(first, min(first + case.buffers, case.turns))
-            starts = [((turn * CPES + cpe.id) * case.height, 0) for turn in turns]
+            starts = [in_turn(case.height, turn) for turn in turns]
             gets: list[CpeTransfer] = []
             for tile, at in zip(ins, starts, strict=False):
                 gets.append((yield from cpe.get(tile, x, at)))
