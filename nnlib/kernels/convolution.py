@@ -65,6 +65,17 @@ class Convolution:
         return 2 * self.batch * self.ro * self.co * self.group_ni * self.no * self.kr * self.kc
 
     @property
+    def inside(self) -> float:
+        """The share of taps that meet the image and not its padding."""
+        rows = self._met(self.ro, self.ri, self.kr) / (self.ro * self.kr)
+        return rows * self._met(self.co, self.ci, self.kc) / (self.co * self.kc)
+
+    def _met(self, outputs: int, inputs: int, taps: int) -> int:
+        """How many taps of all outputs along an axis meet the image."""
+        shifts = [tap * self.dilation - self.padding for tap in range(taps)]
+        return sum(0 <= output * self.stride + shift < inputs for output in range(outputs) for shift in shifts)
+
+    @property
     def x_shape(self) -> Shape:
         """Images, channels last."""
         return self.batch, self.ri, self.ci, self.ni

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 from nnlib.kernels import implicit_batch_pixels, implicit_batch_weights, pixel_major
 from nnlib.kernels.convolution import Convolution, Pass
 from nnlib.kernels.generations import DEFAULT_LIBRARY, Library
-from nnlib.kernels.implicit_batch_plan import BatchPlan, WeightPlan, plan_pixels, plan_weights
+from nnlib.kernels.implicit_batch_plan import BatchPlan, WeightPlan, plan_pixels, plan_weights, product_seconds
 from nnlib.kernels.kernel import Arguments, Parameter
+from nnlib.kernels.taps import Taps
 from nnlib.precision import DTypeName
 from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
@@ -56,6 +58,23 @@ class BatchSizeAware:
             library=self.library,
             processor=processor,
         )
+
+    def least_seconds(self, processor: ProcessorSpec) -> float:
+        """What the products alone take, one mesh GEMM for each block and each pair of pixels that a tap joins."""
+        convolution, plan, mesh = self.convolution, self.plan(processor), processor.mesh
+        ins, outs = convolution.group_ni, convolution.group_no
+        if isinstance(plan, WeightPlan):
+            sizes = (plan.outs, plan.ins, plan.batch)
+            lengths = (outs, ins, convolution.batch)
+        else:
+            target, source = (ins, outs) if self.which == "input_gradient" else (outs, ins)
+            sizes = (plan.target, plan.batch, plan.source)
+            lengths = (target, convolution.batch, source)
+        blocks = prod(-(-length // (size * mesh.rows)) for length, size in zip(lengths, sizes, strict=True))
+        pairs = prod(Taps.of(convolution, self.which, "rows" if axis == 0 else "columns").pairs for axis in range(2))
+        m, n, k = sizes
+        one = product_seconds(processor, dtype=self.dtype, library=self.library, m=m, n=n, k=k)
+        return convolution.groups * blocks * pairs * one
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The tile program. Raises InfeasiblePlan as :meth:`plan` does."""

@@ -190,7 +190,7 @@ def _service(processor: ProcessorSpec, *, rows: int, run: int) -> float:
     return processor.cpes_per_core_group * (dma.request_seconds + rows * lines * dma.line_seconds)
 
 
-def _product_seconds(processor: ProcessorSpec, *, dtype: DTypeName, library: Library, m: int, n: int, k: int) -> float:
+def product_seconds(processor: ProcessorSpec, *, dtype: DTypeName, library: Library, m: int, n: int, k: int) -> float:
     """Seconds of a mesh GEMM."""
     generation = GENERATIONS[library]
     cycles = pipeline.gemm_step_cycles(
@@ -249,7 +249,7 @@ def _estimate(
     wide = columns.targets / _blocks([(columns.targets, plan.columns)])  # the last block of a row may be narrow
     products = wide * convolution.kc * share
     pixels = min(columns.sources, (wide - 1) * columns.advance / columns.period + convolution.kc)
-    compute = products * _product_seconds(
+    compute = products * product_seconds(
         processor, dtype=dtype, library=library, m=plan.target, n=plan.batch, k=plan.source
     )
     compute += _conversion_seconds(
@@ -282,9 +282,9 @@ def _weight_estimate(
         ]
     )
     pixels = min(convolution.ci, (plan.columns - 1) * convolution.stride + convolution.kc)
-    product_seconds = _product_seconds(processor, dtype=dtype, library=library, m=plan.outs, n=plan.ins, k=plan.batch)
+    one = product_seconds(processor, dtype=dtype, library=library, m=plan.outs, n=plan.ins, k=plan.batch)
     turn = pipeline.transpose_cycles(cpe=processor.cpe, elements=plan.ins * plan.batch) / processor.clock_hertz
-    compute = plan.columns * convolution.kc * product_seconds + pixels * turn
+    compute = plan.columns * convolution.kc * one + pixels * turn
     compute += _conversion_seconds(
         processor, dtype=dtype, library=library, elements=(pixels * plan.ins + plan.columns * plan.outs) * plan.batch
     )

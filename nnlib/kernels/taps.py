@@ -81,6 +81,11 @@ class Taps:
         return tuple((tap, target) for tap, target in found if target is not None)
 
     @property
+    def pairs(self) -> int:
+        """How many pairs of pixels the taps bring together."""
+        return sum(len(self.sources_of(target)) for target in range(self.targets))
+
+    @property
     def period(self) -> int:
         """After so many targets the same taps have a source again; it has moved on by ``advance`` pixels."""
         return self.stride if self.backward else 1

@@ -12,6 +12,7 @@ from math import prod
 from typing import Any
 
 from nnlib.kernels.clock import PRIVATE, KernelClock
+from nnlib.kernels.implicit_batch import BatchSizeAware
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
 from nnlib.kernels.launch import Launch
 from nnlib.kernels.plans import Refusal, Task, build_all
@@ -68,8 +69,13 @@ def tune(task: Task, *, clock: KernelClock, memory: MemoryUse = PRIVATE) -> Tune
 def _tune(task: Task, clock: KernelClock, memory: MemoryUse) -> Tuned:
     processor = clock.processor
     found, refusals = build_all(task, processor)
-    bounds = {plan: least_seconds(task, plan, launches, processor) for plan, launches in found.items()}
-    left = sorted(found, key=bounds.__getitem__)
+    bounds: dict[str, float] = {}
+    for plan, launches in found.items():
+        try:
+            bounds[plan] = least_seconds(task, plan, launches, processor)
+        except InfeasiblePlan as error:
+            refusals.append(Refusal(plan, str(error)))
+    left = sorted(bounds, key=bounds.__getitem__)
     best: tuple[float, str, tuple[KernelTiming, ...]] | None = None
     horizon = min(bounds.values(), default=0.0)
     while left and best is None:
@@ -77,6 +83,8 @@ def _tune(task: Task, clock: KernelClock, memory: MemoryUse) -> Tuned:
         horizon *= HORIZON_GROWTH
         for plan in left.copy():
             limit = horizon if best is None else best[0]
+            if bounds[plan] >= limit:
+                continue
             try:
                 timings = _simulate(found[plan], clock, memory, limit)
             except (InfeasiblePlan, UnsuitablePlan) as error:
@@ -152,6 +160,16 @@ def least_seconds(task: Task, plan: str, launches: tuple[Launch, ...], processor
         for parameter in launch.kernel.parameters()
         if parameter.use == "out"
     )
-    flops = task.convolution.flops / task.core_groups / (WINOGRAD_SAVES if plan == "winograd" else 1)
-    busy = max(written / processor.memory.bytes_per_second, flops / processor.core_group_cpe_peak_flops)
+    busy = max(written / processor.memory.bytes_per_second, _least_compute(task, plan, launches, processor))
     return len(launches) * processor.mpe.launch_seconds + busy
+
+
+def _least_compute(task: Task, plan: str, launches: tuple[Launch, ...], processor: ProcessorSpec) -> float:
+    """Seconds that the multiply-adds take at least."""
+    kernel = launches[0].kernel
+    if isinstance(kernel, BatchSizeAware):
+        return kernel.least_seconds(processor)
+    flops = task.convolution.flops / task.core_groups / (WINOGRAD_SAVES if plan == "winograd" else 1)
+    # taps that meet only padding are counted, though a plan may leave them out
+    inside = task.convolution.inside
+    return inside * flops / processor.core_group_cpe_peak_flops
