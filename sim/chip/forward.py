@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from math import lcm
-from typing import Final
+from typing import Final, NamedTuple
 
 from sim.chip.dma_server import Outstanding
 from sim.chip.program import Compute, DmaStart, DmaWait, MeshSteps, Operation, Totals
@@ -35,6 +35,14 @@ class Head:
     totals: Totals
 
 
+class Lengths(NamedTuple):
+    """How much of the trace there was at a head: operations, notes of skipped periods, transfers."""
+
+    operations: int
+    skipped: int
+    transfers: int
+
+
 @dataclass
 class Forward:
     """Watches the heads of one run of ``loop`` in the iterations ``steady``.
@@ -48,7 +56,7 @@ class Forward:
     period: int = 1
     found: int | None = None
     heads: dict[tuple[int, State], Head] = field(default_factory=dict)
-    emitted: list[tuple[int, int]] = field(default_factory=list)
+    emitted: list[Lengths] = field(default_factory=list)
     given_up: bool = False
 
     def skip(self, iteration: int) -> int:
@@ -57,7 +65,7 @@ class Forward:
             return 0
         scheduler, trace = self.scheduler, self.scheduler.trace
         now = scheduler.advance()
-        self.emitted.append((len(trace.operations), len(trace.skipped)))
+        self.emitted.append(Lengths(len(trace.operations), len(trace.skipped), trace.transfers))
         if now is None or len(self.emitted) <= self.period:
             return 0
         # all phases of addresses show only in a whole period
@@ -92,46 +100,50 @@ def _repeat(scheduler: Scheduler, earlier: Head, head: Head, times: int) -> None
     scheduler.trace.totals.add(head.totals.since(earlier.totals), times=times)
 
 
-def relative_state(scheduler: Scheduler, *, now: int, since: tuple[int, int]) -> State:
+def relative_state(scheduler: Scheduler, *, now: int, since: Lengths) -> State:
     """All that what follows depends on, relative to the time ``now`` and to the end of the trace.
 
-    ``since``: the lengths of the trace's lists at the loop's head one period before.
+    ``since``: the trace at the loop's head one period before. Transfers begun since then are known by how many came
+    after them. Those begun before and not waited for are no part of what repeats: they are known by their order.
     """
-    trace = scheduler.trace
-    last = len(trace.operations)
+    trace, server = scheduler.trace, scheduler.server
+    last, numbers = len(trace.operations), trace.transfers
     oldest = min(scheduler.position)
-    numbers = trace.transfers
-    server = scheduler.server
     startup = scheduler.ticks.startup
     busy = bool(server.ring) or server.current is not None
     generation = scheduler.generation
+    older = sorted({handle for handle, _ in scheduler.started if handle < since.transfers})
+    names = {handle: -1 - rank for rank, handle in enumerate(older)}
+
+    def name(handle: int) -> int:
+        return names.get(handle, numbers - handle)
+
+    def request(each: Outstanding) -> State:
+        left = max(each.channel_end - now, 0)
+        return each.cpe, name(each.handle), each.turns, each.quantum, each.first, left
+
     return (
         tuple(_content(each, numbers) for each in trace.operations[oldest:]),
-        tuple(_content(each, numbers) for each in trace.operations[since[0] :]),
-        tuple((last - at, loop, times) for at, loop, times in trace.skipped[since[1] :]),
+        tuple(_content(each, numbers) for each in trace.operations[since.operations :]),
+        tuple((last - at, loop, times) for at, loop, times in trace.skipped[since.skipped :]),
         tuple(sorted((time - now, cpe) for time, cpe, mark in scheduler.heap if mark == generation[cpe])),
         tuple(last - position for position in scheduler.position),
         tuple(scheduler.issued),
         tuple(None if time is None else time - now for time in scheduler.queued_since),
-        tuple(None if each is None else (numbers - each[0], each[1] - now) for each in scheduler.waiting),
+        tuple(None if each is None else (name(each[0]), each[1] - now) for each in scheduler.waiting),
         tuple(
             tuple(sorted(end if end == FOREVER else end - now for end in ends if end > now))
             for ends in scheduler.in_flight
         ),
         tuple(
             sorted(
-                (numbers - key[0], key[1], _left(scheduler.finished.get(key), now - startup))
-                for key in scheduler.started
+                (name(key[0]), key[1], _left(scheduler.finished.get(key), now - startup)) for key in scheduler.started
             )
         ),
         max(server.free_at - now, 0) if not busy else server.free_at - now,
-        tuple(_request(each, now, numbers) for each in server.ring),
-        None if server.current is None else _request(server.current, now, numbers),
-        tuple(
-            (cpe, tuple(_request(each, now, numbers) for each in queue))
-            for cpe, queue in sorted(server.behind.items())
-            if queue
-        ),
+        tuple(request(each) for each in server.ring),
+        None if server.current is None else request(server.current),
+        tuple((cpe, tuple(request(each) for each in queue)) for cpe, queue in sorted(server.behind.items()) if queue),
         tuple(sorted((cpe, end - now) for cpe, end in server.channels.items() if end > now)),
         tuple(
             tuple(sorted((cpe, time - now) for cpe, time in group.arrived.items()))
@@ -158,14 +170,3 @@ def _content(operation: Operation, numbers: int) -> State:
 def _left(end: int | None, now: int) -> int | None:
     """Ticks until ``end``, if that is known."""
     return None if end is None else max(end - now, 0)
-
-
-def _request(request: Outstanding, now: int, numbers: int) -> State:
-    return (
-        request.cpe,
-        numbers - request.handle,
-        request.turns,
-        request.quantum,
-        request.first,
-        max(request.channel_end - now, 0),
-    )
