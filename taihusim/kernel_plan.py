@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from nnlib.kernels.catalogue import OPERATIONS, Operation, Sizes, convolution_of
@@ -39,7 +39,7 @@ class Question:
     @property
     def memory(self) -> MemoryUse:
         """How the library's jobs use the chip's memory."""
-        return MemoryUse(mode=GENERATIONS[self.library].memory_mode, active=self.core_groups)
+        return replace(GENERATIONS[self.library].memory, active=self.core_groups)
 
 
 @dataclass(frozen=True, kw_only=True)

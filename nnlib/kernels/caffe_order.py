@@ -37,7 +37,7 @@ class RowIm2col:
 
     @property
     def name(self) -> str:
-        return "im2col by rows"
+        return "im2col_by_rows"
 
     @property
     def columns_shape(self) -> Shape:

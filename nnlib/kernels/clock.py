@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 
@@ -13,13 +12,10 @@ from nnlib.kernels.store import KernelStore
 from nnlib.precision import DTYPES
 from sim.chip.core_group import CoreGroup
 from sim.chip.counters import KernelTiming
-from sim.chip.memory import AddressSpace, Array, MemoryUse
+from sim.chip.memory import PRIVATE, AddressSpace, Array, MemoryUse
 from sim.chip.program import Trace
 from sim.chip.scheduler import Scheduler
 from sim.machine.spec import ProcessorSpec
-
-PRIVATE: Final = MemoryUse()
-"""One core group alone in its own memory, arrays aligned."""
 
 
 @dataclass

@@ -32,7 +32,7 @@ class DirectConvolution:
 
     @property
     def name(self) -> str:
-        return "direct convolution"
+        return f"conv2d_{self.which}_direct"
 
     @property
     def part(self) -> PartSize:

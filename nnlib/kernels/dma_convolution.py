@@ -39,7 +39,7 @@ class DmaConvolution:
 
     @property
     def name(self) -> str:
-        return "convolution by dma"
+        return f"conv2d_{self.which}_dma"
 
     def parameters(self) -> tuple[Parameter, ...]:
         return self._product(PartSize(1, 1, 1)).parameters()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from sim.chip.memory import Mode
+from sim.chip.memory import PRIVATE, MemoryUse
 from sim.machine.spec import ProcessorSpec
 
 Library: TypeAlias = Literal["naive", "swdnn-2016", "swdnn-2017", "swcaffe-2018", "autotuned-2019"]
@@ -21,16 +21,16 @@ DEFAULT_LIBRARY: Final[Library] = "autotuned-2019"
 class Generation:
     """A generation of the library.
 
-    ``schedule``: of the GEMM micro-kernel. ``convolutions``: names of the convolution plans it had. ``memory_mode``:
-    how its jobs use the memory of several core groups. ``converts_fp32``: implicit convolutions turn fp32 operands
-    into fp64 in the LDM, so that the fp64 micro-kernel serves both (SWCAFFE §IV.A); else they are multiplied as fp32,
-    with more instructions for each k-step (TACO18 §3.7).
+    ``schedule``: of the GEMM micro-kernel. ``convolutions``: names of the convolution plans it had. ``memory``: how its
+    jobs use the memory, except for how many core groups do. ``converts_fp32``: implicit convolutions turn fp32
+    operands into fp64 in the LDM, so that the fp64 micro-kernel serves both (SWCAFFE §IV.A); else they are multiplied
+    as fp32, with more instructions for each k-step (TACO18 §3.7).
     """
 
     name: Library
     schedule: str
     convolutions: tuple[str, ...]
-    memory_mode: Mode = "private"
+    memory: MemoryUse = PRIVATE
     converts_fp32: bool = False
 
     def k_step_residual(self, processor: ProcessorSpec) -> float:
@@ -42,12 +42,19 @@ GENERATIONS: Final[Mapping[Library, Generation]] = {
     generation.name: generation
     for generation in (
         Generation(name="naive", schedule="compiler", convolutions=("direct", "dma")),
-        Generation(name="swdnn-2016", schedule="swdnn-2016", convolutions=("batch-size-aware",), memory_mode="shared"),
+        Generation(
+            name="swdnn-2016",
+            schedule="swdnn-2016",
+            convolutions=("batch-size-aware",),
+            # "all-chip share" (R-swDNN); the offset is fitted to its logs, rows with 16 output rows
+            memory=MemoryUse(mode="shared", common_offset=32),
+        ),
         Generation(
             name="swdnn-2017",
             schedule="swdnn-2016",
             convolutions=("image-size-aware", "batch-size-aware"),
-            memory_mode="shared",
+            # as in 2016; 16 B is what a large malloc returns (R-swDNN)
+            memory=MemoryUse(mode="shared", base_offset=16),
         ),
         Generation(
             name="swcaffe-2018",

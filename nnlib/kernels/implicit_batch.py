@@ -37,7 +37,7 @@ class BatchSizeAware:
 
     @property
     def name(self) -> str:
-        return f"batch-size-aware {self.which.replace('_', ' ')}"
+        return f"conv2d_{self.which}_batch_size_aware"
 
     def parameters(self) -> tuple[Parameter, ...]:
         """Two inputs and the output."""

@@ -38,7 +38,7 @@ class SingleBuffered:
 
     @property
     def name(self) -> str:
-        return f"single-buffered implicit {self.which.replace('_', ' ')}"
+        return f"conv2d_{self.which}_single_buffered"
 
     def parameters(self) -> tuple[Parameter, ...]:
         """Two inputs and the output."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from nnlib.kernels.clock import PRIVATE, KernelClock
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.implicit_batch import BatchSizeAware
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
 from nnlib.kernels.launch import Launch
@@ -20,7 +20,7 @@ from nnlib.kernels.store import fields_of, key, timing_of
 from nnlib.precision import DTYPES
 from sim.chip.counters import KernelTiming
 from sim.chip.errors import LimitReached
-from sim.chip.memory import MemoryUse
+from sim.chip.memory import PRIVATE, MemoryUse
 from sim.machine.spec import ProcessorSpec
 from sim.time import seconds_from_ticks, ticks_from_seconds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,10 @@ class MemoryUse:
     def contended(self) -> bool:
         """True where several core groups share one memory space."""
         return self.mode == "shared" and self.active > 1
+
+
+PRIVATE: Final = MemoryUse()
+"""One core group alone in its own memory, arrays aligned."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -152,7 +152,7 @@ def _print(result: dict[str, Any]) -> None:
     print_table(("where the time goes", "time", "share"), shares, right=("time", "share"))
     click.echo()
     click.echo(result["bottleneck"])
-    loops = [loop["words"] for kernel in result["kernels"] for loop in kernel["loops"]]
+    loops = [loop["words"] for kernel in result["kernels"] for loop in kernel["loops"] if loop["watched"]]
     refusals = [f"plan {plan} not chosen: {reason}" for plan, reason in result["plans_not_chosen"].items()]
     for line in (*loops, *refusals):
         click.echo(line)

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sim.chip.memory import MemoryUse, Mode
+from nnlib.kernels.generations import GENERATIONS, Library
+from sim.chip.memory import MemoryUse
 from sim.machine.spec import ProcessorSpec
 
 CLEAN: Final = "nothing is said of it; the simplest case"
@@ -151,7 +152,10 @@ EXPLICIT: Final = ConvolutionRun(
 )
 
 SWDNN17: Final = ConvolutionRun(
-    base_bytes=Stated(16, "not stated; what a large malloc returns, as in the jobs of 2016 (R-swDNN)"),
+    base_bytes=Stated(
+        GENERATIONS["swdnn-2017"].memory.base_offset,
+        "not stated; what a large malloc returns, as in the jobs of 2016 (R-swDNN)",
+    ),
     padding=Stated(0, "SWDNN17: output sizes are given, Ri = Ro + K - 1 as in R-swDNN"),
 )
 
@@ -175,36 +179,24 @@ AUTOTUNED: Final = ConvolutionRun(
 class Launches:
     """How convolutions were launched and timed.
 
-    ``core_groups`` share out the output rows; ``memory_mode``: how they share memory; ``base_bytes`` and
-    ``weight_base_bytes``: first address of the images and of the weights past a line.
+    ``core_groups`` share out the output rows, in memory as ``library`` uses it.
     """
 
     core_groups: int
-    memory_mode: Mode
-    base_bytes: Stated
-    weight_base_bytes: Stated
+    library: Library
 
     @property
     def memory(self) -> MemoryUse:
-        """The same for the simulation."""
-        return MemoryUse(
-            mode=self.memory_mode,
-            active=self.core_groups,
-            base_offset=int(self.base_bytes.value),
-            common_offset=int(self.weight_base_bytes.value),
-        )
+        """How the job uses the memory."""
+        return replace(GENERATIONS[self.library].memory, active=self.core_groups)
 
 
-SWDNN_2016: Final = Launches(
-    core_groups=4,
-    memory_mode="shared",  # "all-chip share" (R-swDNN)
-    base_bytes=Stated(0, "[fitted] R-swDNN, rows with 16 output rows: images are moved at the full line rate"),
-    weight_base_bytes=Stated(
-        32,
-        "[fitted] R-swDNN, rows with 16 output rows: of every 16 B from 0 to 112 but 80; 96 gives the same, 16 "
-        "nearly the same mean (1.7 %) and a larger maximum (7.9 %), 0 a mean of 5.4 %",
-    ),
-)
+SWDNN_2016: Final = Launches(core_groups=4, library="swdnn-2016")
+"""Images are moved at the full line rate, weights begin 32 B past a line: fitted to the rows with 16 output rows.
+
+Of every 16 B from 0 to 112 but 80 that fits best; 96 gives the same, 16 nearly the same mean (1.7 %) and a larger
+maximum (7.9 %), 0 a mean of 5.4 %.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

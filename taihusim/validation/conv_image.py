@@ -21,7 +21,6 @@ from nnlib.kernels.implicit_batch import BatchSizeAware
 from nnlib.kernels.implicit_image import ImplicitImage
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel, UnsuitablePlan
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.memory import MemoryUse
 from sim.machine.spec import MachineSpec, ProcessorSpec
 from sim.time import seconds_from_ticks
 from taihusim.validation.conditions import AUTOTUNED, HAND_FP32, SWDNN17, TACO18, ConvolutionRun
@@ -187,7 +186,7 @@ def _rate(
     core_groups: int,
 ) -> float:
     """GFLOPS of a convolution of which each core group launches ``kernel`` once. Raises Unpredictable."""
-    memory = MemoryUse(mode=GENERATIONS[library].memory_mode, active=core_groups, base_offset=int(run.base_bytes.value))
+    memory = replace(GENERATIONS[library].memory, active=core_groups, base_offset=int(run.base_bytes.value))
     try:
         timing = simulate(kernel, processor=processor, memory=memory)
     except (InfeasiblePlan, UnsuitablePlan) as error:

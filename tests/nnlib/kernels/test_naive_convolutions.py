@@ -160,7 +160,7 @@ def test_what_does_not_fit_or_suit_is_an_error_with_the_reason(processor: Proces
         simulate(vectorised, processor=processor)
     even = replace(vectorised, convolution=replace(convolution, no=8))
     simulate(even, processor=processor)
-    with pytest.raises(UnalignedAccess, match=r"kernel 'direct convolution', CPE \(0, 0\) accesses 'weight'"):
+    with pytest.raises(UnalignedAccess, match=r"kernel 'conv2d_forward_direct', CPE \(0, 0\) accesses 'weight'"):
         simulate(even, processor=processor, memory=MemoryUse(base_offset=16))
 
 

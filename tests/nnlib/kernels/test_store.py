@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import multiprocessing
 import os
 import signal
@@ -15,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from nnlib.kernels import store as module
-from nnlib.kernels.clock import PRIVATE, KernelClock, simulate
+from nnlib.kernels.clock import KernelClock, simulate
 from nnlib.kernels.elementwise import Elementwise
 from nnlib.kernels.gemm import Gemm
 from nnlib.kernels.store import KernelStore, key
-from sim.chip.memory import MemoryUse
+from sim.chip.memory import PRIVATE, MemoryUse
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 
@@ -66,6 +67,19 @@ def test_all_that_a_time_depends_on_is_in_the_key(processor: ProcessorSpec, monk
     monkeypatch.setattr(module, "code_digest", lambda: "other code")
     others.append(key(KERNEL, processor=processor, memory=PRIVATE))
     assert len({own, *others}) == 1 + len(others)
+
+
+def test_all_code_that_a_time_depends_on_is_in_the_digest() -> None:
+    files = module.code_files()
+    assert {"sim.chip.scheduler", "sim.chip.pipeline", "sim.time", "nnlib.kernels.gemm"} <= set(files)
+    imported = {
+        node.module
+        for file in files.values()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module is not None
+    }
+    own = {name for name in imported if name.split(".")[0] in ("sim", "nnlib")}
+    assert {name for name in own - set(files) if not name.startswith("nnlib.ops.")} == set()
 
 
 def test_what_is_no_database_is_put_aside(processor: ProcessorSpec, store: KernelStore) -> None:
