@@ -1,4 +1,4 @@
-"""Max pooling, forward and backward, over whole channels of a block of rows and columns."""
+"""Max pooling forward, over blocks of output pixels, and backward, over blocks of pixels with all windows on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, Window, plan_i
 from nnlib.ops.pooling import max_pool_backward, max_pool_forward
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup
-from sim.chip.memory import Array
+from sim.chip.memory import Array, Shape
 from sim.chip.pipeline import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
 
@@ -40,7 +40,7 @@ class MaxPool:
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         window = self.window
-        items, image, pooled = _plan(self, core_group.processor, copies=(1, 1))
+        items, image, pooled = _plan(self, core_group.processor)
         plan = items.plan
         body = Body(loads=window.taps, stores=1, arithmetic=2 * window.taps)
         elements = plan.rows * plan.columns * plan.channels
@@ -86,34 +86,113 @@ class MaxPoolGradient:
         arrays["grad_x"][...] = max_pool_backward(arrays["x"], arrays["grad_y"], self.window.kernel, self.window.stride)
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
+        """The tile program: an item is a block of pixels; it gets all windows that touch it, and puts its own pixels.
+
+        Maxima under windows across a border are found on both of its sides.
+        """
         window = self.window
-        items, image, pooled = _plan(self, core_group.processor, copies=(2, 1), whole=not _tiled(window))
-        plan = items.plan
+        plan = _plan_gradient(self, core_group.processor)
+        rows, columns = plan.touching
         body = Body(loads=2 * window.taps + 1, stores=window.taps, arithmetic=4 * window.taps)
-        elements = plan.rows * plan.columns * plan.channels
+        elements = rows.windows * columns.windows * plan.items.plan.channels
 
         def run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
-            x, grad = ins[0][:, 0], ins[1][:, 0]
-            outs[0][:, 0] = max_pool_backward(x, grad, window.kernel, window.stride)
+            x, grad, own = ins[0][:, 0], ins[1][:, 0], outs[0][:, 0]
+            found = max_pool_backward(x, grad, window.kernel, window.stride)[:, rows.before :, columns.before :]
+            found = found[:, : own.shape[1], : own.shape[2]]
+            own[...] = 0  # strides may pass over the block's last pixels: no window reaches them
+            own[:, : found.shape[1], : found.shape[2]] = found
 
         stream(
             core_group,
             self.name,
-            iterations=items.iterations,
-            whole=items.whole,
-            period=items.period,
-            inputs=[image.operand(arguments["x"]), pooled.operand(arguments["grad_y"])],
-            outputs=[image.operand(arguments["grad_x"])],
-            cycles=items.cycles(stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements)),
+            iterations=plan.items.iterations,
+            whole=plan.items.whole,
+            period=plan.items.period,
+            inputs=[plan.seen.operand(arguments["x"]), plan.pooled.operand(arguments["grad_y"])],
+            outputs=[plan.own.operand(arguments["grad_x"])],
+            cycles=plan.items.cycles(stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements)),
             run=run,
         )
 
 
-def _tiled(window: Window) -> bool:
-    """True if the windows cut the image into equal parts, so that every pixel belongs to one window."""
-    kh, kw = window.kernel
-    exact = window.out_height * window.stride == window.height and window.out_width * window.stride == window.width
-    return kh == kw == window.stride and exact
+@dataclass(frozen=True)
+class _Touching:
+    """The windows that touch a block of pixels along an axis.
+
+    ``windows`` of them from the one ``first`` after the block's number of strides on; under them lie ``pixels`` pixels,
+    ``before`` of these in front of the block.
+    """
+
+    windows: int
+    first: int
+    pixels: int
+    before: int
+
+
+def _touching(*, length: int, kernel: int, stride: int, block: int) -> _Touching:
+    """The windows that touch ``block`` pixels, from a multiple of the stride on, of an axis ``length`` long."""
+    if block >= length:
+        return _Touching(windows=(length - kernel) // stride + 1, first=0, pixels=length, before=0)
+    ahead = (kernel - 1) // stride
+    windows = ahead + (block - 1) // stride + 1
+    return _Touching(windows=windows, first=-ahead, pixels=(windows - 1) * stride + kernel, before=ahead * stride)
+
+
+@dataclass(frozen=True, eq=False)
+class _GradientPlan:
+    """The items, the windows that touch one by rows and by columns, the pixels seen, their windows, its own pixels."""
+
+    items: Items
+    touching: tuple[_Touching, _Touching]
+    seen: Boxes
+    pooled: Boxes
+    own: Boxes
+
+
+@lru_cache(maxsize=64)
+def _plan_gradient(kernel: MaxPoolGradient, processor: ProcessorSpec) -> _GradientPlan:
+    """Blocks of pixels, cut in multiples of the stride. Raises InfeasiblePlan if the smallest does not fit the LDM."""
+    window = kernel.window
+    image, pooled = _shapes(kernel)
+    (kh, kw), stride = window.kernel, window.stride
+
+    def touching(plan: ItemPlan) -> tuple[_Touching, _Touching]:
+        return (
+            _touching(length=window.height, kernel=kh, stride=stride, block=plan.rows),
+            _touching(length=window.width, kernel=kw, stride=stride, block=plan.columns),
+        )
+
+    def boxes(plan: ItemPlan) -> tuple[ItemBox, ItemBox, ItemBox]:
+        rows, columns = touching(plan)
+        return (
+            ItemBox((1, rows.pixels, columns.pixels, plan.channels), image),
+            ItemBox((1, rows.windows, columns.windows, plan.channels), pooled),
+            ItemBox((1, plan.rows, plan.columns, plan.channels), image),
+        )
+
+    items = plan_items(
+        kernel=kernel.name,
+        batch=window.batch,
+        rows=window.height,
+        columns=window.width,
+        channels=window.channels,
+        multiple=stride,
+        item_bytes=DTYPES[kernel.dtype].itemsize,
+        boxes=boxes,
+        processor=processor,
+    )
+    seen, under, own = boxes(items.plan)
+    rows, columns = touching(items.plan)
+    return _GradientPlan(
+        items=items,
+        touching=(rows, columns),
+        seen=items.boxes(seen.size, lambda o: (o[0], o[1] - rows.before, o[2] - columns.before, o[3])),
+        pooled=items.boxes(
+            under.size, lambda o: (o[0], o[1] // stride + rows.first, o[2] // stride + columns.first, o[3])
+        ),
+        own=items.boxes(own.size, tuple),
+    )
 
 
 def _reach(window: Window, plan: ItemPlan) -> tuple[int, int]:
@@ -125,25 +204,16 @@ def _reach(window: Window, plan: ItemPlan) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=64)
-def _plan(
-    kernel: MaxPool | MaxPoolGradient, processor: ProcessorSpec, *, copies: tuple[int, int], whole: bool = False
-) -> tuple[Items, Boxes, Boxes]:
-    """Items with ``copies`` of image and pooled buffers, and these; ``whole``: only channels are cut."""
+def _plan(kernel: MaxPool, processor: ProcessorSpec) -> tuple[Items, Boxes, Boxes]:
+    """Items of output pixels, the pixels under them, and they."""
     window = kernel.window
-    if window.dilation != 1:
-        raise ValueError(f"{kernel.name}: a dilation of {window.dilation} is not known, only 1")
-    image = (window.batch, window.height, window.width, window.channels)
-    pooled = (window.batch, window.out_height, window.out_width, window.channels)
+    image, pooled = _shapes(kernel)
 
     def boxes(plan: ItemPlan) -> tuple[ItemBox, ItemBox]:
-        rows, columns = (window.height, window.width) if whole else _reach(window, plan)
         return (
-            ItemBox((1, rows, columns, plan.channels), image),
+            ItemBox((1, *_reach(window, plan), plan.channels), image),
             ItemBox((1, plan.rows, plan.columns, plan.channels), pooled),
         )
-
-    def all_boxes(plan: ItemPlan) -> list[ItemBox]:
-        return [box for box, count in zip(boxes(plan), copies, strict=True) for _ in range(count)]
 
     items = plan_items(
         kernel=kernel.name,
@@ -151,9 +221,9 @@ def _plan(
         rows=window.out_height,
         columns=window.out_width,
         channels=window.channels,
-        multiple=max(window.out_height, window.out_width) if whole else 1,
+        multiple=1,
         item_bytes=DTYPES[kernel.dtype].itemsize,
-        boxes=all_boxes,
+        boxes=boxes,
         processor=processor,
     )
     of_image, of_pooled = boxes(items.plan)
@@ -161,4 +231,15 @@ def _plan(
         items,
         items.boxes(of_image.size, lambda o: (o[0], o[1] * window.stride, o[2] * window.stride, o[3])),
         items.boxes(of_pooled.size, tuple),
+    )
+
+
+def _shapes(kernel: MaxPool | MaxPoolGradient) -> tuple[Shape, Shape]:
+    """The images and what is pooled from them. Raises ValueError for a window that pooling does not know."""
+    window = kernel.window
+    if window.dilation != 1:
+        raise ValueError(f"{kernel.name}: a dilation of {window.dilation} is not known, only 1")
+    return (
+        (window.batch, window.height, window.width, window.channels),
+        (window.batch, window.out_height, window.out_width, window.channels),
     )
