@@ -30,6 +30,14 @@ SCHEMA: Final = 1
 """Format of the entries. Another format is another file."""
 MOST_ENTRIES: Final = 100_000
 """The oldest entries beyond these are dropped; an entry takes about 1 kB."""
+CODE: Final = (
+    (sim, "chip"),
+    (sim, "machine/spec.py"),
+    (sim, "time.py"),
+    (nnlib, "kernels"),
+    (nnlib, "precision.py"),
+)
+"""Files and folders that a kernel's time depends on. What the operations compute, and how a machine is read, is not."""
 WAIT_SECONDS: Final = 10.0
 """How long a process waits for another one that is writing."""
 
@@ -40,12 +48,22 @@ Found = TypeVar("Found")
 def code_digest() -> str:
     """Digest of the source files that a kernel's time depends on."""
     digest = hashlib.sha256()
-    for package, folder in ((sim, "chip"), (sim, "machine"), (nnlib, "kernels")):
-        root = Path(package.__path__[0])
-        for file in sorted((root / folder).rglob("*.py")):
-            digest.update(f"{file.relative_to(root)}\n".encode())
-            digest.update(file.read_bytes())
+    for name, file in sorted(code_files().items()):
+        digest.update(f"{name}\n".encode())
+        digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def code_files() -> dict[str, Path]:
+    """The source files of ``CODE`` by their module's name."""
+    found = {}
+    for package, place in CODE:
+        root = Path(package.__path__[0])
+        path = root / place
+        for file in path.rglob("*.py") if path.is_dir() else (path,):
+            parts = (package.__name__, *file.relative_to(root).with_suffix("").parts)
+            found[".".join(parts).removesuffix(".__init__")] = file
+    return found
 
 
 @dataclass(eq=False)

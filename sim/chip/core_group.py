@@ -8,57 +8,30 @@ checked in every mode: data of a get arrive at its wait, a put's data reach memo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from sim.chip import pipeline
 from sim.chip.counters import LoopReport
-from sim.chip.dma import Box, Direction, DmaTicks, Integers, Requests, count
-from sim.chip.dma_modes import DmaMode, check_mode, collective
-from sim.chip.errors import UnalignedAccess, UnfinishedTransfer
+from sim.chip.dma import Direction, Integers
+from sim.chip.dma_modes import DmaMode, check_mode
+from sim.chip.errors import UnfinishedTransfer
 from sim.chip.forward import Forward
-from sim.chip.global_access import GlobalAccess, global_requests
+from sim.chip.global_access import GlobalAccess
 from sim.chip.ldm import Ldm
-from sim.chip.memory import Array, MemoryArray, MemoryUse
-from sim.chip.program import (
-    ColumnBroadcast,
-    Compute,
-    DmaStart,
-    DmaWait,
-    MeshSteps,
-    RowBroadcast,
-    Sync,
-    Ticks,
-    Trace,
-)
+from sim.chip.memory import MemoryArray, MemoryUse
+from sim.chip.mesh_gemm import mesh_gemm_steps, multiply
+from sim.chip.program import ColumnBroadcast, Compute, DmaStart, DmaWait, RowBroadcast, Sync, Trace
+from sim.chip.requests import RequestCounter
 from sim.chip.scheduler import Scheduler
 from sim.chip.tile import Split, Tile
-from sim.chip.transfer import load_part, load_region, store_part, store_region
+from sim.chip.transfer import Transfer
 from sim.machine.spec import ProcessorSpec
-from sim.time import ticks_from_cycles
+
+__all__ = ["CoreGroup", "Start", "Transfer"]
 
 Start = Sequence[int] | Integers
-
-
-@dataclass(eq=False)
-class Transfer:
-    """A transfer under way, to be waited for."""
-
-    number: int
-    direction: Direction
-    tile: Tile
-    array: MemoryArray
-    start: tuple[int, ...] | Integers
-    mode: DmaMode = "PE"
-    outgoing: Array | None = None
-    done: bool = False
-
-    @property
-    def label(self) -> str:
-        by = "" if self.mode == "PE" else f" {self.mode}"
-        return f"{self.direction}{by} {self.array.name} ({self.tile.name})"
 
 
 @dataclass(eq=False)
@@ -80,9 +53,10 @@ class CoreGroup:
     head: int = 0
     """Operations before the last head of a loop that is watched: nothing is added to them."""
     transfers: list[Transfer] = field(default_factory=list)
-    counted: dict[tuple[object, ...], Requests] = field(default_factory=dict)
+    requests: RequestCounter = field(init=False)
 
     def __post_init__(self) -> None:
+        self.requests = RequestCounter(self.processor, self.memory)
         rows, columns = self.mesh
         where = f"CPE (0, 0) to ({rows - 1}, {columns - 1})"
         self.ldm = Ldm(capacity=self.processor.cpe.ldm_bytes, owner=f"{self._by}{where}: ")
@@ -92,10 +66,6 @@ class CoreGroup:
     def _by(self) -> str:
         """How errors begin."""
         return f"kernel {self.kernel!r}, " if self.kernel else ""
-
-    @cached_property
-    def ticks(self) -> DmaTicks:
-        return DmaTicks.of(self.processor)
 
     @property
     def mesh(self) -> tuple[int, int]:
@@ -163,14 +133,7 @@ class CoreGroup:
             if self.timing:
                 self.trace.emit(DmaWait(transfer.number, transfer.label))
                 self._meet(transfer.mode, f"end of {transfer.label}")
-            if transfer.direction == "get":
-                transfer.tile.state = "ready"
-                if self.numerics:
-                    self._arrive(transfer)
-            else:
-                transfer.tile.state = "fresh"
-                if self.numerics:
-                    self._store(transfer)
+            transfer.complete(numerics=self.numerics)
 
     def global_load(self, label: str, *accesses: GlobalAccess) -> None:
         """Load from memory without DMA, waiting for each step: one access of each of ``accesses``, issued together.
@@ -183,9 +146,7 @@ class CoreGroup:
         for access in accesses:
             access.tile.state = "ready"
             if self.numerics:
-                assert access.array.data is not None
-                target = access.tile.data = np.empty(access.tile.shape, dtype=access.tile.dtype)
-                load_part(target=target, source=access.array.data, starts=access.starts)
+                access.load()
 
     def global_store(self, label: str, access: GlobalAccess) -> None:
         """Store to memory without DMA, one after the other. The values are spent. Raises UnalignedAccess."""
@@ -193,8 +154,7 @@ class CoreGroup:
         self._access("put", label, (access,))
         access.tile.state = "fresh"
         if self.numerics:
-            assert access.array.data is not None
-            store_part(target=access.array.data, source=access.tile.values(), starts=access.starts)
+            access.store()
         access.tile.scratch()
 
     def compute(
@@ -215,9 +175,10 @@ class CoreGroup:
         """
         self._touch(label, reads, writes)
         for tile in vectors:
-            self._check_rows(label, tile)
+            wide = self.processor.cpe.vector_lanes * tile.dtype.itemsize
+            tile.check_rows(by=f"{self._by}CPE (0, 0) in {label!r}", wide=wide)
         if self.timing:
-            self.trace.emit(Compute(_ticks(cycles() if callable(cycles) else cycles), label), flops=flops)
+            self.trace.emit(Compute.of(cycles() if callable(cycles) else cycles, label), flops=flops)
         if self.numerics and run is not None:
             run()
 
@@ -242,43 +203,21 @@ class CoreGroup:
         ``schedule`` is the micro-kernel's, each k-step ``k_step_residual`` cycles longer than the scoreboard says.
         """
         self._touch(label, (a, b, c) if accumulate else (a, b), (c,))
-        m, n = c.size
-        k = a.size[0] if transpose_a else a.size[1]
         if self.timing:
-            cycles = pipeline.gemm_step_cycles(
+            steps = mesh_gemm_steps(
+                label,
+                c=c,
+                a=a,
+                transpose_a=transpose_a,
                 processor=self.processor,
-                dtype=dtype_name(c.dtype),
-                m=m,
-                n=n,
-                k=k,
                 schedule=schedule,
                 k_step_residual=k_step_residual,
             )
-            steps = self.mesh[1]
-            self._emit_steps(MeshSteps(steps, steps * ticks_from_cycles(cycles), label), flops=flops)
+            # what a CPE has begun, or a loop compares with, stays as it is
+            fixed = len(self.trace.operations) if self.scheduler is None else max(self.head, *self.scheduler.position)
+            self.trace.emit_steps(steps, flops=flops, fixed=fixed)
         if self.numerics:
-            left = a.values().T if transpose_a else a.values()
-            right = b.values().T if transpose_b else b.values()
-            target = c.values()
-            if accumulate:
-                target += left @ right
-            else:
-                np.matmul(left, right, out=target)
-
-    def _emit_steps(self, steps: MeshSteps, *, flops: int) -> None:
-        """Emit steps of the mesh, as one operation with those right before, unless a CPE has begun those."""
-        operations, scheduler = self.trace.operations, self.scheduler
-        before = operations[-1] if operations else None
-        if (
-            isinstance(before, MeshSteps)
-            and scheduler is not None
-            and len(operations) > self.head
-            and max(scheduler.position) < len(operations)
-        ):
-            operations[-1] = before.followed_by(steps)
-            self.trace.totals.flops += flops
-        else:
-            self.trace.emit(steps, flops=flops)
+            multiply(c=c, a=a, b=b, transpose_a=transpose_a, transpose_b=transpose_b, accumulate=accumulate)
 
     def row_broadcast(self, label: str) -> None:
         """Register communication along the rows: ties the clocks of each row."""
@@ -328,24 +267,12 @@ class CoreGroup:
         return self.trace
 
     def _begin(self, direction: Direction, tile: Tile, array: MemoryArray, start: Start, mode: DmaMode) -> Transfer:
-        if tile.dtype != array.dtype or len(tile.size) != len(array.shape):
-            raise ValueError(
-                f"{direction} between buffer {tile.name!r} {tile.dtype}{tile.size} and array "
-                f"{array.name!r} {array.dtype}{array.shape}: dtype and number of axes must agree"
-            )
-        place: tuple[int, ...] | Integers
         place = np.asarray(start, dtype=np.int64) if tile.split is None else tuple(start)
-        transfer = Transfer(
-            number=len(self.transfers),
-            direction=direction,
-            tile=tile,
-            array=array,
-            start=place,
-            mode=mode,
-        )
+        transfer = Transfer(len(self.transfers), direction, tile, array, place, mode)
+        transfer.check()
         self.transfers.append(transfer)
         if self.timing:
-            requests = self._requests(direction, tile, array, place, mode)
+            requests = self.requests.dma(direction, tile, array, place, mode)
             self._meet(mode, f"begin of {transfer.label}")
             self.trace.emit(DmaStart(transfer.number, requests, transfer.label))
         return transfer
@@ -363,122 +290,12 @@ class CoreGroup:
             access.check_aligned(kernel=self._by)
         if not self.timing:
             return
-        memory = self.processor.memory
-        latency = ticks_from_cycles(memory.global_load_cycles if direction == "get" else memory.global_store_cycles)
-        factors = tuple(self._line_factor(direction, access.array) for access in accesses)
-        counts = tuple((access.width, access.array.dtype, access.counts().tobytes()) for access in accesses)
-        key = ("global", direction, factors, counts)
-        requests = self.counted.get(key)
-        if requests is None:
-            requests = self.counted[key] = global_requests(
-                direction=direction, accesses=accesses, latency=latency, factors=factors, ticks=self.ticks
-            )
+        requests = self.requests.accesses(direction, accesses)
         first = accesses[0]
         done = Transfer(len(self.transfers), direction, first.tile, first.array, first.starts, done=True)
         self.transfers.append(done)
         self.trace.emit(DmaStart(done.number, requests, label))
         self.trace.emit(DmaWait(done.number, label, 0))
-
-    def _check_rows(self, label: str, tile: Tile) -> None:
-        """Raise UnalignedAccess unless all rows of a buffer begin at a multiple of a vector; buffers themselves do."""
-        row, wide = tile.size[-1] * tile.dtype.itemsize, self.processor.cpe.vector_lanes * tile.dtype.itemsize
-        if row % wide and tile.bytes_per_cpe > row:
-            raise UnalignedAccess(
-                f"{self._by}CPE (0, 0) in {label!r} loads vectors of {wide} B from rows of {row} B of LDM buffer "
-                f"{tile.name!r} {tile.size}: its second row begins at byte {row}, no multiple of {wide} B; pad the rows"
-            )
-
-    def _requests(
-        self,
-        direction: Direction,
-        tile: Tile,
-        array: MemoryArray,
-        start: tuple[int, ...] | Integers,
-        mode: DmaMode = "PE",
-    ) -> Requests:
-        """The requests' costs, remembered by all that they depend on."""
-        line = self.processor.dma.line_bytes
-        key: tuple[object, ...]
-        strides, shape = array.strides, array.shape
-        if isinstance(start, tuple):
-            first = array.address + sum(at * stride for at, stride in zip(start, strides, strict=True))
-            left = tuple(min(length - at, span) for length, at, span in zip(shape, start, tile.shape, strict=True))
-            full = tuple(size >= length for size, length in zip(tile.size, shape, strict=True))
-            before = tuple(min(at, 0) for at in start)
-            key = (direction, array.common, first % line, strides, left, full, before, tile.size, tile.split, mode)
-        else:
-            phases = (array.address + start @ np.asarray(strides)) % line
-            ends = np.minimum(np.asarray(shape) - start, tile.size)
-            full = tuple(size >= length for size, length in zip(tile.size, shape, strict=True))
-            clipped = np.minimum(start, 0).tobytes(), ends.tobytes()
-            key = (direction, array.common, phases.tobytes(), *clipped, strides, full, tile.size)
-        known = self.counted.get(key)
-        if known is None:
-            size, sharing = tile.size, 1
-            if mode != "PE":
-                if not isinstance(start, tuple):
-                    raise ValueError(
-                        f"{direction} of {tile.name!r} in DMA mode {mode} needs one start, not one per CPE"
-                    )
-                asked = collective(mode=mode, tile=tile, start=start)
-                size, starts, sharing = asked.size, asked.starts, asked.sharing
-            else:
-                starts = self._starts(tile, start) if isinstance(start, tuple) else start
-            box = Box(array=array, size=size, starts=starts)
-            known = count(
-                box=box,
-                direction=direction,
-                dma=self.processor.dma,
-                ticks=self.ticks,
-                line_factor=self._line_factor(direction, array),
-                together=not (self.memory.contended and array.common),
-            )
-            if sharing > 1:
-                known = replace(known, channel=known.channel // sharing)
-            self.counted[key] = known
-        return known
-
-    def _line_factor(self, direction: Direction, array: MemoryArray) -> float:
-        """How much longer a line takes where core groups share one memory."""
-        if not self.memory.contended:
-            return 1.0
-        dma = self.processor.dma
-        return dma.shared_put_factor if direction == "put" else dma.shared_get_factor if array.common else 1.0
-
-    def _starts(self, tile: Tile, start: tuple[int, ...]) -> Integers:
-        """Each CPE's start, shape (CPEs, axes), of an assembled box at ``start``."""
-        rows, columns = self.mesh
-        cpe = np.arange(rows * columns)
-        starts = np.tile(np.asarray(start, dtype=np.int64), (rows * columns, 1))
-        split = tile.split
-        assert split is not None
-        if split.rows is not None and split.rows == split.columns:
-            starts[:, split.rows] += cpe * tile.size[split.rows]
-            return starts
-        if split.rows is not None:
-            starts[:, split.rows] += cpe // columns * tile.size[split.rows]
-        if split.columns is not None:
-            starts[:, split.columns] += cpe % columns * tile.size[split.columns]
-        return starts
-
-    def _arrive(self, transfer: Transfer) -> None:
-        source = transfer.array.data
-        assert source is not None
-        target = transfer.tile.data = np.empty(transfer.tile.shape, dtype=transfer.tile.dtype)
-        if isinstance(transfer.start, tuple):
-            load_region(target=target, source=source, start=transfer.start)
-        else:
-            load_part(target=target, source=source, starts=transfer.start)
-
-    def _store(self, transfer: Transfer) -> None:
-        target, source = transfer.array.data, transfer.outgoing
-        assert target is not None
-        assert source is not None
-        if isinstance(transfer.start, tuple):
-            store_region(target=target, source=source, start=transfer.start)
-        else:
-            store_part(target=target, source=source, starts=transfer.start)
-        transfer.outgoing = None
 
     def _touch(self, label: str, reads: Sequence[Tile], writes: Sequence[Tile]) -> None:
         for tile in reads:
@@ -486,14 +303,3 @@ class CoreGroup:
         for tile in writes:
             tile.check_writable(by=label)
             tile.state = "ready"
-
-
-def dtype_name(dtype: np.dtype[np.floating]) -> str:
-    """``fp64`` or ``fp32``."""
-    return f"fp{8 * dtype.itemsize}"
-
-
-def _ticks(cycles: float | Sequence[float]) -> Ticks:
-    if isinstance(cycles, int | float):
-        return ticks_from_cycles(cycles)
-    return tuple(ticks_from_cycles(each) for each in cycles)

@@ -17,6 +17,7 @@ from sim.chip.dma import Box, Direction, DmaTicks, Integers, Requests
 from sim.chip.errors import UnalignedAccess
 from sim.chip.memory import MemoryArray
 from sim.chip.tile import Tile
+from sim.chip.transfer import load_part, store_part
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,17 @@ class GlobalAccess:
         _, extent = self.box.bounds()
         wide = -(-extent[:, -1] // self.width)
         return np.asarray(np.prod(extent[:, :-1], axis=1) * wide * self.times, dtype=np.int64)
+
+    def load(self) -> None:
+        """The numbers come into the tile."""
+        assert self.array.data is not None
+        target = self.tile.data = np.empty(self.tile.shape, dtype=self.tile.dtype)
+        load_part(target=target, source=self.array.data, starts=self.starts)
+
+    def store(self) -> None:
+        """The tile's numbers go to memory."""
+        assert self.array.data is not None
+        store_part(target=self.array.data, source=self.tile.values(), starts=self.starts)
 
     def check_aligned(self, *, kernel: str) -> None:
         """Raise UnalignedAccess, naming the first CPE, if a wide access does not begin at a multiple of its width."""

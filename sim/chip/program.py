@@ -6,11 +6,13 @@ transfers have per-CPE addresses, lengths and costs. CPEs are numbered row-major
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from sim.chip.counters import LoopReport
 from sim.chip.dma import Requests
+from sim.time import ticks_from_cycles
 
 Ticks: TypeAlias = int | tuple[int, ...]
 """One duration for all CPEs, or one per CPE."""
@@ -22,6 +24,13 @@ class Compute:
 
     ticks: Ticks
     label: str
+
+    @classmethod
+    def of(cls, cycles: float | Sequence[float], label: str) -> Compute:
+        """Of cycles: one number for all CPEs, or one for each."""
+        if isinstance(cycles, int | float):
+            return cls(ticks_from_cycles(cycles), label)
+        return cls(tuple(ticks_from_cycles(each) for each in cycles), label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +144,16 @@ class Trace:
                 totals.put_bytes += requests.total_bytes
             totals.dma_lines += requests.total_lines
             totals.dma_requests += requests.total_descriptors
+
+    def emit_steps(self, steps: MeshSteps, *, flops: int, fixed: int) -> None:
+        """Append steps of the mesh, to those right before unless these are among the first ``fixed`` operations."""
+        operations = self.operations
+        before = operations[-1] if operations else None
+        if isinstance(before, MeshSteps) and len(operations) > fixed:
+            operations[-1] = before.followed_by(steps)
+            self.totals.flops += flops
+        else:
+            self.emit(steps, flops=flops)
 
     def note_loop(self, report: LoopReport) -> None:
         """A loop came to its end."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Literal
 
 import numpy as np
 
-from sim.chip.errors import BufferHazard
+from sim.chip.dma import Integers
+from sim.chip.errors import BufferHazard, UnalignedAccess
 from sim.chip.memory import Array
 
 State = Literal["fresh", "ready", "filling", "draining"]
@@ -61,6 +63,22 @@ class Tile:
             shape[self.split.columns] *= self.mesh[1]
         self.shape = tuple(shape)
 
+    def starts(self, start: Sequence[int]) -> Integers:
+        """Each CPE's start, shape (CPEs, axes), of an assembled box at ``start``; only of a split tile."""
+        rows, columns = self.mesh
+        cpe = np.arange(rows * columns)
+        starts = np.tile(np.asarray(start, dtype=np.int64), (rows * columns, 1))
+        split = self.split
+        assert split is not None
+        if split.rows is not None and split.rows == split.columns:
+            starts[:, split.rows] += cpe * self.size[split.rows]
+            return starts
+        if split.rows is not None:
+            starts[:, split.rows] += cpe // columns * self.size[split.rows]
+        if split.columns is not None:
+            starts[:, split.columns] += cpe % columns * self.size[split.columns]
+        return starts
+
     def scratch(self) -> None:
         """Forget the numbers: what was there must not be read, and reads as NaN."""
         self.data = None
@@ -80,6 +98,15 @@ class Tile:
         if self.state in ("filling", "draining"):
             transfer = "get" if self.state == "filling" else "put"
             raise BufferHazard(f"{by} writes LDM buffer {self.name!r} while a {transfer} uses it: wait for that first")
+
+    def check_rows(self, *, by: str, wide: int) -> None:
+        """Raise UnalignedAccess unless all rows begin at a multiple of a vector of ``wide`` bytes; buffers do."""
+        row = self.size[-1] * self.dtype.itemsize
+        if row % wide and self.bytes_per_cpe > row:
+            raise UnalignedAccess(
+                f"{by} loads vectors of {wide} B from rows of {row} B of LDM buffer {self.name!r} {self.size}: its "
+                f"second row begins at byte {row}, no multiple of {wide} B; pad the rows"
+            )
 
     def values(self) -> Array:
         """The numbers; only in numeric runs."""

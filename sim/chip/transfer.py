@@ -1,14 +1,66 @@
-"""The numbers that a DMA transfer moves, for all CPEs at once."""
+"""A DMA transfer of all CPEs: the handle that a program waits for, and the numbers that it moves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from sim.chip.dma import Integers
-from sim.chip.memory import Array
+from sim.chip.dma import Direction, Integers
+from sim.chip.dma_modes import DmaMode
+from sim.chip.memory import Array, MemoryArray
+from sim.chip.tile import Tile
+
+
+@dataclass(eq=False)
+class Transfer:
+    """A transfer under way, to be waited for."""
+
+    number: int
+    direction: Direction
+    tile: Tile
+    array: MemoryArray
+    start: tuple[int, ...] | Integers
+    mode: DmaMode = "PE"
+    outgoing: Array | None = None
+    done: bool = False
+
+    @property
+    def label(self) -> str:
+        by = "" if self.mode == "PE" else f" {self.mode}"
+        return f"{self.direction}{by} {self.array.name} ({self.tile.name})"
+
+    def check(self) -> None:
+        """Raise ValueError unless buffer and array go together."""
+        tile, array = self.tile, self.array
+        if tile.dtype != array.dtype or len(tile.size) != len(array.shape):
+            raise ValueError(
+                f"{self.direction} between buffer {tile.name!r} {tile.dtype}{tile.size} and array "
+                f"{array.name!r} {array.dtype}{array.shape}: dtype and number of axes must agree"
+            )
+
+    def complete(self, *, numerics: bool) -> None:
+        """The data arrive in the buffer, or in memory."""
+        self.tile.state = "ready" if self.direction == "get" else "fresh"
+        if not numerics:
+            return
+        memory = self.array.data
+        assert memory is not None
+        if self.direction == "get":
+            arrived = self.tile.data = np.empty(self.tile.shape, dtype=self.tile.dtype)
+            if isinstance(self.start, tuple):
+                load_region(target=arrived, source=memory, start=self.start)
+            else:
+                load_part(target=arrived, source=memory, starts=self.start)
+            return
+        assert self.outgoing is not None
+        if isinstance(self.start, tuple):
+            store_region(target=memory, source=self.outgoing, start=self.start)
+        else:
+            store_part(target=memory, source=self.outgoing, starts=self.start)
+        self.outgoing = None
 
 
 def load_region(*, target: Array, source: Array, start: Sequence[int]) -> None:
