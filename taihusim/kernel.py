@@ -16,7 +16,7 @@ from sim.chip.processor import add_shares, launch_segment
 from sim.machine.spec import MachineSpec
 from sim.time import TICKS_PER_CYCLE, ticks_from_seconds
 from sim.trace.perfetto import Slice, encode
-from taihusim.kernel_error import launches_error
+from taihusim.kernel_error import CHANNELS_LAST, launches_error
 from taihusim.kernel_plan import Question, checked, plan
 from workloads.bottleneck import node_bottleneck
 
@@ -86,7 +86,13 @@ def run_operation(machine: MachineSpec, request: KernelRequest, *, store: Kernel
         ),
         "breakdown": {name: value * request.launches for name, value in shares.items()},
         "max_relative_error": (
-            launches_error(planned.launches(), processor=processor, dtype=request.dtype, seed=request.seed)
+            launches_error(
+                planned.launches(),
+                processor=processor,
+                dtype=request.dtype,
+                seed=request.seed,
+                task=question.task if planned.plan in CHANNELS_LAST else None,
+            )
             if request.numerics == "tile"
             else None
         ),
