@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nnlib.kernels.estimates import doubling, mesh_gemm_cycles, transfer_cycles
 from nnlib.kernels.gemm_scheme import GemmPlan, GemmScheme
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip import pipeline
@@ -113,11 +114,9 @@ def _sizes(largest: int, multiple: int | None) -> list[int]:
     Without ``multiple`` powers of two below it, and itself. With it 2^i and 3·2^i below, and the least multiples that
     cut the length into few equal parts.
     """
-    sizes = [multiple or 1]
-    while sizes[-1] * 2 < largest:
-        sizes.append(sizes[-1] * 2)
     if multiple is None:
-        return sizes if largest == 1 else [*sizes, largest]
+        return doubling(largest)
+    sizes = doubling(largest, least=multiple)[:-1]
     cut = (_raised(-(-largest // parts), multiple) for parts in range(1, MOST_PARTS + 1))
     return sorted({*sizes, *(3 * size for size in sizes if 3 * size < largest), *cut})
 
@@ -131,9 +130,7 @@ def estimated_cycles(*, problem: GemmProblem, plan: GemmPlan, processor: Process
     item = DTYPES[problem.dtype].itemsize
 
     def transfer(rows: int, columns: int) -> float:
-        lines = -(-columns * item // dma.line_bytes)
-        seconds = dma.request_seconds + rows * (lines * dma.line_seconds + dma.block_seconds)
-        return processor.cpes_per_core_group * seconds * processor.clock_hertz
+        return transfer_cycles(processor, blocks=rows, run_bytes=columns * item)
 
     a = transfer(plan.k, plan.m) if problem.transpose_a else transfer(plan.m, plan.k)
     b = transfer(plan.n, plan.k) if problem.transpose_b else transfer(plan.k, plan.n)
@@ -159,9 +156,9 @@ def estimated_cycles(*, problem: GemmProblem, plan: GemmPlan, processor: Process
 
 def _compute_cycles(problem: GemmProblem, plan: GemmPlan, processor: ProcessorSpec) -> float:
     """Of the mesh GEMM of a k-range, and of what is done to its operands before."""
-    mesh, scheme = processor.mesh, problem.scheme
-    step = pipeline.gemm_step_cycles(
-        processor=processor,
+    scheme = problem.scheme
+    cycles = mesh_gemm_cycles(
+        processor,
         dtype="fp64" if problem.all_in_fp64 else problem.dtype,
         m=plan.m,
         n=plan.n,
@@ -169,7 +166,6 @@ def _compute_cycles(problem: GemmProblem, plan: GemmPlan, processor: ProcessorSp
         schedule=scheme.schedule,
         k_step_residual=scheme.k_step_residual(processor),
     )
-    cycles = mesh.columns * (step + 2 * mesh.latency_cycles)
     if problem.transpose_b:
         cycles += pipeline.transpose_cycles(cpe=processor.cpe, elements=plan.k * plan.n)
     if problem.all_in_fp64:

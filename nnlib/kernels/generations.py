@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from nnlib.precision import DTypeName
 from sim.chip.memory import PRIVATE, MemoryUse
 from sim.machine.spec import ProcessorSpec
 
@@ -32,6 +33,10 @@ class Generation:
     convolutions: tuple[str, ...]
     memory: MemoryUse = PRIVATE
     converts_fp32: bool = False
+
+    def converts(self, dtype: DTypeName) -> bool:
+        """True if implicit convolutions turn operands of ``dtype`` into fp64 as they arrive."""
+        return dtype == "fp32" and self.converts_fp32
 
     def k_step_residual(self, processor: ProcessorSpec) -> float:
         """Cycles of a k-step that no mechanism explains, from the machine file."""

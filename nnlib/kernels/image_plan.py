@@ -53,7 +53,7 @@ class ImagePass:
     @property
     def converts(self) -> bool:
         """True if fp32 operands are multiplied as fp64."""
-        return self.dtype == "fp32" and GENERATIONS[self.library].converts_fp32
+        return GENERATIONS[self.library].converts(self.dtype)
 
     @property
     def rows(self) -> Taps:
@@ -94,14 +94,12 @@ def ldm_buffers(task: ImagePass, plan: ImagePlan) -> dict[str, int]:
     The weight gradient has the two images as source, and a tile of weights for each tap of a kernel row as target.
     """
     item = DTYPES[task.dtype].itemsize
-    per_operand = item + FP64_BYTES if task.converts else 2 * item
     source_columns = task.column_blocks(plan).source_width
     pixels = plan.columns * plan.images
     weight = plan.source_channels * plan.target_channels
 
     def operand(elements: int) -> int:
         parts = (item, FP64_BYTES) if task.converts else (item, item)
-        assert sum(parts) == per_operand
         return sum(aligned(part * elements) for part in parts)
 
     source = operand(source_columns * plan.images * plan.source_channels)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from math import prod
 from typing import Final
 
+from nnlib.kernels.estimates import doubling, mesh_gemm_cycles, transfer_cycles
 from nnlib.kernels.generations import GENERATIONS
 from nnlib.kernels.image_blocks import Columns, Rows
 from nnlib.kernels.image_operand import cycles_to_convert
@@ -15,7 +16,6 @@ from nnlib.kernels.image_plan import ImagePass, ImagePlan, Spread, check_plan, l
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.precision import DTYPES
 from sim.chip.memory import Shape
-from sim.chip.pipeline import gemm_step_cycles
 from sim.machine.spec import ProcessorSpec
 
 SPREADS: Final[tuple[Spread, ...]] = ("images", "rows")
@@ -26,13 +26,13 @@ def candidates(task: ImagePass, processor: ProcessorSpec, *, order: OrderName) -
     mesh = processor.mesh
     source, target = (-(-each // mesh.columns) for each in task.channels)
     period = task.columns.period
-    columns = [period * each for each in _sizes(-(-task.columns.targets // period))]
+    columns = [period * each for each in doubling(-(-task.columns.targets // period))]
     columns = sorted({min(each, task.columns.targets) for each in columns})
     batch = task.convolution.batch
     lanes = task.images(order)[0].lanes
     for spread in SPREADS:
         most = -(-batch // (lanes * (mesh.rows if spread == "images" else 1)))
-        for images in _sizes(most):
+        for images in doubling(most):
             for width in columns:
                 for kk in _parts(source):
                     for nn in _parts(target):
@@ -139,17 +139,15 @@ class Estimates:
         return [len(block.taps) for blocks in rows.classes for block in blocks]
 
     def _gemm(self, m: int, n: int, k: int) -> float:
-        processor, mesh = self.processor, self.processor.mesh
-        step = gemm_step_cycles(
-            processor=processor,
+        return mesh_gemm_cycles(
+            self.processor,
             dtype="fp64" if self.task.converts else self.task.dtype,
             m=m,
             n=n,
             k=k,
             schedule=self.generation.schedule,
-            k_step_residual=self.generation.k_step_residual(processor),
+            k_step_residual=self.generation.k_step_residual(self.processor),
         )
-        return mesh.columns * (2 * mesh.latency_cycles + step)
 
     def convert(self, box: Shape) -> float:
         """Cycles of a CPE to convert a tile, 0 where it stays as it is."""
@@ -157,27 +155,11 @@ class Estimates:
 
     def moved(self, box: Shape, array: Shape) -> float:
         """Cycles in which the engine serves all CPEs' boxes."""
-        return _transfer(box, array, DTYPES[self.task.dtype].itemsize, self.processor)
-
-
-def _transfer(box: Shape, array: Shape, item: int, processor: ProcessorSpec) -> float:
-    """Cycles in which the engine serves all CPEs' boxes."""
-    dma = processor.dma
-    axis = len(box) - 1
-    while axis > 0 and box[axis] >= array[axis]:
-        axis -= 1
-    run = prod(box[axis:]) * item
-    lines = -(-run // dma.line_bytes)
-    seconds = dma.request_seconds + prod(box[:axis]) * (lines * dma.line_seconds + dma.block_seconds)
-    return processor.cpes_per_core_group * seconds * processor.clock_hertz
-
-
-def _sizes(largest: int) -> list[int]:
-    """Powers of two below ``largest``, and ``largest`` itself."""
-    sizes = [1]
-    while sizes[-1] * 2 < largest:
-        sizes.append(sizes[-1] * 2)
-    return sizes if largest == 1 else [*sizes, largest]
+        axis = len(box) - 1
+        while axis > 0 and box[axis] >= array[axis]:
+            axis -= 1
+        run_bytes = prod(box[axis:]) * DTYPES[self.task.dtype].itemsize
+        return transfer_cycles(self.processor, blocks=prod(box[:axis]), run_bytes=run_bytes)
 
 
 def _parts(length: int) -> list[int]:

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Final
 
 from nnlib.kernels.convolution import Convolution, Pass
+from nnlib.kernels.estimates import doubling, mesh_gemm_cycles
 from nnlib.kernels.generations import GENERATIONS, Library
 from nnlib.kernels.image_operand import cycles_to_convert
 from nnlib.kernels.kernel import InfeasiblePlan
@@ -57,7 +58,7 @@ class WeightPlan:
 
 def converts(*, dtype: DTypeName, library: Library) -> bool:
     """True if fp32 operands are turned into fp64 in the LDM as they arrive, and multiplied as such (TACO18 §3.7)."""
-    return dtype == "fp32" and GENERATIONS[library].converts_fp32
+    return GENERATIONS[library].converts(dtype)
 
 
 def pixel_plan_bytes(plan: BatchPlan, *, kc: int, dtype: DTypeName, library: Library) -> int:
@@ -175,12 +176,7 @@ def plan_weights(
 
 def _cuts(length: int, least: int) -> list[int]:
     """Parts of ``length``: ``least`` times powers of two below it, and ``length``; in the end as small as 1."""
-    cuts = {1, length}
-    part = least
-    while part < length:
-        cuts.add(part)
-        part *= 2
-    return sorted(cuts, reverse=True)
+    return sorted({1, *doubling(length, least=least)}, reverse=True)
 
 
 def _service(processor: ProcessorSpec, *, rows: int, run: int) -> float:
@@ -193,17 +189,16 @@ def _service(processor: ProcessorSpec, *, rows: int, run: int) -> float:
 def product_seconds(processor: ProcessorSpec, *, dtype: DTypeName, library: Library, m: int, n: int, k: int) -> float:
     """Seconds of a mesh GEMM."""
     generation = GENERATIONS[library]
-    cycles = pipeline.gemm_step_cycles(
-        processor=processor,
-        dtype="fp64" if converts(dtype=dtype, library=library) else dtype,
+    cycles = mesh_gemm_cycles(
+        processor,
+        dtype="fp64" if generation.converts(dtype) else dtype,
         m=m,
         n=n,
         k=k,
         schedule=generation.schedule,
         k_step_residual=generation.k_step_residual(processor),
     )
-    mesh = processor.mesh
-    return mesh.columns * (cycles + 2 * mesh.latency_cycles) / processor.clock_hertz
+    return cycles / processor.clock_hertz
 
 
 def _conversion_seconds(processor: ProcessorSpec, *, dtype: DTypeName, library: Library, elements: float) -> float:

@@ -15,6 +15,7 @@ from math import gcd
 import numpy as np
 
 from nnlib.kernels.convolution import Convolution
+from nnlib.kernels.estimates import doubling
 from nnlib.kernels.kernel import Arguments, InfeasiblePlan, Parameter
 from nnlib.kernels.order import Order
 from nnlib.kernels.streaming import Operand, stream
@@ -105,8 +106,8 @@ def _plan(kernel: Transpose, processor: ProcessorSpec) -> _Tiles:
     """The tiles with the least lines moved among those that fit the LDM."""
     item, line = DTYPES[kernel.dtype].itemsize, processor.dma.line_bytes
     best: tuple[float, int, int] | None = None
-    for rows in _cuts(kernel.rows):
-        for columns in _cuts(kernel.columns):
+    for rows in doubling(kernel.rows):
+        for columns in doubling(kernel.columns):
             if 4 * aligned(item * rows * columns) > processor.cpe.ldm_bytes:
                 continue
             moved = rows * -(-columns * item // line) + columns * -(-rows * item // line)
@@ -131,14 +132,6 @@ def _plan(kernel: Transpose, processor: ProcessorSpec) -> _Tiles:
         whole=range(kernel.rows // rows * across // cpes) if kernel.matrices == 1 else None,
         period=across // gcd(across, cpes),
     )
-
-
-def _cuts(length: int) -> list[int]:
-    """Powers of two below ``length``, and ``length``."""
-    cuts = [1]
-    while cuts[-1] * 2 < length:
-        cuts.append(cuts[-1] * 2)
-    return cuts if length == 1 else [*cuts, length]
 
 
 def to_pixel_major(*, order: Order, batch: int, rows: int, columns: int, channels: int, dtype: DTypeName) -> Transpose:

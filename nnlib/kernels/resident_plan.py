@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from nnlib.kernels.estimates import doubling, mesh_gemm_cycles, transfer_cycles
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.order import Order
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
-from sim.chip.pipeline import SCHEDULES, gemm_step_cycles, transpose_cycles
+from sim.chip.pipeline import SCHEDULES, transpose_cycles
 from sim.chip.pipeline.convert import conversion_cycles
 from sim.machine.spec import ProcessorSpec
 
@@ -49,7 +50,7 @@ class ResidentPlan:
 
 def converts(shape: Shape) -> bool:
     """True if the schedule multiplies fp32 operands as fp64."""
-    return shape.dtype == "fp32" and SCHEDULES[shape.schedule].converts_fp32
+    return SCHEDULES[shape.schedule].converts(shape.dtype)
 
 
 @lru_cache(maxsize=1024)
@@ -58,8 +59,8 @@ def plan_resident(*, shape: Shape, processor: ProcessorSpec) -> ResidentPlan:
     mesh = processor.mesh
     k = -(-shape.k // mesh.columns)
     best: tuple[float, ResidentPlan] | None = None
-    for n in _sizes(-(-shape.n // mesh.columns)):
-        for m in _sizes(-(-shape.m // mesh.rows)):
+    for n in doubling(-(-shape.n // mesh.columns)):
+        for m in doubling(-(-shape.m // mesh.rows)):
             plan = ResidentPlan(m=m, n=n, k=k)
             if ldm_bytes(shape, plan) <= processor.cpe.ldm_bytes:
                 estimate = _estimate(shape=shape, plan=plan, processor=processor)
@@ -85,27 +86,18 @@ def ldm_bytes(shape: Shape, plan: ResidentPlan) -> int:
     return max(loading, passing)
 
 
-def _sizes(largest: int) -> list[int]:
-    """Powers of two below ``largest``, and ``largest`` itself."""
-    sizes = [1]
-    while sizes[-1] * 2 < largest:
-        sizes.append(sizes[-1] * 2)
-    return sizes if largest == 1 else [*sizes, largest]
-
-
 def _estimate(*, shape: Shape, plan: ResidentPlan, processor: ProcessorSpec) -> float:
     """Cycles of one product: what ranks the plans, not a prediction."""
     mesh, dma, cpe = processor.mesh, processor.dma, processor.cpe
     convert = converts(shape)
-    step = gemm_step_cycles(
-        processor=processor,
+    compute = mesh_gemm_cycles(
+        processor,
         dtype="fp64" if convert else shape.dtype,
         m=plan.m,
         n=plan.n,
         k=plan.k,
         schedule=shape.schedule,
     )
-    compute = mesh.columns * (step + 2 * mesh.latency_cycles)
     prepare = 0.0
     if convert:
         compute += conversion_cycles(cpe=cpe, elements=plan.m * (plan.k + plan.n))
@@ -115,9 +107,7 @@ def _estimate(*, shape: Shape, plan: ResidentPlan, processor: ProcessorSpec) -> 
     item = DTYPES[shape.dtype].itemsize
 
     def transfer(rows: int, columns: int) -> float:
-        lines = -(-columns * item // dma.line_bytes)
-        seconds = dma.request_seconds + rows * (lines * dma.line_seconds + dma.block_seconds)
-        return processor.cpes_per_core_group * seconds * processor.clock_hertz
+        return transfer_cycles(processor, blocks=rows, run_bytes=columns * item)
 
     if shape.order == "channels-last":
         moved = transfer(plan.m, plan.k) + transfer(plan.m, plan.n)

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from nnlib.kernels.estimates import block_seconds, doubling
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.streaming import Operand
 from sim.chip.dma import Integers
@@ -185,9 +186,8 @@ def plan_items(
     startup = dma.startup_cycles / processor.clock_hertz
     best: tuple[float, ItemPlan] | None = None
     smallest: int | None = None
-    for plan in (
-        ItemPlan(*sizes) for sizes in product(_cuts(rows, multiple), _cuts(columns, multiple), _cuts(channels, 1))
-    ):
+    row_blocks, column_blocks = (doubling(length, least=multiple) for length in (rows, columns))
+    for plan in (ItemPlan(*sizes) for sizes in product(row_blocks, column_blocks, doubling(channels))):
         moved = boxes(plan)
         needed = 2 * sum(aligned(box.elements * item_bytes) for box in moved)
         smallest = needed if smallest is None else min(smallest, needed)
@@ -196,8 +196,7 @@ def plan_items(
         items = batch * -(-rows // plan.rows) * -(-columns // plan.columns) * -(-channels // plan.channels)
         service = dma.request_seconds * len(moved)
         for box in moved:
-            lines = -(-box.run * item_bytes // dma.line_bytes)
-            service += box.elements // box.run * (lines * dma.line_seconds + dma.block_seconds)
+            service += block_seconds(dma, blocks=box.elements // box.run, run_bytes=box.run * item_bytes)
         # the engine serves all items; one startup a round is not hidden when the CPEs run dry
         estimate = items * service + -(-items // cpes) * startup
         if best is None or estimate < best[0]:
@@ -207,13 +206,3 @@ def plan_items(
     plan = best[1]
     blocks = (-(-rows // plan.rows), -(-columns // plan.columns), -(-channels // plan.channels))
     return Items(plan=plan, counts=(batch, *blocks), cpes=cpes, seconds=best[0])
-
-
-def _cuts(length: int, multiple: int) -> list[int]:
-    """Block lengths: ``multiple`` times powers of two below ``length``, and ``length``."""
-    cuts = []
-    block = multiple
-    while block < length:
-        cuts.append(block)
-        block *= 2
-    return [*cuts, length]

@@ -56,7 +56,7 @@ def command(
     costs = gemm_costs(processor=processor, dtype=dtype, schedule=schedule)
     alone = k_step_alone(cpe=cpe, schedule=chosen, role=ROLES[role], dtype=dtype)
     rows = issue_table(processor=processor, schedule=chosen, role=ROLES[role], dtype=dtype, part=part)
-    converts = dtype == "fp32" and chosen.converts_fp32
+    converts = chosen.converts(dtype)
     conversion = conversion_cycles(cpe=cpe, elements=1) if converts else 0
     if as_json:
         print_json(

@@ -10,7 +10,6 @@ from dataclasses import replace
 from statistics import mean
 from typing import Final
 
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolution import Convolution
 from nnlib.kernels.generations import GENERATIONS, Library
 from nnlib.kernels.image_order import VECTOR
@@ -22,9 +21,9 @@ from nnlib.kernels.implicit_image import ImplicitImage
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel, UnsuitablePlan
 from nnlib.precision import DTYPES, DTypeName
 from sim.machine.spec import MachineSpec, ProcessorSpec
-from sim.time import seconds_from_ticks
 from taihusim.validation.conditions import AUTOTUNED, HAND_FP32, SWDNN17, TACO18, ConvolutionRun
 from taihusim.validation.inputs import Inputs, Unpredictable, text, whole
+from taihusim.validation.launched import launched_seconds
 
 VGG16: Final = {
     "conv1_1": (3, 64, 224),
@@ -187,12 +186,7 @@ def _rate(
 ) -> float:
     """GFLOPS of a convolution of which each core group launches ``kernel`` once. Raises Unpredictable."""
     memory = replace(GENERATIONS[library].memory, active=core_groups, base_offset=int(run.base_bytes.value))
-    try:
-        timing = simulate(kernel, processor=processor, memory=memory)
-    except (InfeasiblePlan, UnsuitablePlan) as error:
-        raise Unpredictable(str(error)) from error
-    seconds = processor.mpe.launch_seconds + seconds_from_ticks(timing.ticks, clock_hertz=processor.clock_hertz)
-    return convolution.flops / seconds / 1e9
+    return convolution.flops / launched_seconds(kernel, processor, memory=memory) / 1e9
 
 
 def _valid(*, batch: int, ni: int, no: int, rows: int, columns: int, k: int) -> Convolution:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolution import Convolution
 from nnlib.kernels.implicit_batch import BatchSizeAware
-from nnlib.kernels.kernel import InfeasiblePlan
 from sim.machine.spec import MachineSpec
-from sim.time import seconds_from_ticks
 from taihusim.validation.conditions import SWDNN_2016
 from taihusim.validation.inputs import Inputs, Unpredictable, whole
+from taihusim.validation.launched import launched_seconds
 
 
 def swdnn_2016(inputs: Inputs, machine: MachineSpec) -> float:
@@ -32,9 +30,4 @@ def swdnn_2016(inputs: Inputs, machine: MachineSpec) -> float:
         kc=k,
     )
     kernel = BatchSizeAware(convolution=part, dtype="fp64", library="swdnn-2016")
-    try:
-        timing = simulate(kernel, processor=processor, memory=SWDNN_2016.memory)
-    except InfeasiblePlan as infeasible:
-        raise Unpredictable(str(infeasible)) from infeasible
-    seconds = seconds_from_ticks(timing.ticks, clock_hertz=processor.clock_hertz) + processor.mpe.launch_seconds
-    return groups * part.flops / seconds / 1e9
+    return groups * part.flops / launched_seconds(kernel, processor, memory=SWDNN_2016.memory) / 1e9

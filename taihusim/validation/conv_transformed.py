@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolution import Convolution
 from nnlib.kernels.explicit import explicit
 from nnlib.kernels.generations import Library
@@ -17,9 +16,9 @@ from nnlib.kernels.winograd_filters import FilterToPlanes
 from nnlib.kernels.winograd_tiles import STEP, Share
 from sim.chip.memory import MemoryUse
 from sim.machine.spec import MachineSpec, ProcessorSpec
-from sim.time import seconds_from_ticks
 from taihusim.validation.conditions import EXPLICIT, WINOGRAD, ConvolutionRun
-from taihusim.validation.inputs import Inputs, Unpredictable, text, whole
+from taihusim.validation.inputs import Inputs, check_library, whole
+from taihusim.validation.launched import launched_seconds
 from taihusim.validation.published_layers import named_layer
 
 LIBRARY: Final[Library] = "autotuned-2019"
@@ -32,7 +31,7 @@ def winograd_fp32(inputs: Inputs, machine: MachineSpec) -> float:
     The core groups share each convolution: tiles to transform by samples or rows, products by planes. The filters
     are transformed beforehand.
     """
-    _check_library(inputs)
+    check_library(inputs, LIBRARY)
     size, batch = whole(inputs, "HW"), whole(inputs, "batch")
     if WINOGRAD.whole_tiles.value:
         size = -(-size // STEP) * STEP
@@ -71,7 +70,7 @@ def explicit_fp32(inputs: Inputs, machine: MachineSpec) -> float:
     Of fewer images than core groups each takes some output rows or some channels, whatever is faster. The products
     overlap all that two buffers allow: the rates in print are above swGEMM's own at these shapes.
     """
-    _check_library(inputs)
+    check_library(inputs, LIBRARY)
     processor = machine.processor
     shape = named_layer(inputs, batch=whole(inputs, "batch"))
     parts = processor.core_groups
@@ -105,16 +104,6 @@ def _explicit(shape: Convolution) -> list[Launch]:
 def _seconds(launches: Iterable[Launch], processor: ProcessorSpec, run: ConvolutionRun) -> float:
     """Spawn, kernel and the meeting of the core groups, launch after launch."""
     memory = MemoryUse(mode="shared", active=processor.core_groups, base_offset=round(run.base_bytes.value))
-    around = processor.mpe.launch_seconds + processor.group_sync_seconds
     return sum(
-        around
-        + seconds_from_ticks(
-            simulate(launch.kernel, processor=processor, memory=memory).ticks, clock_hertz=processor.clock_hertz
-        )
-        for launch in launches
+        processor.group_sync_seconds + launched_seconds(launch.kernel, processor, memory=memory) for launch in launches
     )
-
-
-def _check_library(inputs: Inputs) -> None:
-    if text(inputs, "library") != LIBRARY:
-        raise Unpredictable(f"library {inputs['library']} is not modelled here, only {LIBRARY}")

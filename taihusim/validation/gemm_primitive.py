@@ -7,7 +7,7 @@ from sim.chip.scheduler import schedule
 from sim.chip.tile import Split
 from sim.machine.spec import MachineSpec
 from sim.time import seconds_from_ticks
-from taihusim.validation.inputs import Inputs, Unpredictable, text, whole
+from taihusim.validation.inputs import Inputs, check_library, whole
 from taihusim.validation.microbenchmark import FP64
 
 LIBRARY = "autotuned-2019"
@@ -16,8 +16,7 @@ LIBRARY = "autotuned-2019"
 def ldm_primitive(inputs: Inputs, machine: MachineSpec) -> float:
     """GFLOPS of C += A·B on one core group; M, N and K are those of the whole mesh (THESIS §4.3.1)."""
     processor = machine.processor
-    if text(inputs, "library") != LIBRARY:
-        raise Unpredictable(f"library {inputs['library']} is not modelled, only {LIBRARY}")
+    check_library(inputs, LIBRARY)
     rows, columns = processor.mesh.rows, processor.mesh.columns
     m, n, k = whole(inputs, "M", multiple=rows), whole(inputs, "N", multiple=columns), whole(inputs, "K", multiple=rows)
     group = CoreGroup(processor=processor, numerics=False)

@@ -9,16 +9,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.gemm import Gemm
 from nnlib.kernels.gemm_plan import ranked_plans
 from nnlib.kernels.gemm_scheme import SWGEMM_CONVERTED, SWGEMM_DIRECT, GemmPlan
 from nnlib.kernels.generations import Library
-from nnlib.kernels.kernel import InfeasiblePlan
 from sim.machine.spec import MachineSpec, ProcessorSpec
-from sim.time import seconds_from_ticks
 from taihusim.validation.conditions import GEMM_BLOCKS, GEMM_SHAPES, GEMM_SKINNY, GemmRun
-from taihusim.validation.inputs import Inputs, Unpredictable, text, whole
+from taihusim.validation.inputs import Inputs, check_library, whole
+from taihusim.validation.launched import launched_seconds
 
 LIBRARY: Final[Library] = "autotuned-2019"
 
@@ -39,7 +37,7 @@ def skinny_blocking(inputs: Inputs, machine: MachineSpec) -> float:
 
 def block_sweep(inputs: Inputs, machine: MachineSpec) -> float:
     """GFLOPS of C += A·B by the fp32 micro-kernel with the given blocks of the whole core group."""
-    _check_library(inputs)
+    check_library(inputs, LIBRARY)
     mesh, size = machine.processor.mesh, round(GEMM_BLOCKS.size.value)
     gemm = Gemm(
         size,
@@ -59,14 +57,9 @@ def block_sweep(inputs: Inputs, machine: MachineSpec) -> float:
 
 
 def _product(inputs: Inputs, run: GemmRun) -> Gemm:
-    _check_library(inputs)
+    check_library(inputs, LIBRARY)
     m, n, k = whole(inputs, "M"), whole(inputs, "N"), whole(inputs, "K")
     return Gemm(m, n, k, "fp32", transpose_a=True, accumulate=bool(run.reads_c.value))
-
-
-def _check_library(inputs: Inputs) -> None:
-    if text(inputs, "library") != LIBRARY:
-        raise Unpredictable(f"library {inputs['library']} is not modelled, only {LIBRARY}")
 
 
 def _processor(run: GemmRun, machine: MachineSpec) -> ProcessorSpec:
@@ -76,12 +69,4 @@ def _processor(run: GemmRun, machine: MachineSpec) -> ProcessorSpec:
 def _fastest(gemms: Iterable[Gemm], run: GemmRun, machine: MachineSpec) -> float:
     """GFLOPS of the fastest, launch included. Raises Unpredictable if its blocks do not fit the LDM."""
     processor = _processor(run, machine)
-    rates = []
-    for gemm in gemms:
-        try:
-            ticks = simulate(gemm, processor=processor).ticks
-        except InfeasiblePlan as problem:
-            raise Unpredictable(str(problem)) from None
-        seconds = seconds_from_ticks(ticks, clock_hertz=processor.clock_hertz) + machine.processor.mpe.launch_seconds
-        rates.append(2 * gemm.m * gemm.n * gemm.k / seconds / 1e9)
-    return max(rates)
+    return max(2 * gemm.m * gemm.n * gemm.k / launched_seconds(gemm, processor) / 1e9 for gemm in gemms)

@@ -40,6 +40,13 @@ def whole(inputs: Inputs, column: str, *, multiple: int = 1, least: int = 1, mos
     return int(number)
 
 
+def check_library(inputs: Inputs, *modelled: str) -> None:
+    """Raise Unpredictable unless the row is about a library that is ``modelled``."""
+    library = text(inputs, "library")
+    if library not in modelled:
+        raise Unpredictable(f"library {library} is not modelled here, only {', '.join(modelled)}")
+
+
 def direction(inputs: Inputs) -> str:
     """``get`` or ``put``, the word in column ``what``. Raises Unpredictable."""
     words = text(inputs, "what").lower().split()

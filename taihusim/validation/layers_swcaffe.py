@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from nnlib.kernels.convolution import Pass
+from nnlib.kernels.generations import Library
 from sim.machine.spec import MachineSpec
 from taihusim.validation.conditions import SWCAFFE_LAYERS
-from taihusim.validation.inputs import Inputs, Unpredictable, text, whole
+from taihusim.validation.inputs import Inputs, Unpredictable, check_library, text, whole
 from taihusim.validation.swcaffe_nets import Conv, FullyConnected, Layer, Relu, layer_of, out_size
 from taihusim.validation.swcaffe_times import Swcaffe
 
@@ -16,6 +17,7 @@ PHASES: Final[dict[str, Pass]] = {
     "weight_diff_backward": "weight_gradient",
     "in_diff_backward": "input_gradient",
 }
+LIBRARY: Final[Library] = "swcaffe-2018"
 ON_THE_MPE: Final = "ran partly on the MPE, in ways not published"
 IMPLICIT_BATCH, IMPLICIT_LEAST, IMPLICIT_MULTIPLE = 128, 64, 32
 """What the implicit plan takes: batches in multiples, at least so many channels, in multiples (R-swDNN1)."""
@@ -35,7 +37,7 @@ def vgg16_layers(inputs: Inputs, machine: MachineSpec) -> float:
         raise Unpredictable(f"phase {phase!r} is none of {', '.join(PHASES)}")
     what = text(inputs, "what").lower()
     batch = whole(inputs, "batch")
-    _check_library(inputs)
+    check_library(inputs, LIBRARY)
     run = Swcaffe(machine.processor, column_bytes=int(SWCAFFE_LAYERS.column_bytes.value))
     if whole(inputs, "cgs") != 1:
         raise Unpredictable("more than one core group is not described")
@@ -50,7 +52,7 @@ def vgg16_layers(inputs: Inputs, machine: MachineSpec) -> float:
 
 def layers_log(inputs: Inputs, machine: MachineSpec) -> float:
     """Seconds of a layer on one core group in the training log: each image has its own column matrix."""
-    _check_library(inputs)
+    check_library(inputs, LIBRARY)
     if whole(inputs, "cgs") != 1:
         raise Unpredictable("the log is of one core group")
     return _layer(inputs, Swcaffe(machine.processor), batch=whole(inputs, "batch"))
@@ -58,7 +60,7 @@ def layers_log(inputs: Inputs, machine: MachineSpec) -> float:
 
 def layers_figure(inputs: Inputs, machine: MachineSpec) -> float:
     """Seconds of a layer on four core groups in the paper's figure: each has a quarter of the images."""
-    _check_library(inputs)
+    check_library(inputs, LIBRARY)
     device = text(inputs, "device")
     groups = machine.processor.core_groups
     if device != f"{machine.processor.name} {groups} CG":
@@ -112,9 +114,3 @@ def _implicit_suits(conv: Conv, *, images: int) -> bool:
 def kind_of(layer: str) -> str:
     """A layer's kind from its name in a log, such as ``bn`` of ``conv1/bn``."""
     return layer.rsplit("/", 1)[-1].rstrip("0123456789_-")
-
-
-def _check_library(inputs: Inputs) -> None:
-    library = text(inputs, "library")
-    if library != "swcaffe-2018":
-        raise Unpredictable(f"library {library} is not modelled, only swcaffe-2018")

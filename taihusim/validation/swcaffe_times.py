@@ -19,8 +19,8 @@ from nnlib.kernels.layout import Transpose
 from nnlib.kernels.window import Window
 from sim.chip.memory import MemoryUse
 from sim.machine.spec import ProcessorSpec
-from sim.time import seconds_from_ticks
 from taihusim.validation.conditions import SWCAFFE_LAYERS
+from taihusim.validation.launched import with_launch
 from taihusim.validation.swcaffe_nets import Conv, FullyConnected, out_size
 
 SCHEME: Final = GemmScheme(library="swcaffe-2018", schedule="swcaffe-2018", overlap="depth", fp32="direct")
@@ -135,10 +135,7 @@ class Swcaffe:
             active=self.active,
             base_offset=0 if aligned else int(SWCAFFE_LAYERS.base_bytes.value),
         )
-        timing = _clock(self.processor).time(kernel, memory=memory)
-        return self.processor.mpe.launch_seconds + seconds_from_ticks(
-            timing.ticks, clock_hertz=self.processor.clock_hertz
-        )
+        return with_launch(_clock(self.processor).time(kernel, memory=memory), self.processor)
 
 
 @lru_cache(maxsize=8)

@@ -34,7 +34,7 @@ def gemm_step_cycles(
     along_m = _blocks(costs, cpe, vector=m, scalar=n, k=k)
     along_n = _blocks(costs, cpe, vector=n, scalar=m, k=k)
     cycles = costs.mesh_step - costs.latency + min(along_m, along_n)
-    if dtype == "fp32" and SCHEDULES[schedule].converts_fp32:
+    if SCHEDULES[schedule].converts(dtype):
         parts = conversion_cycles(cpe=cpe, elements=m * k) + conversion_cycles(cpe=cpe, elements=k * n)
         cycles += parts / processor.mesh.columns
     return cycles

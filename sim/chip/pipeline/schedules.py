@@ -25,6 +25,10 @@ class Schedule:
     converts_fp32: bool = False
     separate: bool = False
 
+    def converts(self, dtype: str) -> bool:
+        """True if operands of ``dtype`` are turned into fp64."""
+        return dtype == "fp32" and self.converts_fp32
+
     def parts(self, *, role: Role, dtype: str) -> KSteps:
         """The instruction lists of a role."""
         double = dtype == "fp64" or self.converts_fp32
