@@ -12,6 +12,7 @@ from math import prod
 from nnlib.kernels.convolution import Convolution, Pass
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.launch import Launch
+from nnlib.kernels.passes import pass_parameters
 from nnlib.kernels.streaming import column_blocks, plan_rows, stream
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup
@@ -128,10 +129,5 @@ def per_group(
 def _shapes(convolution: Convolution, which: Pass) -> dict[str, Shape]:
     """The arrays of a pass, the output last."""
     x, weight, y = convolution.x_shape, convolution.weight_shape, convolution.y_shape
-    match which:
-        case "forward":
-            return {"x": x, "weight": weight, "y": y}
-        case "input_gradient":
-            return {"grad_y": y, "weight": weight, "grad_x": x}
-        case "weight_gradient":
-            return {"grad_y": y, "x": x, "grad_weight": weight}
+    parameters = pass_parameters(which, x=x, weight=weight, y=y)
+    return {parameter.name: parameter.shape for parameter in parameters}

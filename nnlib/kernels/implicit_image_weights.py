@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from nnlib.kernels.generations import GENERATIONS
 from nnlib.kernels.image_blocks import RowBlock, TapColumns
 from nnlib.kernels.image_operand import Operand, matrix_of
 from nnlib.kernels.image_order import OUTSIDE, Images
+from nnlib.kernels.image_plan import ImagePass, ImagePlan
 from nnlib.kernels.kernel import Arguments
 from nnlib.precision import DTYPES
 from sim.chip.core_group import CoreGroup, Transfer
@@ -24,9 +24,6 @@ from sim.chip.dma import Integers
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Tile
-
-if TYPE_CHECKING:
-    from nnlib.kernels.implicit_image import ImplicitImage
 
 
 @dataclass(frozen=True)
@@ -45,10 +42,9 @@ class Place:
 class WeightProgram:
     """State of the tile program."""
 
-    def __init__(self, kernel: ImplicitImage, core_group: CoreGroup, arguments: Arguments) -> None:
-        self.kernel, self.plan, self.task, self.core_group = kernel, kernel.plan, kernel.task, core_group
-        self.generation = GENERATIONS[kernel.library]
-        plan, task, mesh = self.plan, self.task, core_group.mesh
+    def __init__(self, task: ImagePass, plan: ImagePlan, core_group: CoreGroup, arguments: Arguments) -> None:
+        self.task, self.plan, self.core_group, mesh = task, plan, core_group, core_group.mesh
+        self.generation = GENERATIONS[task.library]
         self.columns, self.rows = task.column_blocks(plan), task.row_blocks(plan, mesh[0])
         self.x, self.y = task.images(plan.order)
         grad_weight = arguments["grad_weight"]

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nnlib.kernels.convolution import Convolution, Pass, forward, input_gradient, weight_gradient
+from nnlib.kernels.convolution import Convolution, Pass
 from nnlib.kernels.kernel import Parameter
+from nnlib.kernels.passes import pass_parameters, whole_pass
 from sim.chip.memory import Array, Shape
 
 
@@ -32,18 +33,7 @@ def weight_shape(convolution: Convolution) -> Shape:
 
 def parameters(convolution: Convolution, which: Pass) -> tuple[Parameter, ...]:
     """The arguments of an implicit plan's kernel: two inputs and the output."""
-    x, y, weight = x_shape(convolution), y_shape(convolution), weight_shape(convolution)
-    match which:
-        case "forward":
-            return Parameter("x", x, "in"), Parameter("weight", weight, "in", common=True), Parameter("y", y, "out")
-        case "input_gradient":
-            return (
-                Parameter("grad_y", y, "in"),
-                Parameter("weight", weight, "in", common=True),
-                Parameter("grad_x", x, "out"),
-            )
-        case "weight_gradient":
-            return Parameter("grad_y", y, "in"), Parameter("x", x, "in"), Parameter("grad_weight", weight, "out")
+    return pass_parameters(which, x=x_shape(convolution), weight=weight_shape(convolution), y=y_shape(convolution))
 
 
 def images_to_pixel_major(images: Array) -> Array:
@@ -63,13 +53,13 @@ def swap_weight_order(weight: Array) -> Array:
 
 def reference(convolution: Convolution, which: Pass, arrays: Mapping[str, Array]) -> None:
     """The pass by whole arrays: from pixel-major inputs into the pixel-major output."""
-    match which:
-        case "forward":
-            x, weight = images_to_channels_last(arrays["x"]), swap_weight_order(arrays["weight"])
-            arrays["y"][...] = images_to_pixel_major(forward(convolution, x, weight))
-        case "input_gradient":
-            grad_y, weight = images_to_channels_last(arrays["grad_y"]), swap_weight_order(arrays["weight"])
-            arrays["grad_x"][...] = images_to_pixel_major(input_gradient(convolution, grad_y, weight))
-        case "weight_gradient":
-            grad_y, x = images_to_channels_last(arrays["grad_y"]), images_to_channels_last(arrays["x"])
-            arrays["grad_weight"][...] = swap_weight_order(weight_gradient(convolution, grad_y, x))
+    *inputs, output = parameters(convolution, which)
+    result = whole_pass(
+        convolution,
+        which,
+        {
+            each.name: (swap_weight_order if each.common else images_to_channels_last)(arrays[each.name])
+            for each in inputs
+        },
+    )
+    arrays[output.name][...] = (swap_weight_order if which == "weight_gradient" else images_to_pixel_major)(result)

@@ -20,8 +20,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nnlib.kernels.convolution import Convolution, Pass, forward, input_gradient, weight_gradient
+from nnlib.kernels.convolution import Convolution, Pass
 from nnlib.kernels.kernel import Arguments, Parameter
+from nnlib.kernels.passes import pass_parameters, whole_pass
 from nnlib.kernels.taps import Taps
 from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
@@ -128,36 +129,26 @@ class TapProduct:
     def parameters(self) -> tuple[Parameter, ...]:
         """The arguments: two inputs and the output."""
         convolution = self.convolution
-        x, weight, y = convolution.x_shape, convolution.weight_shape, convolution.y_shape
-        match self.which:
-            case "forward":
-                return Parameter("x", x, "in"), Parameter("weight", weight, "in", common=True), Parameter("y", y, "out")
-            case "input_gradient":
-                return (
-                    Parameter("grad_y", y, "in"),
-                    Parameter("weight", weight, "in", common=True),
-                    Parameter("grad_x", x, "out"),
-                )
-            case "weight_gradient":
-                return Parameter("x", x, "in"), Parameter("grad_y", y, "in"), Parameter("grad_weight", weight, "out")
+        return pass_parameters(
+            self.which, x=convolution.x_shape, weight=convolution.weight_shape, y=convolution.y_shape
+        )
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
         """The pass by whole arrays."""
-        convolution = self.convolution
-        match self.which:
-            case "forward":
-                arrays["y"][...] = forward(convolution, arrays["x"], arrays["weight"])
-            case "input_gradient":
-                arrays["grad_x"][...] = input_gradient(convolution, arrays["grad_y"], arrays["weight"])
-            case "weight_gradient":
-                arrays["grad_weight"][...] = weight_gradient(convolution, arrays["grad_y"], arrays["x"])
+        arrays[self.names[2]][...] = whole_pass(self.convolution, self.which, arrays)
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """Of the arrays behind a, b and c."""
+        first, second, result = (parameter.name for parameter in self.parameters())
+        return (second, first, result) if self.by_tap else (first, second, result)
 
     def operands(self, arguments: Arguments) -> tuple[MemoryArray, MemoryArray, MemoryArray]:
         """a, b and c with the channels seen by group."""
         groups = self.convolution.groups
         return tuple(  # type: ignore[return-value]
             array.reshape(*array.shape[:-1], groups, array.shape[-1] // groups)
-            for array in (arguments[parameter.name] for parameter in self.parameters())
+            for array in map(arguments.__getitem__, self.names)
         )
 
     def product(self, a: Array, b: Array) -> Array:
