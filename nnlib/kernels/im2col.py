@@ -14,8 +14,7 @@ from math import prod
 import numpy as np
 
 from nnlib.kernels.kernel import Arguments, InfeasiblePlan, Parameter
-from nnlib.kernels.order import Order, ordered_shape, to_channels_last
-from nnlib.kernels.streaming import stream
+from nnlib.kernels.order import Order, image_index, ordered_shape, tiles_last, to_channels_last
 from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, Window, plan_items
 from nnlib.ops.convolution import col2im, im2col, patches_seen
 from nnlib.precision import DTYPES, DTypeName
@@ -56,7 +55,7 @@ class Im2col:
         seen, items = plan.seen, plan.items
 
         def run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
-            patches = patches_seen(_images_last(order, ins[0]), seen.kernel, seen.stride, seen.dilation)
+            patches = patches_seen(tiles_last(order, ins[0]), seen.kernel, seen.stride, seen.dilation)
             if order == "channels-first":
                 patches = patches.transpose(0, 5, 3, 4, 1, 2)
             outs[0].reshape(patches.shape)[...] = patches
@@ -64,15 +63,12 @@ class Im2col:
         body = _gather(seen, order)
         for source, target in plan.boxes:
             cycles = stream_cycles(cpe=core_group.processor.cpe, body=body, elements=prod(target.size))
-            stream(
+            items.stream(
                 core_group,
                 self.name,
-                iterations=items.iterations,
-                whole=items.whole,
-                period=items.period,
                 inputs=[source.operand(arguments["x"])],
                 outputs=[target.operand(_column_blocks(arguments["cols"], self.window, order))],
-                cycles=items.cycles(cycles),
+                cycles=cycles,
                 run=run,
             )
 
@@ -135,7 +131,7 @@ def _plan_tap_rows(kernel: Im2col, processor: ProcessorSpec, tap_rows: int) -> _
         above = first * window.dilation - padding
         return (
             items.boxes(
-                image.size, lambda o: _in_image(order, o[0], o[1] * stride + above, o[2] * stride - padding, o[3])
+                image.size, lambda o: image_index(order, o[0], o[1] * stride + above, o[2] * stride - padding, o[3])
             ),
             items.boxes(columns.size, lambda o: _in_columns(order, *o, tap=first * window.kernel[1])),
         )
@@ -186,22 +182,17 @@ class Col2im:
                 cols = cols.reshape(len(cols), plan.channels, window.taps, *counts).transpose(0, 3, 4, 2, 1)
             cols = cols.reshape(len(cols), *counts, window.taps * plan.channels)
             shape = (len(cols), plan.rows, plan.columns, plan.channels)
-            _images_last(order, outs[0])[...] = col2im(
-                cols, shape, window.kernel, stride, (above, left), window.dilation
-            )
+            tiles_last(order, outs[0])[...] = col2im(cols, shape, window.kernel, stride, (above, left), window.dilation)
 
         elements = prod(source.size)
         gather = _gather(window, order)
         body = Body(loads=gather.loads + 1, stores=1, arithmetic=gather.arithmetic + 1)
-        stream(
+        items.stream(
             core_group,
             self.name,
-            iterations=items.iterations,
-            whole=items.whole,
-            period=items.period,
             inputs=[source.operand(_column_blocks(arguments["cols"], window, self.order))],
             outputs=[target.operand(arguments["x"])],
-            cycles=items.cycles(stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements)),
+            cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements),
             run=run,
             flops=window.batch * window.out_height * window.out_width * window.taps * window.channels,
         )
@@ -244,7 +235,7 @@ def _plan_col2im(kernel: Col2im, processor: ProcessorSpec) -> tuple[Items, Boxes
         columns.size,
         lambda o: _in_columns(order, o[0], o[1] // stride + first[0], o[2] // stride + first[1], o[3]),
     )
-    return items, source, items.boxes(image.size, lambda o: _in_image(order, *o))
+    return items, source, items.boxes(image.size, lambda o: image_index(order, *o))
 
 
 def _first_patch(window: Window, kernel: int) -> int:
@@ -291,24 +282,12 @@ def _column_box(window: Window, order: Order, pixels: tuple[int, int], channels:
     return ItemBox(size, _block_shape(window, order))
 
 
-def _in_image(
-    order: Order, sample: Integers, row: Integers, column: Integers, channel: Integers
-) -> tuple[Integers, ...]:
-    """A place as indices of the images."""
-    return (sample, row, column, channel) if order == "channels-last" else (channel, sample, row, column)
-
-
 def _in_columns(
     order: Order, sample: Integers, row: Integers, column: Integers, channel: Integers, *, tap: int = 0
 ) -> tuple[Integers, ...]:
     """A place as indices of the blocks of columns, from ``tap`` on."""
     taps = np.full_like(sample, tap)
     return (sample, row, column, taps, channel) if order == "channels-last" else (channel, taps, sample, row, column)
-
-
-def _images_last(order: Order, tiles: Array) -> Array:
-    """The CPEs' tiles of an image, (CPEs, rows, columns, channels): a view."""
-    return tiles[:, 0] if order == "channels-last" else tiles[:, :, 0].transpose(0, 2, 3, 1)
 
 
 def _gather(window: Window, order: Order) -> Body:

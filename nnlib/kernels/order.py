@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from sim.chip.dma import Integers
 from sim.chip.memory import Array, Shape
 
 Order: TypeAlias = Literal["channels-last", "channels-first"]
@@ -31,3 +32,15 @@ def from_channels_last(order: Order, images: Array) -> Array:
 def to_channels_last(order: Order, images: Array) -> Array:
     """Images in the order as (batch, rows, columns, channels)."""
     return images if order == "channels-last" else images.transpose(1, 2, 3, 0)
+
+
+def image_index(
+    order: Order, sample: Integers, row: Integers, column: Integers, channel: Integers
+) -> tuple[Integers, ...]:
+    """A place as indices of the images' axes."""
+    return (sample, row, column, channel) if order == "channels-last" else (channel, sample, row, column)
+
+
+def tiles_last(order: Order, tiles: Array) -> Array:
+    """The CPEs' tiles of an image each, in the order, as (CPEs, rows, columns, channels): a view."""
+    return tiles[:, 0] if order == "channels-last" else tiles[:, :, 0].transpose(0, 2, 3, 1)

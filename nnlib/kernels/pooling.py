@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nnlib.kernels.kernel import Arguments, Parameter
-from nnlib.kernels.streaming import stream
 from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, Window, plan_items
 from nnlib.ops.pooling import max_pool_backward, max_pool_forward
 from nnlib.precision import DTYPES, DTypeName
@@ -48,15 +47,12 @@ class MaxPool:
         def run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
             outs[0][:, 0] = max_pool_forward(ins[0][:, 0], window.kernel, window.stride)
 
-        stream(
+        items.stream(
             core_group,
             self.name,
-            iterations=items.iterations,
-            whole=items.whole,
-            period=items.period,
             inputs=[image.operand(arguments["x"])],
             outputs=[pooled.operand(arguments["y"])],
-            cycles=items.cycles(stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements)),
+            cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements),
             run=run,
         )
 
@@ -103,15 +99,12 @@ class MaxPoolGradient:
             own[...] = 0  # strides may pass over the block's last pixels: no window reaches them
             own[:, : found.shape[1], : found.shape[2]] = found
 
-        stream(
+        plan.items.stream(
             core_group,
             self.name,
-            iterations=plan.items.iterations,
-            whole=plan.items.whole,
-            period=plan.items.period,
             inputs=[plan.seen.operand(arguments["x"]), plan.pooled.operand(arguments["grad_y"])],
             outputs=[plan.own.operand(arguments["grad_x"])],
-            cycles=plan.items.cycles(stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements)),
+            cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements),
             run=run,
         )
 

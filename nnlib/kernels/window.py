@@ -16,7 +16,8 @@ import numpy as np
 
 from nnlib.kernels.estimates import block_seconds, doubling
 from nnlib.kernels.kernel import InfeasiblePlan
-from nnlib.kernels.streaming import Operand
+from nnlib.kernels.streaming import Operand, Run, stream
+from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
 from sim.chip.memory import MemoryArray
@@ -141,6 +142,31 @@ class Items:
             return [per_item if cpe < have else 0.0 for cpe in range(self.cpes)]
 
         return of
+
+    def stream(
+        self,
+        core_group: CoreGroup,
+        label: str,
+        *,
+        inputs: Sequence[Operand],
+        outputs: Sequence[Operand],
+        cycles: float,
+        run: Run,
+        flops: int = 0,
+    ) -> None:
+        """Get what each item needs, compute ``cycles`` on it and put its results, the next item's get under that."""
+        stream(
+            core_group,
+            label,
+            iterations=self.iterations,
+            whole=self.whole,
+            period=self.period,
+            inputs=inputs,
+            outputs=outputs,
+            cycles=self.cycles(cycles),
+            run=run,
+            flops=flops,
+        )
 
     def boxes(self, size: tuple[int, ...], place: Place) -> Boxes:
         """A box of ``size`` per item, at ``place`` of its origin."""

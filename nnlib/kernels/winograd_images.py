@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
 from nnlib.kernels.kernel import Arguments, Parameter
-from nnlib.kernels.order import Order, ordered_shape, to_channels_last
-from nnlib.kernels.streaming import stream
+from nnlib.kernels.order import Order, image_index, ordered_shape, tiles_last, to_channels_last
 from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, plan_items
 from nnlib.kernels.winograd_tiles import (
     PLANES,
@@ -31,7 +30,6 @@ from nnlib.kernels.winograd_tiles import (
 )
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup
-from sim.chip.dma import Integers
 from sim.chip.memory import Array, Shape
 from sim.chip.pipeline import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
@@ -121,19 +119,16 @@ class PixelsToPlanes:
 
         def run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
             target = _planes_last(order, outs[0].swapaxes(0, 1))
-            target[...] = _planes(_items_last(order, ins[0]), reach, matrix)[:, :, None]
+            target[...] = _planes(tiles_last(order, ins[0]), reach, matrix)[:, :, None]
 
         body = INPUT[order] if self.side == "input" else ADJOINT[order]
         tiles = prod(planes.size[1:])
-        stream(
+        items.stream(
             core_group,
             self.name,
-            iterations=items.iterations,
-            whole=items.whole,
-            period=items.period,
             inputs=[image.operand(arguments["image"])],
             outputs=[planes.operand(arguments["planes"])],
-            cycles=items.cycles(stream_cycles(cpe=core_group.processor.cpe, body=body, elements=tiles)),
+            cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=tiles),
             run=run,
         )
 
@@ -187,18 +182,15 @@ class PlanesToPixels:
 
         def run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
             source = _planes_last(order, ins[0].swapaxes(0, 1))
-            _items_last(order, outs[0])[...] = _pixels(source[:, :, 0])
+            tiles_last(order, outs[0])[...] = _pixels(source[:, :, 0])
 
         tiles = prod(planes.size[1:])
-        stream(
+        items.stream(
             core_group,
             self.name,
-            iterations=items.iterations,
-            whole=items.whole,
-            period=items.period,
             inputs=[planes.operand(arguments["planes"])],
             outputs=[image.operand(arguments["image"])],
-            cycles=items.cycles(stream_cycles(cpe=core_group.processor.cpe, body=OUTPUT[self.order], elements=tiles)),
+            cycles=stream_cycles(cpe=core_group.processor.cpe, body=OUTPUT[self.order], elements=tiles),
             run=run,
         )
 
@@ -215,11 +207,7 @@ def _plan(kernel: PixelsToPlanes | PlanesToPixels, processor: ProcessorSpec) -> 
         tiles = ordered_shape(kernel.order, batch=1, rows=plan.rows, columns=plan.columns, channels=plan.channels)
         return ItemBox(image, kernel.image_shape), ItemBox((PLANES, *tiles), _planes_shape(kernel))
 
-    def place(sample: Integers, row: Integers, column: Integers, channel: Integers) -> tuple[Integers, ...]:
-        if kernel.order == "channels-last":
-            return sample, row, column, channel
-        return channel, sample, row, column
-
+    place = partial(image_index, kernel.order)
     items = plan_items(
         kernel=kernel.name,
         batch=len(samples),
@@ -269,11 +257,6 @@ def _planes_last(order: Order, planes: Array) -> Array:
     if order == "channels-last":
         return planes
     return np.moveaxis(planes, planes.ndim - 4, -1)
-
-
-def _items_last(order: Order, tiles: Array) -> Array:
-    """The CPEs' tiles of an image, (CPEs, rows, columns, channels): a view."""
-    return tiles[:, 0] if order == "channels-last" else tiles[:, :, 0].transpose(0, 2, 3, 1)
 
 
 def _planes(images: Array, reach: int, matrix: Array) -> Array:

@@ -13,15 +13,15 @@ program is a generator function of one :class:`Cpe`; everything that takes simul
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import simpy
 
 from sim.chip.counters import REASONS, KernelTiming
-from sim.chip.cpe_engine import PlainEngine
-from sim.chip.dma import Box, Direction, DmaTicks, count
+from sim.chip.cpe_group import CpeGroup, Meeting, Steps
+from sim.chip.dma import Box, Direction, count
 from sim.chip.errors import Deadlock, UnfinishedTransfer
 from sim.chip.global_access import GlobalAccess, global_requests
 from sim.chip.ldm import Ldm
@@ -32,8 +32,6 @@ from sim.machine.spec import ProcessorSpec
 from sim.time import ticks_from_cycles
 
 Program: TypeAlias = Generator[simpy.Event, Any, None]
-Value = TypeVar("Value")
-Steps: TypeAlias = Generator[simpy.Event, Any, Value]
 Starts: TypeAlias = Callable[[int], Sequence[int]]
 """From a CPE's number to where its block begins."""
 
@@ -49,55 +47,6 @@ class CpeTransfer:
     done: simpy.Event | None
     outgoing: Array | None = None
     waited: bool = False
-
-
-@dataclass(eq=False)
-class _Meeting:
-    """CPEs that leave together, ``ticks`` after the last has come."""
-
-    env: simpy.Environment
-    members: int
-    ticks: int
-    gate: simpy.Event = field(init=False)
-    come: int = 0
-    value: Any = None
-
-    def __post_init__(self) -> None:
-        self.gate = self.env.event()
-
-    def join(self, value: Any) -> Steps[Any]:
-        """Wait for the others; returns the value that one of them brought."""
-        if value is not None:
-            self.value = value
-        self.come += 1
-        gate = self.gate
-        if self.come == self.members:
-            brought, self.value, self.come, self.gate = self.value, None, 0, self.env.event()
-            gate.succeed(brought)
-        found = yield gate
-        yield self.env.timeout(self.ticks)
-        return found
-
-
-class CpeGroup:
-    """What the CPEs of a core group share: engine, meetings, clock."""
-
-    def __init__(self, processor: ProcessorSpec) -> None:
-        mesh = processor.mesh
-        self.processor = processor
-        self.env = simpy.Environment()
-        self.ticks = DmaTicks.of(processor)
-        self.engine = PlainEngine(
-            self.env,
-            columns=mesh.columns,
-            columns_per_bus=processor.dma.columns_per_bus,
-            bus_lines=self.ticks.bus_lines,
-        )
-        latency = ticks_from_cycles(mesh.latency_cycles)
-        self.rows = [_Meeting(self.env, mesh.columns, latency) for _ in range(mesh.rows)]
-        self.columns = [_Meeting(self.env, mesh.rows, latency) for _ in range(mesh.columns)]
-        self.everyone = _Meeting(self.env, mesh.rows * mesh.columns, ticks_from_cycles(mesh.sync_cycles))
-        self.moved = {"get": 0, "put": 0, "lines": 0, "requests": 0}
 
 
 class Cpe:
@@ -229,7 +178,7 @@ class Cpe:
         """The clock, in ticks."""
         return int(self.group.env.now)
 
-    def _meet(self, meeting: _Meeting, value: Any, reason: str, doing: str) -> Steps[Any]:
+    def _meet(self, meeting: Meeting, value: Any, reason: str, doing: str) -> Steps[Any]:
         begin = self.now
         self.doing = doing
         found = yield from meeting.join(value)
