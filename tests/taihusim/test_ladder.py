@@ -19,6 +19,7 @@ def machine() -> MachineSpec:
     return load_machine("sunway_taihulight")
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_every_rung_is_within_a_fifth_and_in_order(machine: MachineSpec) -> None:
     rows = read_table(SHIPPED / "conv_optimisation_ladder_fp64.csv").rows
@@ -37,6 +38,7 @@ def test_a_rung_differs_from_the_one_below_by_one_mechanism() -> None:
         assert len(changed - ({"schedule"} if not below["register_blocked"] else set())) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_what_holds_a_rung_is_what_moves_it(machine: MachineSpec) -> None:
     """Twice the memory rate helps where DMA is waited for, and not where two buffers hide it."""

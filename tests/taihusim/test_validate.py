@@ -162,7 +162,7 @@ def predict(file: Path) -> TableReport:
         ("dma_grid", 0.045, 0.27),
         ("dma_block_size", 0.045, 0.16),
         ("dma_stream", 0.08, 0.50),
-        ("dma_compute_overlap", 0.05, 0.09),
+        ("dma_compute_overlap", 0.05, 0.12),
         ("gemm_ldm_primitive", 0.007, 0.012),
     ],
 )

@@ -46,7 +46,7 @@ gemms = st.builds(
 
 
 @pytest.mark.numeric
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(gemm=gemms)
 def test_every_scheme_computes_the_product_in_the_time_of_the_plain_simulation(gemm: Gemm) -> None:
     processor = load_machine("sunway_taihulight").processor

@@ -75,16 +75,30 @@ def convolutions(draw: st.DrawFn) -> Convolution:
     )
 
 
+kinds = {"which": st.sampled_from(PASSES), "dtype": st.sampled_from(["fp64", "fp32"])}
+
+
 @pytest.mark.numeric
-@settings(max_examples=60, deadline=None)
-@given(convolution=convolutions(), which=st.sampled_from(PASSES), dtype=st.sampled_from(["fp64", "fp32"]))
+@settings(max_examples=15, deadline=None)
+@given(convolution=convolutions(), **kinds)
 def test_the_implicit_plan_computes_the_reference(convolution: Convolution, which: Pass, dtype: DTypeName) -> None:
     kernel = SingleBuffered(convolution=convolution, which=which, dtype=dtype)
     check(kernel, load_machine("sunway_taihulight").processor)
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 @settings(max_examples=60, deadline=None)
+@given(convolution=convolutions(), **kinds)
+def test_the_implicit_plan_computes_the_reference_in_more_shapes(
+    convolution: Convolution, which: Pass, dtype: DTypeName
+) -> None:
+    kernel = SingleBuffered(convolution=convolution, which=which, dtype=dtype)
+    check(kernel, load_machine("sunway_taihulight").processor)
+
+
+@pytest.mark.numeric
+@settings(max_examples=30, deadline=None)
 @given(
     taps=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     more=st.tuples(st.integers(0, 12), st.integers(0, 9)),

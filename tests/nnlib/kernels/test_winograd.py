@@ -188,7 +188,7 @@ products: st.SearchStrategy[Kernel] = st.one_of(
 
 
 @pytest.mark.numeric
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(kernel=st.one_of(transforms, products))
 def test_tiles_compute_the_reference_in_the_same_time(kernel: Kernel) -> None:
     processor = load_machine("sunway_taihulight").processor

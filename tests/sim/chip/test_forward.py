@@ -150,26 +150,31 @@ def simulated(timing: KernelTiming) -> int:
     return sum(loop.simulated for loop in timing.loops)
 
 
-@settings(max_examples=120, deadline=None)
-@given(case=loops(), skew=st.integers(0, 100_000))
-def test_loops_cut_short_equal_loops_in_full(case: Loops, skew: int) -> None:
+def check(case: Loops, processor: ProcessorSpec, skew: int = 0) -> None:
+    """Both ways, CPE n beginning ``n · skew`` ticks late."""
     start = tuple(skew * cpe for cpe in range(CPES))
-    found, plain = (run(case, chip(), forward=forward, start=start) for forward in (True, False))
+    found, plain = (run(case, processor, forward=forward, start=start) for forward in (True, False))
     assert found == plain
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    case=loops(),
-    line=st.integers(1, 40),
-    channel=st.integers(1, 60),
-    pending=st.integers(1, 4),
-    startup=st.integers(0, 600),
-    buses=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-)
-def test_on_other_machines(
-    case: Loops, line: int, channel: int, pending: int, startup: int, buses: tuple[int, int]
-) -> None:
+skews = st.integers(0, 100_000)
+
+
+@settings(max_examples=25, deadline=None)
+@given(case=loops(), skew=skews)
+def test_loops_cut_short_equal_loops_in_full(case: Loops, skew: int) -> None:
+    check(case, chip(), skew)
+
+
+@pytest.mark.slow
+@settings(max_examples=120, deadline=None)
+@given(case=loops(), skew=skews)
+def test_many_more_loops_cut_short_equal_loops_in_full(case: Loops, skew: int) -> None:
+    check(case, chip(), skew)
+
+
+def machine(line: int, channel: int, pending: int, startup: int, buses: tuple[int, int]) -> ProcessorSpec:
+    """The chip with another DMA engine: nanoseconds a line, GB/s of channels and buses, cycles to start."""
     processor = chip()
     dma = replace(
         processor.dma,
@@ -180,8 +185,30 @@ def test_on_other_machines(
         quarter_bytes_per_second=buses[0] * 1e9,
         half_bytes_per_second=buses[1] * 1e9,
     )
-    processor = replace(processor, dma=dma)
-    assert run(case, processor, forward=True) == run(case, processor, forward=False)
+    return replace(processor, dma=dma)
+
+
+machines = st.builds(
+    machine,
+    line=st.integers(1, 40),
+    channel=st.integers(1, 60),
+    pending=st.integers(1, 4),
+    startup=st.integers(0, 600),
+    buses=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(case=loops(), processor=machines)
+def test_on_other_machines(case: Loops, processor: ProcessorSpec) -> None:
+    check(case, processor)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@given(case=loops(), processor=machines)
+def test_on_many_more_machines(case: Loops, processor: ProcessorSpec) -> None:
+    check(case, processor)
 
 
 TIED = Loops(

@@ -78,9 +78,7 @@ def chip() -> ProcessorSpec:
     return load_machine("sunway_taihulight").processor
 
 
-@settings(max_examples=60, deadline=None)
-@given(case=gemms(), start=skews)
-def test_gemm(case: GemmCase, start: Sequence[int]) -> None:
+def check_gemm(case: GemmCase, start: Sequence[int]) -> None:
     timing, c = gemm_on_group(case, chip(), start)
     reference, reference_c = gemm_by_cpe(case, chip(), start)
     a, b, _ = case.arrays(0)
@@ -90,9 +88,20 @@ def test_gemm(case: GemmCase, start: Sequence[int]) -> None:
     assert_equal(timing, reference)
 
 
-@settings(max_examples=80, deadline=None)
-@given(case=streams(), start=skews)
-def test_drifting_streams(case: StreamCase, start: Sequence[int]) -> None:
+@settings(max_examples=20, deadline=None)
+@given(case=gemms(), start=skews)
+def test_gemm(case: GemmCase, start: Sequence[int]) -> None:
+    check_gemm(case, start)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@given(case=gemms(), start=skews)
+def test_many_more_gemms(case: GemmCase, start: Sequence[int]) -> None:
+    check_gemm(case, start)
+
+
+def check_streams(case: StreamCase, start: Sequence[int]) -> None:
     timing, y = stream_on_group(case, chip(), start)
     reference, reference_y = stream_by_cpe(case, chip(), start)
     x, expected = case.arrays(0)
@@ -100,6 +109,19 @@ def test_drifting_streams(case: StreamCase, start: Sequence[int]) -> None:
     np.testing.assert_array_equal(y, expected.data)
     np.testing.assert_array_equal(reference_y, expected.data)
     assert_equal(timing, reference)
+
+
+@settings(max_examples=20, deadline=None)
+@given(case=streams(), start=skews)
+def test_drifting_streams(case: StreamCase, start: Sequence[int]) -> None:
+    check_streams(case, start)
+
+
+@pytest.mark.slow
+@settings(max_examples=80, deadline=None)
+@given(case=streams(), start=skews)
+def test_many_more_drifting_streams(case: StreamCase, start: Sequence[int]) -> None:
+    check_streams(case, start)
 
 
 @settings(max_examples=25, deadline=None)
