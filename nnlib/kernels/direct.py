@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from nnlib.kernels.convolution import Convolution, Pass
 from nnlib.kernels.kernel import Arguments, Parameter, UnsuitablePlan
-from nnlib.kernels.tap_product import PartSize, Step, TapProduct, form_of, product_cycles
+from nnlib.kernels.tap_cycles import form_of, product_cycles
+from nnlib.kernels.tap_product import PartSize, Step, TapProduct
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup
 from sim.chip.global_access import GlobalAccess

@@ -12,7 +12,8 @@ from math import prod
 
 from nnlib.kernels.convolution import Convolution, Pass
 from nnlib.kernels.kernel import Arguments, InfeasiblePlan, Parameter
-from nnlib.kernels.tap_product import PartSize, Step, TapProduct, Work, form_of, product_cycles
+from nnlib.kernels.tap_cycles import form_of, product_cycles
+from nnlib.kernels.tap_product import PartSize, Step, TapProduct, Work
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.ldm import aligned

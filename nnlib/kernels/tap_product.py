@@ -27,8 +27,6 @@ from nnlib.kernels.taps import Taps
 from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline.unblocked import Form, unblocked_cycles
-from sim.machine.spec import ProcessorSpec
 
 OUTSIDE: Final = 1 << 30
 """An index outside every array: what begins there is not transferred."""
@@ -286,23 +284,6 @@ class TapProduct:
         """Source pixel of each target and tap along rows and columns, -1 for none."""
         rows, columns = self.taps
         return _table(rows), _table(columns)
-
-
-def form_of(which: Pass) -> Form:
-    """Which operands lie side by side: outputs of neighbouring channels, or the products of one sum."""
-    return "dot" if which == "input_gradient" else "columns"
-
-
-def product_cycles(processor: ProcessorSpec, step: Step, *, which: Pass, vectorised: bool) -> list[float]:
-    """Cycles of each CPE's product of a step by a loop without register blocking."""
-    known: dict[tuple[int, ...], float] = {}
-    found = []
-    for size in map(tuple, step.size.tolist()):
-        if size not in known:
-            m, n, k = size
-            known[size] = unblocked_cycles(cpe=processor.cpe, form=form_of(which), vectorised=vectorised, m=m, n=n, k=k)
-        found.append(known[size])
-    return found
 
 
 def _inside(steady: range, iterations: int) -> range:
