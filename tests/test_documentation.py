@@ -136,8 +136,8 @@ def is_training(command: str) -> bool:
 
 
 def is_long(command: str) -> bool:
-    """Whether the command computes: all but help and machine files."""
-    return shlex.split(command)[1] in ("train", "infer")
+    """Whether the command trains, or times many kernels."""
+    return shlex.split(command)[1] in ("train", "infer") or "conv_optimisation_ladder" in command
 
 
 def shortening(command: str) -> list[str]:

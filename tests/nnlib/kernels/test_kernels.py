@@ -37,7 +37,7 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 @pytest.mark.numeric
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(kernel=kernels)
 def test_tiles_compute_the_reference_in_the_same_time(kernel: Kernel) -> None:
     processor = load_machine("sunway_taihulight").processor

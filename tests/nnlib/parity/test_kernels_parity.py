@@ -27,7 +27,7 @@ from tests.nnlib.parity import Array, check_same, nchw, nhwc
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
-pytestmark = [pytest.mark.parity, pytest.mark.numeric]
+pytestmark = [pytest.mark.parity, pytest.mark.numeric, pytest.mark.slow]
 TOLERANCE = {"fp64": 1e-12, "fp32": 1e-5}
 dtypes = pytest.mark.parametrize("dtype", TOLERANCE)
 examples = settings(max_examples=8, deadline=None)

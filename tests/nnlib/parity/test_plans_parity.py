@@ -30,7 +30,7 @@ from tests.nnlib.parity import Array, check_same, hwio, nchw, nhwc, oihw
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
-pytestmark = [pytest.mark.parity, pytest.mark.numeric]
+pytestmark = [pytest.mark.parity, pytest.mark.numeric, pytest.mark.slow]
 IN: Final[dict[Pass, tuple[str, str]]] = {
     "forward": ("x", "weight"),
     "input_gradient": ("grad_y", "weight"),
