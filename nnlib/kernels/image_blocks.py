@@ -61,8 +61,7 @@ class Columns:
     def steady(self) -> range:
         """The blocks which, like the next one, are whole and need no column outside the image."""
         return _but_last(
-            self.left(block) == self.width
-            and 0 <= self.first_source(block) <= self.taps.sources - self.source_width
+            self.left(block) == self.width and 0 <= self.first_source(block) <= self.taps.sources - self.source_width
             for block in range(self.blocks)
         )
 

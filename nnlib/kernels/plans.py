@@ -47,7 +47,7 @@ class Task:
         Rows of the input that two core groups need are read by both.
         """
         whole = self.convolution
-        if whole.padding or self.which == "input_gradient":
+        if self.core_groups == 1 or whole.padding or self.which == "input_gradient":
             return None
         rows = -(-whole.ro // self.core_groups)
         return replace(whole, ri=(rows - 1) * whole.stride + whole.dilation * (whole.kr - 1) + 1)
