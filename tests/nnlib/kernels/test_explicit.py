@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.clock import place, simulate
+from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolution import PASSES, Convolution, Pass, forward, input_gradient, weight_gradient
 from nnlib.kernels.explicit import explicit, weight_from_channels_last, weight_to_channels_last
 from nnlib.kernels.im2col import Col2im, Im2col
@@ -19,12 +19,11 @@ from nnlib.kernels.order import Order, from_channels_last, to_channels_last
 from nnlib.kernels.pooling import MaxPool
 from nnlib.kernels.window import Window
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup, Transfer
-from sim.chip.errors import ChipError
 from sim.chip.memory import Array
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 from tests.nnlib.kernels.cases import data_for
+from tests.nnlib.kernels.waits import check_every_wait
 
 ARRAYS: dict[Pass, tuple[str, str, str]] = {
     "forward": ("x", "weight", "y"),
@@ -160,33 +159,11 @@ def test_the_product_is_the_librarys(processor: ProcessorSpec) -> None:
     assert old > 1.1 * new
 
 
-class _DropsOneWait(CoreGroup):
-    """A core group that forgets the wait for one transfer."""
-
-    forgotten = -1
-
-    def wait(self, *transfers: Transfer) -> None:
-        super().wait(*(transfer for transfer in transfers if transfer.number != self.forgotten))
-
-
 @pytest.mark.timing
 @pytest.mark.parametrize("kind", [Im2col, Col2im])
 def test_every_wait_is_needed(kind: type[Im2col] | type[Col2im], processor: ProcessorSpec) -> None:
     kernel = kind(Window(70, 12, 12, 8, (3, 3), 1, 1), "fp64", "channels-first")
-    count = _transfers(kernel, CoreGroup(processor=processor, numerics=False))
-    assert count > 3
-    for number in range(count):
-        group = _DropsOneWait(processor=processor, numerics=False)
-        group.forgotten = number
-        with pytest.raises(ChipError):
-            _transfers(kernel, group)
-
-
-def _transfers(kernel: Im2col | Col2im, group: CoreGroup) -> int:
-    kernel.program(group, place(kernel, alignment=128))
-    count = len(group.transfers)
-    group.finish()
-    return count
+    check_every_wait(kernel, processor, more_than=3)
 
 
 @pytest.mark.timing

@@ -10,16 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.clock import place, simulate
+from nnlib.kernels.clock import simulate
 from nnlib.kernels.gemm import Gemm, plan_gemm
 from nnlib.kernels.gemm_plan import estimated_cycles, ranked_plans
 from nnlib.kernels.gemm_scheme import SCHEMES, SWGEMM_CONVERTED, SWGEMM_DIRECT, GemmPlan, GemmScheme
 from nnlib.kernels.kernel import InfeasiblePlan
-from sim.chip.core_group import CoreGroup, Transfer
-from sim.chip.errors import ChipError
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 from tests.nnlib.kernels.cases import data_for
+from tests.nnlib.kernels.waits import check_every_wait
 
 ALL = (*SCHEMES.values(), SWGEMM_CONVERTED, SWGEMM_DIRECT)
 IDS = [*SCHEMES, "swgemm-converted", "swgemm-direct"]
@@ -60,34 +59,11 @@ def test_every_scheme_computes_the_product_in_the_time_of_the_plain_simulation(g
     assert timing.flops == 2 * gemm.m * gemm.n * gemm.k
 
 
-class _DropsOneWait(CoreGroup):
-    """A core group that forgets the wait for one transfer."""
-
-    forgotten = -1
-
-    def wait(self, *transfers: Transfer) -> None:
-        super().wait(*(transfer for transfer in transfers if transfer.number != self.forgotten))
-
-
 @pytest.mark.timing
 @pytest.mark.parametrize("scheme", ALL, ids=IDS)
 def test_every_wait_is_needed(scheme: GemmScheme, processor: ProcessorSpec) -> None:
     gemm = Gemm(130, 70, 90, "fp32", scheme=scheme, plan=GemmPlan(m=8, n=4, k=6), accumulate=True, transpose_b=True)
-    whole = CoreGroup(processor=processor, numerics=False)
-    count = _run(gemm, whole)
-    assert count > 20
-    for number in range(count):
-        group = _DropsOneWait(processor=processor, numerics=False)
-        group.forgotten = number
-        with pytest.raises(ChipError):
-            _run(gemm, group)
-
-
-def _run(gemm: Gemm, group: CoreGroup) -> int:
-    gemm.program(group, place(gemm, alignment=128))
-    count = len(group.transfers)
-    group.finish()
-    return count
+    check_every_wait(gemm, processor, more_than=20)
 
 
 @pytest.mark.parametrize("transpose_b", [False, True])

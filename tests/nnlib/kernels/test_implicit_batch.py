@@ -16,14 +16,14 @@ from nnlib.kernels.implicit_batch import BatchSizeAware
 from nnlib.kernels.implicit_batch_plan import BatchPlan
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup, Transfer
-from sim.chip.errors import ChipError
+from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
 from sim.chip.program import DmaStart, Trace
 from sim.chip.scheduler import Scheduler
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 from tests.nnlib.kernels.test_taps import convolutions
+from tests.nnlib.kernels.waits import check_every_wait
 
 TOLERANCE = {"fp64": 1e-12, "fp32": 1e-5}
 LIBRARIES: tuple[Library, ...] = ("swdnn-2016", "swcaffe-2018", "autotuned-2019")
@@ -91,33 +91,13 @@ def test_what_does_not_fit_at_once_goes_in_blocks(which: Pass, dtype: DTypeName,
 TIED = Convolution(batch=20, ni=6, no=10, ri=6, ci=5, kr=3, kc=2, stride=2, padding=1, groups=2)
 
 
-class _DropsOneWait(CoreGroup):
-    """A core group that forgets the wait for one transfer."""
-
-    forgotten = -1
-
-    def wait(self, *transfers: Transfer) -> None:
-        super().wait(*(transfer for transfer in transfers if transfer.number != self.forgotten))
-
-
 @pytest.mark.timing
 @pytest.mark.parametrize(("library", "dtype"), [("swdnn-2016", "fp64"), ("autotuned-2019", "fp32")])
 @pytest.mark.parametrize("which", PASSES)
 def test_every_wait_is_needed(which: Pass, library: Library, dtype: DTypeName, processor: ProcessorSpec) -> None:
     kernel = BatchSizeAware(convolution=TIED, dtype=dtype, which=which, library=library)
 
-    def to_end(forgotten: int) -> int:
-        group = _DropsOneWait(processor=processor, numerics=False)
-        group.forgotten = forgotten
-        kernel.program(group, place(kernel, alignment=128))
-        group.finish()
-        return group.trace.transfers
-
-    count = to_end(-1)
-    assert count > 20
-    for number in range(count):
-        with pytest.raises(ChipError):
-            to_end(number)
+    check_every_wait(kernel, processor, more_than=20)
 
 
 @pytest.mark.parametrize(

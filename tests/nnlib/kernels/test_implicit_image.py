@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.clock import empty_arrays, place, simulate
+from nnlib.kernels.clock import empty_arrays, simulate
 from nnlib.kernels.convolution import PASSES, Convolution, Pass
 from nnlib.kernels.generations import Library
 from nnlib.kernels.image_plan import ImagePass, ImagePlan, ldm_buffers
@@ -17,11 +17,10 @@ from nnlib.kernels.image_rules import image_plan
 from nnlib.kernels.implicit_image import ImplicitImage
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup, Transfer
-from sim.chip.errors import ChipError
 from sim.chip.memory import Array, MemoryUse
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
+from tests.nnlib.kernels.waits import check_every_wait
 
 LIBRARIES: tuple[Library, ...] = ("swdnn-2017", "swcaffe-2018", "autotuned-2019")
 
@@ -134,15 +133,6 @@ def test_skipped_rows_take_exactly_their_time(which: Pass, processor: ProcessorS
     assert rows.simulated < rows.iterations / 2
 
 
-class _DropsOneWait(CoreGroup):
-    """A core group that forgets the wait for one transfer."""
-
-    forgotten = -1
-
-    def wait(self, *transfers: Transfer) -> None:
-        super().wait(*(transfer for transfer in transfers if transfer.number != self.forgotten))
-
-
 @pytest.mark.timing
 @pytest.mark.parametrize("put_buffers", [1, 2])
 @pytest.mark.parametrize(("dtype", "library"), [("fp64", "swdnn-2017"), ("fp32", "autotuned-2019")])
@@ -160,20 +150,7 @@ def test_every_wait_is_needed(
             put_buffers=put_buffers,
         ),
     )  # fmt: skip
-    count = _transfers(kernel, CoreGroup(processor=processor, numerics=False))
-    assert count > 10
-    for number in range(count):
-        group = _DropsOneWait(processor=processor, numerics=False)
-        group.forgotten = number
-        with pytest.raises(ChipError):
-            _transfers(kernel, group)
-
-
-def _transfers(kernel: ImplicitImage, group: CoreGroup) -> int:
-    kernel.program(group, place(kernel, alignment=128))
-    count = len(group.transfers)
-    group.finish()
-    return count
+    check_every_wait(kernel, processor, more_than=10)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

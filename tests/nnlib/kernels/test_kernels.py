@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from nnlib.kernels.clock import KernelClock, place, simulate
+from nnlib.kernels.clock import KernelClock, simulate
 from nnlib.kernels.elementwise import BiasAdd, Elementwise
 from nnlib.kernels.gemm import Gemm, plan_gemm
 from nnlib.kernels.im2col import Im2col
@@ -19,11 +19,10 @@ from nnlib.kernels.reduction import ColumnSum
 from nnlib.kernels.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.window import Window
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup, Transfer
-from sim.chip.errors import ChipError
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 from tests.nnlib.kernels.cases import data_for, kernels
+from tests.nnlib.kernels.waits import check_every_wait
 
 
 @pytest.fixture(scope="module")
@@ -93,33 +92,10 @@ ONE_OF_EACH = [
 ]
 
 
-class _DropsOneWait(CoreGroup):
-    """A core group that forgets the wait for one transfer."""
-
-    forgotten = -1
-
-    def wait(self, *transfers: Transfer) -> None:
-        super().wait(*(transfer for transfer in transfers if transfer.number != self.forgotten))
-
-
 @pytest.mark.timing
 @pytest.mark.parametrize("kernel", ONE_OF_EACH, ids=lambda kernel: kernel.name)
 def test_every_wait_is_needed(kernel: Kernel, processor: ProcessorSpec) -> None:
-    whole = CoreGroup(processor=processor, numerics=False)
-    count = _transfers(kernel, whole)
-    assert count > 3
-    for number in range(count):
-        group = _DropsOneWait(processor=processor, numerics=False)
-        group.forgotten = number
-        with pytest.raises(ChipError):
-            _transfers(kernel, group)
-
-
-def _transfers(kernel: Kernel, group: CoreGroup) -> int:
-    kernel.program(group, place(kernel, alignment=128))
-    count = len(group.transfers)
-    group.finish()
-    return count
+    check_every_wait(kernel, processor, more_than=3)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlib.kernels import pixel_major
-from nnlib.kernels.clock import place, simulate
+from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolution import Convolution
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.layout import (
@@ -22,11 +22,10 @@ from nnlib.kernels.layout import (
 )
 from nnlib.kernels.order import Order, from_channels_last, to_channels_last
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup, Transfer
-from sim.chip.errors import ChipError
 from sim.chip.memory import Array
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
+from tests.nnlib.kernels.waits import check_every_wait
 
 
 @pytest.fixture(scope="module")
@@ -96,31 +95,11 @@ def test_tiles_that_repeat_take_the_time_of_all(rows: int, columns: int, process
     assert simulate(kernel, processor=processor) == simulate(kernel, processor=processor, plainly=True)
 
 
-class _DropsOneWait(CoreGroup):
-    """A core group that forgets the wait for one transfer."""
-
-    forgotten = -1
-
-    def wait(self, *transfers: Transfer) -> None:
-        super().wait(*(transfer for transfer in transfers if transfer.number != self.forgotten))
-
-
 @pytest.mark.timing
 def test_every_wait_is_needed(processor: ProcessorSpec) -> None:
     kernel = Transpose(matrices=2, rows=300, columns=1100, dtype="fp64")
 
-    def to_end(forgotten: int) -> int:
-        group = _DropsOneWait(processor=processor, numerics=False)
-        group.forgotten = forgotten
-        kernel.program(group, place(kernel, alignment=128))
-        group.finish()
-        return group.trace.transfers
-
-    count = to_end(-1)
-    assert count > 6
-    for number in range(count):
-        with pytest.raises(ChipError):
-            to_end(number)
+    check_every_wait(kernel, processor, more_than=6)
 
 
 def test_an_element_that_does_not_fit_is_an_error_with_sizes(processor: ProcessorSpec) -> None:

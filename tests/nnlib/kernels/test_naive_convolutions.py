@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.clock import empty_arrays, place, simulate
+from nnlib.kernels.clock import empty_arrays, simulate
 from nnlib.kernels.convolution import PASSES, Convolution, Pass
 from nnlib.kernels.direct import DirectConvolution
 from nnlib.kernels.dma_convolution import DmaConvolution
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup, Transfer
-from sim.chip.errors import ChipError, UnalignedAccess
+from sim.chip.errors import UnalignedAccess
 from sim.chip.memory import Array, MemoryUse
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
+from tests.nnlib.kernels.waits import check_every_wait
 
 Naive = DirectConvolution | DmaConvolution
 
@@ -107,15 +107,6 @@ def test_parts_smaller_than_the_product_and_more_of_them_than_cpes(which: Pass, 
         check_numbers(kernel, small)
 
 
-class _DropsOneWait(CoreGroup):
-    """A core group that forgets the wait for one transfer."""
-
-    forgotten = -1
-
-    def wait(self, *transfers: Transfer) -> None:
-        super().wait(*(transfer for transfer in transfers if transfer.number != self.forgotten))
-
-
 @pytest.mark.timing
 @pytest.mark.parametrize("overlapped", [False, True])
 @pytest.mark.parametrize("which", PASSES)
@@ -123,19 +114,7 @@ def test_every_wait_is_needed(which: Pass, overlapped: bool, processor: Processo
     convolution = Convolution(batch=5, ni=6, no=7, ri=4, ci=3, kr=2, kc=2, padding=1)
     kernel = DmaConvolution(convolution=convolution, which=which, dtype="fp64", overlapped=overlapped)
 
-    def run(group: CoreGroup) -> int:
-        kernel.program(group, place(kernel, alignment=128))
-        count = len(group.transfers)
-        group.finish()
-        return count
-
-    count = run(CoreGroup(processor=processor, numerics=False))
-    assert count > 3
-    for number in range(0, count, 1 if count < 40 else 3):
-        group = _DropsOneWait(processor=processor, numerics=False)
-        group.forgotten = number
-        with pytest.raises(ChipError):
-            run(group)
+    check_every_wait(kernel, processor, more_than=3)
 
 
 @pytest.mark.parametrize("dtype", ["fp64", "fp32"])

@@ -9,19 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.clock import KernelClock, empty_arrays, place, simulate
+from nnlib.kernels.clock import KernelClock, empty_arrays, simulate
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.pooling import MaxPoolGradient
 from nnlib.kernels.window import Window
 from nnlib.ops.pooling import max_pool_backward
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.counters import KernelTiming
-from sim.chip.errors import ChipError
 from sim.chip.memory import Array, MemoryUse
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 from sim.time import TICKS_PER_CYCLE
+from tests.nnlib.kernels.waits import check_every_wait
 
 ALEXNET = Window(batch=4, height=55, width=55, channels=96, kernel=(3, 3), stride=2)
 LARGE = Window(batch=4, height=112, width=112, channels=64, kernel=(3, 3), stride=2)
@@ -149,31 +148,9 @@ def test_an_ldm_for_no_block_is_an_error_with_sizes() -> None:
     assert caught.value.needed > caught.value.available == 256
 
 
-class _DropsOneWait(CoreGroup):
-    """A core group that forgets the wait for one transfer."""
-
-    forgotten = -1
-
-    def wait(self, *transfers: Transfer) -> None:
-        super().wait(*(transfer for transfer in transfers if transfer.number != self.forgotten))
-
-
 @pytest.mark.timing
 @pytest.mark.parametrize("window", [(3, 3), (2, 2)], ids=["overlapping", "side by side"])
 def test_every_wait_is_needed(window: tuple[int, int]) -> None:
     kernel = MaxPoolGradient(Window(batch=5, height=18, width=18, channels=3, kernel=window, stride=2), "fp32")
     processor = with_ldm(1024)
-    count = _transfers(kernel, CoreGroup(processor=processor, numerics=False))
-    assert count > 8
-    for number in range(count):
-        group = _DropsOneWait(processor=processor, numerics=False)
-        group.forgotten = number
-        with pytest.raises(ChipError):
-            _transfers(kernel, group)
-
-
-def _transfers(kernel: MaxPoolGradient, group: CoreGroup) -> int:
-    kernel.program(group, place(kernel, alignment=128))
-    count = len(group.transfers)
-    group.finish()
-    return count
+    check_every_wait(kernel, processor, more_than=8)

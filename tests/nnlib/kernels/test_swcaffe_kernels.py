@@ -10,17 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlib.kernels.caffe_order import RowIm2col
-from nnlib.kernels.clock import empty_arrays, place, simulate
+from nnlib.kernels.clock import empty_arrays, simulate
 from nnlib.kernels.convolution import PASSES, Convolution, Pass
 from nnlib.kernels.implicit_single import LDM_BUDGET, SingleBuffered, held_pixels
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel, UnsuitablePlan
 from nnlib.kernels.window import Window
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup, Transfer
-from sim.chip.errors import ChipError
 from sim.chip.memory import Array
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
+from tests.nnlib.kernels.waits import check_every_wait
 
 SMALL = Convolution(batch=10, ni=9, no=12, ri=3, ci=3, kr=2, kc=2, padding=1)
 
@@ -128,32 +127,10 @@ ONE_OF_EACH = [
 ]
 
 
-class _DropsOneWait(CoreGroup):
-    """A core group that forgets the wait for one transfer."""
-
-    forgotten = -1
-
-    def wait(self, *transfers: Transfer) -> None:
-        super().wait(*(transfer for transfer in transfers if transfer.number != self.forgotten))
-
-
 @pytest.mark.timing
 @pytest.mark.parametrize("kernel", ONE_OF_EACH, ids=lambda kernel: kernel.name)
 def test_every_wait_is_needed(kernel: Kernel, processor: ProcessorSpec) -> None:
-    count = _transfers(kernel, CoreGroup(processor=processor, numerics=False))
-    assert count > 3
-    for number in range(count):
-        group = _DropsOneWait(processor=processor, numerics=False)
-        group.forgotten = number
-        with pytest.raises(ChipError):
-            _transfers(kernel, group)
-
-
-def _transfers(kernel: Kernel, group: CoreGroup) -> int:
-    kernel.program(group, place(kernel, alignment=128))
-    count = len(group.transfers)
-    group.finish()
-    return count
+    check_every_wait(kernel, processor, more_than=3)
 
 
 def test_sums_fill_what_the_operands_leave(processor: ProcessorSpec) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nnlib.kernels.batched import Batched
 from nnlib.kernels.channel_groups import CopyColumns
-from nnlib.kernels.clock import place, simulate
+from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolution import PASSES, Convolution, Pass, forward, input_gradient, weight_gradient
 from nnlib.kernels.gemm import Gemm
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel, UnsuitablePlan
@@ -24,12 +24,11 @@ from nnlib.kernels.winograd_images import PixelsToPlanes, PlanesToPixels
 from nnlib.kernels.winograd_product import ResidentProduct
 from nnlib.kernels.winograd_tiles import Grid, Share
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup, Transfer
-from sim.chip.errors import ChipError
 from sim.chip.memory import Array
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 from tests.nnlib.kernels.cases import data_for
+from tests.nnlib.kernels.waits import check_every_wait
 
 ARRAYS: dict[Pass, tuple[str, str, str]] = {
     "forward": ("x", "weight", "y"),
@@ -226,15 +225,6 @@ def test_skipped_iterations_take_the_time_of_plain_ones(kernel: Kernel, processo
     )
 
 
-class _DropsOneWait(CoreGroup):
-    """A core group that forgets the wait for one transfer."""
-
-    forgotten = -1
-
-    def wait(self, *transfers: Transfer) -> None:
-        super().wait(*(transfer for transfer in transfers if transfer.number != self.forgotten))
-
-
 ONE_OF_EACH = [
     ResidentProduct(planes=2, m=2000, n=20, k=30, dtype="fp32"),
     ResidentProduct(planes=2, m=2000, n=20, k=30, dtype="fp32", overlapped=False),
@@ -251,20 +241,7 @@ ONE_OF_EACH = [
 @pytest.mark.timing
 @pytest.mark.parametrize("kernel", ONE_OF_EACH, ids=lambda kernel: kernel.name)
 def test_every_wait_is_needed(kernel: Kernel, processor: ProcessorSpec) -> None:
-    count = _transfers(kernel, CoreGroup(processor=processor, numerics=False))
-    assert count > 3
-    for number in range(count):
-        group = _DropsOneWait(processor=processor, numerics=False)
-        group.forgotten = number
-        with pytest.raises(ChipError):
-            _transfers(kernel, group)
-
-
-def _transfers(kernel: Kernel, group: CoreGroup) -> int:
-    kernel.program(group, place(kernel, alignment=128))
-    count = len(group.transfers)
-    group.finish()
-    return count
+    check_every_wait(kernel, processor, more_than=3)
 
 
 @pytest.mark.parametrize(
