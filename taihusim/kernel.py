@@ -17,7 +17,7 @@ from sim.machine.spec import MachineSpec
 from sim.time import TICKS_PER_CYCLE, ticks_from_seconds
 from sim.trace.perfetto import Slice, encode
 from taihusim.kernel_error import CHANNELS_LAST, launches_error
-from taihusim.kernel_plan import Question, checked, plan
+from taihusim.kernel_plan import Question, checked, named_launches, plan, refusals_as_bad_input
 from workloads.bottleneck import node_bottleneck
 
 Numerics = Literal["tile", "off"]
@@ -123,14 +123,18 @@ def trace_of(machine: MachineSpec, request: KernelRequest, *, store: KernelStore
     """The timeline of one core group's CPEs over one launch of each kernel, for ui.perfetto.dev."""
     processor = machine.processor
     question = checked(processor, request)
-    planned = plan(machine, question, clock=KernelClock(processor, store=store))
     slices: list[Slice] = []
     begin = 0
-    for launch in planned.launches():
-        begin += ticks_from_seconds(processor.mpe.launch_seconds, clock_hertz=processor.clock_hertz)
-        timing = simulate(launch.kernel, processor=processor, memory=question.memory, record=True)
-        slices += [_slice(each, begin=begin, clock_hertz=processor.clock_hertz) for each in timing.intervals]
-        begin += timing.ticks
+    with refusals_as_bad_input(machine, question):
+        if question.task is not None and question.plan is None:
+            launches = plan(machine, question, clock=KernelClock(processor, store=store)).launches()
+        else:
+            _, launches = named_launches(question, processor)
+        for launch in launches:
+            begin += ticks_from_seconds(processor.mpe.launch_seconds, clock_hertz=processor.clock_hertz)
+            timing = simulate(launch.kernel, processor=processor, memory=question.memory, record=True)
+            slices += [_slice(each, begin=begin, clock_hertz=processor.clock_hertz) for each in timing.intervals]
+            begin += timing.ticks
     columns = processor.mesh.columns
     names = [f"CPE ({cpe // columns}, {cpe % columns})" for cpe in range(processor.cpes_per_core_group)]
     return encode(slices, process=f"{request.op} on a core group of {machine.title}", tracks=names)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -87,7 +88,7 @@ def checked(processor: ProcessorSpec, request: KernelRequest) -> Question:
 
 def plan(machine: MachineSpec, question: Question, *, clock: KernelClock) -> Planned:
     """The launches and their times. Raises BadInput if the plan asked for, or every plan, cannot do it."""
-    operation, task = question.operation, question.task
+    task = question.task
     if task is not None and question.plan is None:
         try:
             tuned = tune(task, clock=clock, memory=question.memory)
@@ -102,23 +103,34 @@ def plan(machine: MachineSpec, question: Question, *, clock: KernelClock) -> Pla
             refusals=tuned.refusals,
             slower=tuned.slower,
         )
-    try:
-        if task is not None:
-            name = question.plan or ""
-            launches = build(name, task, clock.processor)
-        else:
-            assert operation.build is not None
-            name = operation.plan
-            share = -(-question.sizes[operation.divided] // question.core_groups)
-            sizes = {**question.sizes, operation.divided: share}
-            launches = operation.build(sizes, question.dtype, question.library)
+    with refusals_as_bad_input(machine, question):
+        name, launches = named_launches(question, clock.processor)
         timings = tuple(clock.time(launch.kernel, memory=question.memory) for launch in launches)
+    kernels = tuple(launch.kernel.name for launch in launches)
+    return Planned(plan=name, kernels=kernels, timings=timings, launches=lambda: launches)
+
+
+def named_launches(question: Question, processor: ProcessorSpec) -> tuple[str, tuple[Launch, ...]]:
+    """The plan asked for, or the only one, and its launches. Raises InfeasiblePlan and UnsuitablePlan."""
+    operation = question.operation
+    if question.task is not None:
+        assert question.plan is not None
+        return question.plan, build(question.plan, question.task, processor)
+    assert operation.build is not None
+    share = -(-question.sizes[operation.divided] // question.core_groups)
+    sizes = {**question.sizes, operation.divided: share}
+    return operation.plan, operation.build(sizes, question.dtype, question.library)
+
+
+@contextmanager
+def refusals_as_bad_input(machine: MachineSpec, question: Question) -> Iterator[None]:
+    """A plan that cannot do what is asked is the asker's problem. Raises BadInput in its place."""
+    try:
+        yield
     except InfeasiblePlan as error:
         raise BadInput([tile_problem(machine, error)]) from error
     except UnsuitablePlan as error:
         raise BadInput([_refused(machine, question, error.reason, plan=question.plan)]) from error
-    kernels = tuple(launch.kernel.name for launch in launches)
-    return Planned(plan=name, kernels=kernels, timings=timings, launches=lambda: launches)
 
 
 def _size_problems(operation: Operation, request: KernelRequest) -> list[Problem]:

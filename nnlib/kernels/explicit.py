@@ -101,21 +101,15 @@ def _launches(
 
 def _product(convolution: Convolution, which: Pass, dtype: DTypeName, order: Order) -> Gemm:
     """The matrix product of a pass; channels first all its matrices are transposed."""
-    no, window = convolution.no, window_of(convolution)
-    if order == "channels-last":
-        pixels, depth = column_shape(window, order)
-        match which:
-            case "forward":
-                return Gemm(m=pixels, n=no, k=depth, dtype=dtype)
-            case "input_gradient":
-                return Gemm(m=pixels, n=depth, k=no, dtype=dtype, transpose_b=True)
-            case "weight_gradient":
-                return Gemm(m=depth, n=no, k=pixels, dtype=dtype, transpose_a=True)
-    depth, pixels = column_shape(window, order)
+    no = convolution.no
+    pixels, depth = column_shape(window_of(convolution), "channels-last")
     match which:
         case "forward":
-            return Gemm(m=no, n=pixels, k=depth, dtype=dtype)
+            product = Gemm(m=pixels, n=no, k=depth, dtype=dtype)
         case "input_gradient":
-            return Gemm(m=depth, n=pixels, k=no, dtype=dtype, transpose_a=True)
+            product = Gemm(m=pixels, n=depth, k=no, dtype=dtype, transpose_b=True)
         case "weight_gradient":
-            return Gemm(m=no, n=depth, k=pixels, dtype=dtype, transpose_b=True)
+            product = Gemm(m=depth, n=no, k=pixels, dtype=dtype, transpose_a=True)
+    if order == "channels-last":
+        return product
+    return replace(product, m=product.n, n=product.m, transpose_a=product.transpose_b, transpose_b=product.transpose_a)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from nnlib.kernels.kernel import UnsuitablePlan
 from nnlib.precision import DTypeName
 from sim.chip.memory import PRIVATE, MemoryUse
 from sim.machine.spec import ProcessorSpec
@@ -37,6 +38,12 @@ class Generation:
     def converts(self, dtype: DTypeName) -> bool:
         """True if implicit convolutions turn operands of ``dtype`` into fp64 as they arrive."""
         return dtype == "fp32" and self.converts_fp32
+
+    def check_has(self, plan: str) -> None:
+        """Raise UnsuitablePlan unless it had this plan of a convolution."""
+        if plan not in self.convolutions:
+            had = ", ".join(self.convolutions)
+            raise UnsuitablePlan(kernel=plan, reason=f"library {self.name} has no such plan; it has {had}")
 
     def k_step_residual(self, processor: ProcessorSpec) -> float:
         """Cycles of a k-step that no mechanism explains, from the machine file."""

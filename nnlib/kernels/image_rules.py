@@ -9,7 +9,6 @@ from nnlib.kernels.generations import GENERATIONS
 from nnlib.kernels.image_order import VECTOR, OrderName
 from nnlib.kernels.image_plan import ImagePass, ImagePlan, check_plan, ldm_buffers
 from nnlib.kernels.image_search import ranked_plans
-from nnlib.kernels.kernel import UnsuitablePlan
 from sim.machine.spec import ProcessorSpec
 
 SEARCHED: Final = ("autotuned-2019",)
@@ -23,9 +22,7 @@ HAND_PARTS: Final = (1, 2, 3, 4)
 @lru_cache(maxsize=4096)
 def image_plan(task: ImagePass, processor: ProcessorSpec) -> ImagePlan:
     """The plan of the task's library. Raises UnsuitablePlan if it had none, InfeasiblePlan if none fits the LDM."""
-    generation = GENERATIONS[task.library]
-    if "image-size-aware" not in generation.convolutions:
-        raise UnsuitablePlan(kernel=task.name, reason=f"library {task.library} has no such plan")
+    GENERATIONS[task.library].check_has("image-size-aware")
     if task.library in SEARCHED:
         return ranked_plans(task, processor, order=searched_order(task))[0]
     return hand_plan(task, processor)

@@ -16,17 +16,14 @@ import numpy as np
 from nnlib.kernels.convolution import Convolution, Pass
 from nnlib.kernels.generations import GENERATIONS, Library
 from nnlib.kernels.implicit_batch_plan import FP64, BatchPlan, converts
-from nnlib.kernels.implicit_batch_tiles import as_wide, convert
+from nnlib.kernels.implicit_batch_tiles import MATRIX, TURNED, as_wide, convert
 from nnlib.kernels.kernel import Arguments
 from nnlib.kernels.pixel_view import group_matrix
 from nnlib.kernels.taps import Taps
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.pipeline import Body, stream_cycles
-from sim.chip.tile import Split, Tile
-
-MATRIX = Split(rows=0, columns=1)
-TURNED = Split(rows=1, columns=0)
+from sim.chip.tile import Tile
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from nnlib.kernels.image_operand import cycles_to_convert, matrix_of
 from nnlib.kernels.implicit_batch_plan import FP64
 from sim.chip.core_group import CoreGroup
-from sim.chip.tile import Tile
+from sim.chip.tile import Split, Tile
+
+MATRIX = Split(rows=0, columns=1)
+"""A matrix over the mesh."""
+TURNED = Split(rows=1, columns=0)
+"""Its transpose, each CPE's part where that of the matrix would be."""
 
 
 def convert(core_group: CoreGroup, raw: Tile, wide: Tile) -> None:

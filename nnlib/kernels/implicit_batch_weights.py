@@ -15,7 +15,7 @@ from nnlib.kernels.convolution import Convolution
 from nnlib.kernels.generations import GENERATIONS, Library
 from nnlib.kernels.image_operand import cycles_to_convert
 from nnlib.kernels.implicit_batch_plan import FP64, WeightPlan, converts
-from nnlib.kernels.implicit_batch_tiles import as_wide, convert
+from nnlib.kernels.implicit_batch_tiles import MATRIX, TURNED, as_wide, convert
 from nnlib.kernels.kernel import Arguments
 from nnlib.kernels.pixel_view import group_matrix
 from nnlib.kernels.taps import Taps
@@ -23,10 +23,6 @@ from nnlib.precision import DTYPES, DTypeName
 from sim.chip import pipeline
 from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.pipeline import Body, stream_cycles
-from sim.chip.tile import Split
-
-MATRIX = Split(rows=0, columns=1)
-TURNED = Split(rows=1, columns=0)
 
 
 @dataclass(frozen=True)

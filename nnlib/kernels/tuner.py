@@ -12,22 +12,20 @@ from math import prod
 from typing import Any
 
 from nnlib.kernels.clock import KernelClock
-from nnlib.kernels.implicit_batch import BatchSizeAware
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
 from nnlib.kernels.launch import Launch
-from nnlib.kernels.plans import Refusal, Task, build_all
+from nnlib.kernels.plans import PLANS, Refusal, Task, build_all
 from nnlib.kernels.store import fields_of, key, timing_of
 from nnlib.precision import DTYPES
 from sim.chip.counters import KernelTiming
 from sim.chip.errors import LimitReached
 from sim.chip.memory import PRIVATE, MemoryUse
+from sim.chip.processor import total_seconds
 from sim.machine.spec import ProcessorSpec
 from sim.time import seconds_from_ticks, ticks_from_seconds
 
 HORIZON_GROWTH = 4.0
 """Plans are simulated up to so many times what one could take at least; if none ends there, so many times further."""
-WINOGRAD_SAVES = 36 / 16
-"""Multiplications of a direct 3 × 3 convolution for each one of F(2×2, 3×3)."""
 
 
 class NoPlan(Exception):
@@ -91,9 +89,10 @@ def _tune(task: Task, clock: KernelClock, memory: MemoryUse) -> Tuned:
                 refusals.append(Refusal(plan, str(error)))
                 left.remove(plan)
                 continue
-            seconds = None if timings is None else total_seconds(timings, processor)
-            if timings is not None and seconds is not None and (best is None or seconds < best[0]):
-                best = seconds, plan, timings
+            if timings is not None:
+                seconds = total_seconds(timings, processor)
+                if best is None or seconds < best[0]:
+                    best = seconds, plan, timings
     if best is None:
         raise NoPlan(task, refusals)
     seconds, plan, timings = best
@@ -146,12 +145,6 @@ def _decode(fields: Any) -> Tuned:
     )
 
 
-def total_seconds(timings: tuple[KernelTiming, ...], processor: ProcessorSpec) -> float:
-    """Seconds of launches one after the other, each spawned and joined by the MPE."""
-    ticks = sum(timing.ticks for timing in timings)
-    return len(timings) * processor.mpe.launch_seconds + seconds_from_ticks(ticks, clock_hertz=processor.clock_hertz)
-
-
 def least_seconds(task: Task, plan: str, launches: tuple[Launch, ...], processor: ProcessorSpec) -> float:
     """What a plan takes at least: everything that it writes goes to memory once, its multiply-adds run at peak."""
     written = sum(
@@ -160,16 +153,5 @@ def least_seconds(task: Task, plan: str, launches: tuple[Launch, ...], processor
         for parameter in launch.kernel.parameters()
         if parameter.use == "out"
     )
-    busy = max(written / processor.memory.bytes_per_second, _least_compute(task, plan, launches, processor))
+    busy = max(written / processor.memory.bytes_per_second, PLANS[plan].least_compute(task, launches, processor))
     return len(launches) * processor.mpe.launch_seconds + busy
-
-
-def _least_compute(task: Task, plan: str, launches: tuple[Launch, ...], processor: ProcessorSpec) -> float:
-    """Seconds that the multiply-adds take at least."""
-    kernel = launches[0].kernel
-    if isinstance(kernel, BatchSizeAware):
-        return kernel.least_seconds(processor)
-    flops = task.convolution.flops / task.core_groups / (WINOGRAD_SAVES if plan == "winograd" else 1)
-    # taps that meet only padding are counted, though a plan may leave them out
-    inside = task.convolution.inside
-    return inside * flops / processor.core_group_cpe_peak_flops

@@ -44,8 +44,7 @@ def winograd(
     under their compute. Raises UnsuitablePlan for a convolution that the algorithm cannot do, for a library that did
     not have it, and for groups channels first.
     """
-    if "winograd" not in GENERATIONS[library].convolutions:
-        raise UnsuitablePlan(kernel="winograd", reason=f"library {library} has no such plan")
+    GENERATIONS[library].check_has("winograd")
     check_suitable(convolution)
     if share.parts > 1 and (convolution.groups > 1 or which == "weight_gradient"):
         raise UnsuitablePlan(kernel="winograd", reason="groups and weight gradients are not divided among core groups")

@@ -30,6 +30,12 @@ class Segment:
     shares: dict[str, float]
 
 
+def total_seconds(timings: Sequence[KernelTiming], processor: ProcessorSpec) -> float:
+    """Seconds of kernels one after the other, each spawned and joined by the MPE."""
+    ticks = sum(timing.ticks for timing in timings)
+    return len(timings) * processor.mpe.launch_seconds + seconds_from_ticks(ticks, clock_hertz=processor.clock_hertz)
+
+
 def launch_segment(*, timing: KernelTiming, processor: ProcessorSpec, launch_seconds: float) -> Segment:
     """One kernel launch: ``launch_seconds`` of the MPE, then the kernel, its time shared as its CPEs' mean."""
     clock = processor.clock_hertz

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def command(
         store = default_store()
         result = run_operation(spec, request, store=store)
         if trace is not None:
-            timeline = trace_of(spec, request, store=store)
+            timeline = trace_of(spec, replace(request, plan=result["plan"]))
             with replaced(trace) as file:
                 file.write(timeline)
     if as_json:

@@ -20,9 +20,9 @@ from nnlib.kernels.generations import Library
 from nnlib.kernels.implicit_batch import BatchSizeAware
 from nnlib.kernels.kernel import Kernel
 from sim.chip.memory import MemoryUse, Mode
+from sim.chip.processor import total_seconds
 from sim.machine.spec import MachineSpec, ProcessorSpec
 from taihusim.validation.inputs import Inputs, Unpredictable, text
-from taihusim.validation.launched import with_launch
 
 LIBRARY: Final[Library] = "swcaffe-2018"
 """The library of TACO18 is newer than that of SWDNN17, whatever the table calls it."""
@@ -65,7 +65,7 @@ class Rung:
         mode: Mode = "shared" if self.core_groups > 1 else "private"
         memory = MemoryUse(mode=mode, active=self.core_groups, base_offset=BASE_OFFSET)
         timing = simulate(self.kernel(rows=rows), processor=processor, memory=memory)
-        return self.core_groups * timing.flops / with_launch(timing, processor) / 1e9
+        return self.core_groups * timing.flops / total_seconds([timing], processor) / 1e9
 
 
 RUNGS: Final[Mapping[str, Rung]] = {

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from nnlib.kernels.clock import simulate
+from functools import lru_cache
+
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel, UnsuitablePlan
-from sim.chip.counters import KernelTiming
 from sim.chip.memory import PRIVATE, MemoryUse
+from sim.chip.processor import total_seconds
 from sim.machine.spec import ProcessorSpec
-from sim.time import seconds_from_ticks
 from taihusim.validation.inputs import Unpredictable
 
 
-def with_launch(timing: KernelTiming, processor: ProcessorSpec) -> float:
-    """Seconds of a kernel with its spawn and join."""
-    return processor.mpe.launch_seconds + seconds_from_ticks(timing.ticks, clock_hertz=processor.clock_hertz)
-
-
 def launched_seconds(kernel: Kernel, processor: ProcessorSpec, *, memory: MemoryUse = PRIVATE) -> float:
-    """The same, simulated. Raises Unpredictable if the kernel's plan does not fit the LDM or the shape."""
+    """Seconds of a kernel with its spawn and join.
+
+    Raises Unpredictable if the kernel's plan does not fit the LDM or the shape.
+    """
     try:
-        return with_launch(simulate(kernel, processor=processor, memory=memory), processor)
+        return total_seconds([_clock(processor).time(kernel, memory=memory)], processor)
     except (InfeasiblePlan, UnsuitablePlan) as error:
         raise Unpredictable(str(error)) from error
+
+
+@lru_cache(maxsize=8)
+def _clock(processor: ProcessorSpec) -> KernelClock:
+    """Rows share kernels: each is simulated once."""
+    return KernelClock(processor)

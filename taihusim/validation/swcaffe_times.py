@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from nnlib.kernels.caffe_order import RowIm2col
 from nnlib.kernels.channel_groups import CopyColumns
-from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.convolution import Convolution, Pass
 from nnlib.kernels.elementwise import Elementwise
 from nnlib.kernels.gemm import Gemm
@@ -20,7 +18,7 @@ from nnlib.kernels.window import Window
 from sim.chip.memory import MemoryUse
 from sim.machine.spec import ProcessorSpec
 from taihusim.validation.conditions import SWCAFFE_LAYERS
-from taihusim.validation.launched import with_launch
+from taihusim.validation.launched import launched_seconds
 from taihusim.validation.swcaffe_nets import Conv, FullyConnected, out_size
 
 SCHEME: Final = GemmScheme(library="swcaffe-2018", schedule="swcaffe-2018", overlap="depth", fp32="direct")
@@ -135,10 +133,4 @@ class Swcaffe:
             active=self.active,
             base_offset=0 if aligned else int(SWCAFFE_LAYERS.base_bytes.value),
         )
-        return with_launch(_clock(self.processor).time(kernel, memory=memory), self.processor)
-
-
-@lru_cache(maxsize=8)
-def _clock(processor: ProcessorSpec) -> KernelClock:
-    """Rows share kernels: each is simulated once."""
-    return KernelClock(processor)
+        return launched_seconds(kernel, self.processor, memory=memory)

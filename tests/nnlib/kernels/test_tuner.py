@@ -15,7 +15,8 @@ from nnlib.kernels.generations import GENERATIONS, Library
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
 from nnlib.kernels.plans import PLANS, Task, build, build_all
 from nnlib.kernels.store import KernelStore
-from nnlib.kernels.tuner import NoPlan, least_seconds, total_seconds, tune
+from nnlib.kernels.tuner import NoPlan, least_seconds, tune
+from sim.chip.processor import total_seconds
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 
