@@ -20,6 +20,7 @@ from nnlib.precision import DTypeName
 from sim.chip.memory import Array, MemoryUse
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
+from tests.nnlib.kernels.tiles import check_tiles
 from tests.nnlib.kernels.waits import check_every_wait
 
 LIBRARIES: tuple[Library, ...] = ("swdnn-2017", "swcaffe-2018", "autotuned-2019")
@@ -101,14 +102,7 @@ def test_tiles_compute_the_reference_in_many_more_shapes(kernel: ImplicitImage) 
 def check(kernel: ImplicitImage) -> None:
     """Tiles against whole arrays, and a run that computes against one that does not."""
     processor = load_machine("sunway_taihulight").processor
-    data = data_for(kernel)
-    expected = {name: array.copy() for name, array in data.items()}
-    kernel.reference(expected)
-    timing = simulate(kernel, processor=processor, data=data)
-    tolerance = 1e-12 if kernel.dtype == "fp64" else 1e-5
-    for name, array in data.items():
-        scale = float(np.max(np.abs(expected[name]))) or 1.0
-        assert float(np.max(np.abs(array - expected[name]))) <= tolerance * scale, name
+    timing = check_tiles(kernel, processor)
     alone = simulate(kernel, processor=processor)
     assert replace(alone, loops=timing.loops) == timing
 

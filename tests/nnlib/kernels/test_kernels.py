@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 
@@ -22,6 +21,7 @@ from nnlib.precision import DTypeName
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 from tests.nnlib.kernels.cases import data_for, kernels
+from tests.nnlib.kernels.tiles import check_tiles, relative_error
 from tests.nnlib.kernels.waits import check_every_wait
 
 
@@ -30,23 +30,12 @@ def processor() -> ProcessorSpec:
     return load_machine("sunway_taihulight").processor
 
 
-def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
-    scale = float(np.max(np.abs(expected)))
-    return float(np.max(np.abs(found - expected))) / (scale or 1.0)
-
-
 @pytest.mark.numeric
 @settings(max_examples=150, deadline=None)
 @given(kernel=kernels)
 def test_tiles_compute_the_reference_in_the_same_time(kernel: Kernel) -> None:
     processor = load_machine("sunway_taihulight").processor
-    data = data_for(kernel)
-    expected = {name: array.copy() for name, array in data.items()}
-    kernel.reference(expected)
-    timing = simulate(kernel, processor=processor, data=data)
-    tolerance = 1e-12 if kernel.dtype == "fp64" else 1e-5
-    for name, array in data.items():
-        assert relative_error(array, expected[name]) <= tolerance, (kernel, name)
+    timing = check_tiles(kernel, processor)
     assert KernelClock(processor).time(kernel) == timing
     for cpe, total in enumerate(zip(*timing.reasons.values(), strict=True)):
         assert sum(total) == timing.ticks, f"the reasons of CPE {cpe} leave a gap"

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlib.kernels.caffe_order import RowIm2col
-from nnlib.kernels.clock import empty_arrays, simulate
+from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolution import PASSES, Convolution, Pass
 from nnlib.kernels.implicit_single import LDM_BUDGET, SingleBuffered, held_pixels
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel, UnsuitablePlan
 from nnlib.kernels.window import Window
 from nnlib.precision import DTypeName
-from sim.chip.memory import Array
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
+from tests.nnlib.kernels.tiles import check_tiles
 from tests.nnlib.kernels.waits import check_every_wait
 
 SMALL = Convolution(batch=10, ni=9, no=12, ri=3, ci=3, kr=2, kc=2, padding=1)
@@ -29,26 +28,9 @@ def processor() -> ProcessorSpec:
     return load_machine("sunway_taihulight").processor
 
 
-def data_for(kernel: Kernel) -> dict[str, Array]:
-    arrays = empty_arrays(kernel)
-    numbers = np.random.default_rng(5)
-    for parameter in kernel.parameters():
-        if parameter.use == "in":
-            arrays[parameter.name][...] = numbers.standard_normal(parameter.shape)
-    return arrays
-
-
 def check(kernel: Kernel, processor: ProcessorSpec) -> None:
     """Tiles compute the reference; cut loops take the time of whole ones."""
-    data = data_for(kernel)
-    expected = {name: array.copy() for name, array in data.items()}
-    kernel.reference(expected)
-    timing = simulate(kernel, processor=processor, data=data)
-    tolerance = 1e-12 if kernel.dtype == "fp64" else 1e-5
-    for name, array in data.items():
-        scale = float(np.max(np.abs(expected[name]))) or 1.0
-        error = float(np.max(np.abs(array - expected[name]))) / scale
-        assert error <= tolerance, (kernel, name)
+    timing = check_tiles(kernel, processor)
     cut = simulate(kernel, processor=processor)
     assert (cut.ticks, cut.get_bytes, cut.put_bytes, cut.flops) == (
         timing.ticks,

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlib.kernels.convolution import Convolution, forward, input_gradient, weight_gradient
+from tests.nnlib.kernels.shapes import any_convolution
 from tests.nnlib.parity import TOLERANCE, check_same, hwio, nchw, nhwc, oihw
 
 torch = pytest.importorskip("torch")
@@ -16,30 +17,9 @@ F = torch.nn.functional
 pytestmark = [pytest.mark.parity, pytest.mark.numeric]
 
 
-@st.composite
-def convolutions(draw: st.DrawFn) -> Convolution:
-    """Kernels up to 5 × 4 that fit: strides, padding, dilation, groups, odd and even sizes."""
-    groups, dilation, padding = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(0, 3))
-    kr, kc = draw(st.integers(1, 5)), draw(st.integers(1, 4))
-    ri, ci = (draw(st.integers(max(1, dilation * (k - 1) + 1 - 2 * padding), 13)) for k in (kr, kc))
-    return Convolution(
-        batch=draw(st.integers(1, 4)),
-        ni=groups * draw(st.integers(1, 4)),
-        no=groups * draw(st.integers(1, 4)),
-        ri=ri,
-        ci=ci,
-        kr=kr,
-        kc=kc,
-        stride=draw(st.integers(1, 3)),
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-    )
-
-
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @settings(max_examples=60, deadline=None)
-@given(shape=convolutions(), seed=st.integers(0, 1 << 30))
+@given(shape=any_convolution(kernel=(5, 4), padding=3, pixels=13, ni=4, no=4), seed=st.integers(0, 1 << 30))
 def test_the_reference_is_pytorchs(shape: Convolution, seed: int, dtype: str) -> None:
     rng = np.random.default_rng(seed)
     x, weight, grad_y = (

@@ -1,0 +1,42 @@
+"""Tile programs against whole arrays."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from nnlib.kernels.clock import simulate
+from nnlib.kernels.kernel import Kernel
+from sim.chip.counters import KernelTiming
+from sim.chip.memory import Array
+from sim.machine.spec import ProcessorSpec
+from tests.nnlib.kernels.cases import data_for
+
+TOLERANCE: Final = {"fp64": 1e-12, "fp32": 1e-5}
+
+
+def relative_error(found: Array, expected: Array) -> float:
+    """max|a−b| / max|b|."""
+    return float(np.max(np.abs(found - expected))) / (float(np.max(np.abs(expected))) or 1.0)
+
+
+def check_tiles(
+    kernel: Kernel, processor: ProcessorSpec, *, tolerance: float | None = None, partly: bool = False
+) -> KernelTiming:
+    """Every array of a run on random data is the reference's; its timing.
+
+    ``partly``: the kernel leaves some numbers unwritten, which then are NaN in both.
+    """
+    arrays = data_for(kernel)
+    expected = {name: array.copy() for name, array in arrays.items()}
+    kernel.reference(expected)
+    timing = simulate(kernel, processor=processor, data=arrays)
+    limit = TOLERANCE[kernel.dtype] if tolerance is None else tolerance
+    for name, array in arrays.items():
+        unwritten = np.isnan(expected[name])
+        assert partly or not unwritten.any(), (kernel, name)
+        assert np.array_equal(unwritten, np.isnan(array)), (kernel, name)
+        found, wanted = np.where(unwritten, 0, array), np.where(unwritten, 0, expected[name])
+        assert relative_error(found, wanted) <= limit, (kernel, name)
+    return timing
