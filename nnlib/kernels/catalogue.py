@@ -152,6 +152,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "elements",
         _single(lambda sizes, dtype: SumCopies(sizes["count"], sizes["elements"], dtype)),
     ),
+    "add": _elementwise("add"),
     "relu": _elementwise("relu"),
     "relu_gradient": _elementwise("relu_gradient"),
     "sgd": _elementwise("sgd"),

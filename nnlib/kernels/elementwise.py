@@ -17,7 +17,7 @@ from sim.chip.memory import Array
 from sim.chip.pipeline import Body
 from sim.chip.tile import Split
 
-Function: TypeAlias = Literal["relu", "relu_gradient", "sgd", "nesterov", "adam", "lars"]
+Function: TypeAlias = Literal["add", "relu", "relu_gradient", "sgd", "nesterov", "adam", "lars"]
 Numerics: TypeAlias = Callable[[Sequence[Array], Sequence[Array], Array], None]
 
 
@@ -31,6 +31,10 @@ class _Definition:
     flops: int
     hyper: tuple[str, ...]
     run: Numerics
+
+
+def _add(ins: Sequence[Array], outs: Sequence[Array], _: Array) -> None:
+    np.add(ins[0], ins[1], out=outs[0])
 
 
 def _relu(ins: Sequence[Array], outs: Sequence[Array], _: Array) -> None:
@@ -75,6 +79,7 @@ def _adam(ins: Sequence[Array], outs: Sequence[Array], hyper: Array) -> None:
 
 _OPTIMISER = ("weight", "gradient", "velocity")
 _DEFINITIONS: Final[Mapping[Function, _Definition]] = {
+    "add": _Definition(("x", "y"), ("z",), Body(loads=2, stores=1, arithmetic=1), 1, (), _add),
     "relu": _Definition(("x",), ("y",), Body(loads=1, stores=1, arithmetic=1), 0, (), _relu),
     "relu_gradient": _Definition(
         ("y", "grad_y"), ("grad_x",), Body(loads=2, stores=1, arithmetic=2), 0, (), _relu_gradient

@@ -17,7 +17,7 @@ from nnlib.kernels.window import Window
 from sim.chip.memory import Array
 
 dtypes = st.sampled_from(["fp64", "fp32"])
-functions = st.sampled_from(["relu", "relu_gradient", "sgd", "nesterov", "adam", "lars"])
+functions = st.sampled_from(["add", "relu", "relu_gradient", "sgd", "nesterov", "adam", "lars"])
 small = st.integers(1, 70)
 
 
