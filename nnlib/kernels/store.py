@@ -35,7 +35,7 @@ CODE: Final = (
     (sim, "machine/spec.py"),
     (sim, "time.py"),
     (nnlib, "kernels"),
-    (nnlib, "precision.py"),
+    (nnlib, "precision"),
 )
 """Files and folders that a kernel's time depends on. What the operations compute, and how a machine is read, is not."""
 WAIT_SECONDS: Final = 10.0
