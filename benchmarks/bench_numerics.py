@@ -15,12 +15,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line has it
 import numpy as np
 from measure import side_by_side, verdict
 
+from nnlib.batch import Batch
 from nnlib.device import CoreGroupDevice, Device, HostDevice
+from nnlib.graph import INPUT
 from nnlib.layers import Conv2d, Linear, MaxPool, ReLU
-from nnlib.lower import lower_forward, lower_gradients
-from nnlib.precision import DTYPES, DTypeName
-from nnlib.program import Program
+from nnlib.precision import DTYPES
 from taihusim.setup import Setup, prepare
+from workloads.datasets.dataset import LABEL
 from workloads.datasets.load import load_dataset
 
 BATCH = 256
@@ -66,19 +67,13 @@ def own_step(
     optimizer = setup.workload.recipe.optimizer
     state = optimizer.initial_state(parameters)
     weights = np.ones(len(images), dtype=images.dtype)
+    batch = Batch(inputs={INPUT: images}, targets={LABEL: labels})
 
     def step() -> None:
-        _, grads = device.gradients(parameters=parameters, images=images, labels=labels, weights=weights)
+        grads = device.gradients(variables=parameters, batch=batch, weights=weights).parameters
         device.update(optimizer=optimizer, parameters=parameters, grads=grads, state=state, rate=rate)
 
     return step
-
-
-def programs(setup: Setup, dtype: DTypeName) -> tuple[Program, Program]:
-    """Training and inference as one node runs them: the batch divided among its core groups."""
-    batch = BATCH // setup.machine.processor.core_groups
-    graph = setup.graph
-    return lower_gradients(graph=graph, batch=batch, dtype=dtype), lower_forward(graph=graph, batch=batch, dtype=dtype)
 
 
 def main() -> int:
@@ -90,16 +85,17 @@ def main() -> int:
     torch.set_num_threads(2)
     setup = prepare(workload="digits")
     train = load_dataset(setup.workload).train
+    processor = setup.machine.processor
     held = True
     for dtype in ("fp64", "fp32"):
         images, labels = train.images[:BATCH].astype(DTYPES[dtype]), train.labels[:BATCH]
         parameters = setup.graph.initialise(np.random.default_rng(0), DTYPES[dtype])
-        tile = CoreGroupDevice(setup.graph, *programs(setup, dtype), setup.machine.processor)
+        tile = CoreGroupDevice(setup.model, BATCH // processor.core_groups, dtype, processor)
         rate = 1e-4
         seconds = side_by_side(
             {
                 "torch": torch_step(setup, parameters, images, labels, rate),
-                "layer": own_step(setup, HostDevice(setup.graph), dict(parameters), images, labels, rate),
+                "layer": own_step(setup, HostDevice(setup.model), dict(parameters), images, labels, rate),
                 "tile": own_step(setup, tile, dict(parameters), images, labels, rate),
             },
             rounds=ROUNDS,

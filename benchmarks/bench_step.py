@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from measure import side_by_side, verdict
 
-from nnlib.lower import lower_gradients
+from nnlib.lowering import lower_gradients
 from sim.machine.load import DEFAULT_MACHINE, load_machine
 from sim.network.allreduce import ALGORITHMS, allreduce
 from sim.network.ranks import run
@@ -43,7 +43,7 @@ def step(*, nodes: int, ranks_per_node: int, collective: str = COLLECTIVE) -> Ca
     settings = Settings(mapping=("numerics=off", f"ranks_per_node={ranks_per_node}", f"collective={collective}"))
     setup = prepare(workload="digits", settings=settings)
     program = lower_gradients(
-        graph=setup.graph,
+        model=setup.model,
         batch=setup.core_group_batch(nodes),
         dtype=setup.mapping.precision,
         alignment=setup.machine.processor.memory.alignment_bytes,

@@ -6,114 +6,143 @@ Both give the gradients of a batch; neither knows the other, and no layer or job
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnlib.graph import Graph
+from nnlib.batch import Arrays, Batch
+from nnlib.graph import Variables
 from nnlib.kernels.clock import compute_kernel
 from nnlib.kernels.elementwise import Elementwise
 from nnlib.kernels.kernel import Arguments, Kernel
 from nnlib.kernels.reduction import ColumnSum
-from nnlib.lower import INPUT, LOSS, TARGETS
+from nnlib.layers.layer import Run
+from nnlib.layers.randomness import key_numbers, layer_key
+from nnlib.lowering import lower_forward, lower_gradients
+from nnlib.lowering.site import loss_buffer, shares_buffer, target_buffer
+from nnlib.model import Gradients, Model
 from nnlib.optim import Optimizer, State
-from nnlib.precision import DTYPES, dtype_name
+from nnlib.precision import DTYPES, DTypeName, dtype_name
 from nnlib.program import Program
 from nnlib.update import begin_update, needs_norms, state_kinds, update_function, update_hyper
 from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array, MemoryArray
 from sim.machine.spec import ProcessorSpec
 
-Parameters = Mapping[str, Array]
-Labels = NDArray[np.integer]
+TRAINING = Run(training=True)
 
 
 class Device(Protocol):
-    """Computes a batch's loss and gradients, and logits."""
+    """Computes a batch's loss and gradients, and a network's outputs."""
 
-    def gradients(
-        self, *, parameters: Parameters, images: Array, labels: Labels, weights: Array
-    ) -> tuple[float, dict[str, Array]]:
-        """Mean loss over the samples' ``weights`` and its gradients by parameter."""
+    @property
+    def model(self) -> Model:
+        """The network and its losses."""
 
-    def logits(self, *, parameters: Parameters, images: Array) -> Array:
-        """The model's outputs, shape (samples, classes)."""
+    def gradients(self, *, variables: Variables, batch: Batch, weights: Array, run: Run = TRAINING) -> Gradients:
+        """Mean loss over the samples' ``weights`` and its gradients. Raises ValueError for an empty batch."""
+
+    def outputs(self, *, variables: Variables, inputs: Arrays) -> dict[str, Array]:
+        """The network's outputs by name, samples in front."""
 
     def update(
-        self, *, optimizer: Optimizer, parameters: Parameters, grads: Parameters, state: State, rate: float
+        self, *, optimizer: Optimizer, parameters: Variables, grads: Variables, state: State, rate: float
     ) -> None:
         """The optimiser's step of size ``rate``, in place."""
 
 
 @dataclass(frozen=True)
 class HostDevice:
-    """The layers' numerics, whole arrays at a time."""
+    """The layers' numerics, whole arrays at a time.
 
-    graph: Graph
+    ``together``: samples of a core group, which are one batch where a layer mixes samples; by default all are.
+    """
 
-    def gradients(
-        self, *, parameters: Parameters, images: Array, labels: Labels, weights: Array
-    ) -> tuple[float, dict[str, Array]]:
-        return self.graph.loss_and_gradients(parameters, images, labels, weights)
+    model: Model
+    together: int | None = None
 
-    def logits(self, *, parameters: Parameters, images: Array) -> Array:
-        return self.graph.predict(parameters, images)
+    def gradients(self, *, variables: Variables, batch: Batch, weights: Array, run: Run = TRAINING) -> Gradients:
+        return self.model.gradients(variables, batch, weights, run=run, together=self.together)
+
+    def outputs(self, *, variables: Variables, inputs: Arrays) -> dict[str, Array]:
+        return self.model.graph.predict(variables, inputs)
 
     def update(
-        self, *, optimizer: Optimizer, parameters: Parameters, grads: Parameters, state: State, rate: float
+        self, *, optimizer: Optimizer, parameters: Variables, grads: Variables, state: State, rate: float
     ) -> None:
         optimizer.update(parameters, grads, state, rate=rate)
 
 
 @dataclass(frozen=True)
 class CoreGroupDevice:
-    """The tile programs: each batch of the lowered size runs on a core group, LDM, DMA, mesh and all.
+    """The tile programs: ``together`` samples at a time run on a core group, LDM, DMA, mesh and all.
 
-    ``training`` and ``inference`` are the same graph lowered for the batch of one core group; more samples run as
-    more batches, as on more core groups, and their gradients are added in that order.
+    More samples run as more batches, as on more core groups, and their gradients are added in that order.
     """
 
-    graph: Graph
-    training: Program
-    inference: Program
+    model: Model
+    together: int
+    dtype: DTypeName
     processor: ProcessorSpec
+    programs: dict[tuple[bool, int], Program] = field(default_factory=dict, compare=False, repr=False)
 
-    def gradients(
-        self, *, parameters: Parameters, images: Array, labels: Labels, weights: Array
-    ) -> tuple[float, dict[str, Array]]:
-        batch = self.training.buffers[INPUT].shape[0]
-        shares = weights / weights.sum()
-        loaded = _Loaded(self.training, parameters, self.processor)
-        total: dict[str, Array] | None = None
-        loss = 0.0
-        for first in range(0, len(images), batch):
-            part = slice(first, first + batch)
-            targets = np.stack([labels[part].astype(shares.dtype), shares[part]], axis=1)
-            arrays = loaded.run({INPUT: images[part], TARGETS: targets})
-            loss += float(arrays[LOSS].sum())
-            if total is None:
-                total = {name: arrays[f"grad:{name}"].copy() for name in parameters}
-            else:
-                for name, grad in total.items():
-                    grad += arrays[f"grad:{name}"]
-        if total is None:
+    def gradients(self, *, variables: Variables, batch: Batch, weights: Array, run: Run = TRAINING) -> Gradients:
+        if not len(batch):
             raise ValueError("no samples: the gradients of an empty batch are not defined")
-        return loss, total
+        shares = weights / weights.sum()
+        found = Gradients(0.0, {}, {})
+        loss = 0.0
+        for first in range(0, len(batch), self.together):
+            part = slice(first, first + self.together)
+            some = Run(training=run.training, key=run.key, first_sample=run.first_sample + first)
+            loss += self._add_part(found, variables, batch.take(part), shares[part], some)
+        zeros = {name: np.zeros_like(variables[name]) for name in self.model.graph.parameters}
+        return Gradients(loss, zeros | found.parameters, found.statistics)
 
-    def logits(self, *, parameters: Parameters, images: Array) -> Array:
-        batch = self.inference.buffers[INPUT].shape[0]
-        output = self.inference.buffer(self.graph.output).name
-        loaded = _Loaded(self.inference, parameters, self.processor)
-        outputs = []
-        for first in range(0, len(images), batch):
-            found = loaded.run({INPUT: images[first : first + batch]})[output]
-            outputs.append(found.reshape(batch, *self.graph.output_shape)[: len(images) - first].copy())
-        return np.concatenate(outputs)
+    def _add_part(self, sums: Gradients, variables: Variables, batch: Batch, shares: Array, run: Run) -> float:
+        """Add a core group's gradients and statistics to ``sums``; returns its loss."""
+        program = self.program(len(batch), training=True)
+        inputs: dict[str, NDArray[Any]] = dict(batch.inputs)
+        inputs |= {target_buffer(name): batch.targets[name] for name in self.model.targets}
+        for number, loss in enumerate(self.model.losses):
+            inputs[shares_buffer(number)] = (shares * shares.dtype.type(loss.weight))[:, None]
+        arrays = _Loaded(program, variables, self.processor).run(inputs, run)
+        for name in self.model.graph.parameters:
+            if f"grad:{name}" in arrays:
+                _add(sums.parameters, name, arrays[f"grad:{name}"])
+        share = shares.sum()
+        for name in self.model.graph.statistics:
+            if f"new:{name}" in arrays:
+                _add(sums.statistics, name, share * arrays[f"new:{name}"])
+        return sum(float(arrays[loss_buffer(number)].sum()) for number in range(len(self.model.losses)))
+
+    def outputs(self, *, variables: Variables, inputs: Arrays) -> dict[str, Array]:
+        count = len(next(iter(inputs.values())))
+        graph = self.model.graph
+        found: dict[str, list[Array]] = {name: [] for name in graph.outputs}
+        for first in range(0, count, self.together):
+            some = {name: array[first : first + self.together] for name, array in inputs.items()}
+            size = min(self.together, count - first)
+            program = self.program(size, training=False)
+            arrays = _Loaded(program, variables, self.processor).run(some, Run())
+            for name, parts in found.items():
+                parts.append(arrays[program.buffer(name).name].reshape(size, *graph.shapes[name]))
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    def program(self, batch: int, *, training: bool) -> Program:
+        """The network lowered for ``batch`` samples, once."""
+        if (training, batch) not in self.programs:
+            if training:
+                program = lower_gradients(model=self.model, batch=batch, dtype=self.dtype)
+            else:
+                program = lower_forward(graph=self.model.graph, batch=batch, dtype=self.dtype)
+            self.programs[training, batch] = program
+        return self.programs[training, batch]
 
     def update(
-        self, *, optimizer: Optimizer, parameters: Parameters, grads: Parameters, state: State, rate: float
+        self, *, optimizer: Optimizer, parameters: Variables, grads: Variables, state: State, rate: float
     ) -> None:
         begin_update(optimizer=optimizer, state=state)
         for name, weight in parameters.items():
@@ -147,46 +176,46 @@ class CoreGroupDevice:
         compute_kernel(kernel, processor=self.processor, data=data)
 
 
-class _Loaded:
-    """A program with its buffers in a core group's memory, parameters filled in; it runs for one batch at a time."""
+def _add(sums: dict[str, Array], name: str, part: Array) -> None:
+    sums[name] = sums[name] + part if name in sums else part
 
-    def __init__(self, program: Program, parameters: Parameters, processor: ProcessorSpec) -> None:
+
+class _Loaded:
+    """A program with its buffers in a core group's memory, parameters and statistics filled in."""
+
+    def __init__(self, program: Program, variables: Variables, processor: ProcessorSpec) -> None:
         dtype = DTYPES[program.dtype]
+        self.program = program
         self.processor = processor
         self.arrays: dict[str, Array] = {}
-        self.written: list[str] = []
-        memory = {}
+        self.memory: dict[str, MemoryArray] = {}
         for name, buffer in program.buffers.items():
             if buffer.role == "parameter":
-                self.arrays[name] = np.ascontiguousarray(parameters[name], dtype=dtype)
+                self.arrays[name] = np.ascontiguousarray(variables[name], dtype=dtype)
             else:
-                self.arrays[name] = np.empty(buffer.shape, dtype=dtype)
-                self.written.append(name)
-            memory[name] = MemoryArray(
+                self.arrays[name] = np.full(buffer.shape, np.nan, dtype=dtype)
+            self.memory[name] = MemoryArray(
                 name=name, shape=buffer.shape, dtype=dtype, address=buffer.address, data=self.arrays[name]
             )
-        self.launches: list[tuple[Kernel, Arguments]] = []
-        for launch in program.launches:
-            arguments = {
-                parameter.name: memory[launch.arguments[parameter.name]].reshape(*parameter.shape)
-                for parameter in launch.kernel.parameters()
-            }
-            self.launches.append((launch.kernel, arguments))
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Execute every launch; returns all buffers, valid until the next run.
-
-        Inputs shorter than the batch are filled up with zeros; what no launch has written reads as NaN.
-        """
-        for name in self.written:
-            array = self.arrays[name]
-            if name in inputs:
-                array[: len(inputs[name])] = inputs[name]
-                array[len(inputs[name]) :] = 0
+    def run(self, inputs: Arrays, run: Run) -> dict[str, Array]:
+        """Execute every launch; returns all buffers. What no launch has written reads as NaN."""
+        for name, buffer in self.program.buffers.items():
+            if buffer.role != "input":
+                continue
+            kind, _, layer = name.partition(":")
+            if kind == "key":
+                self.arrays[name][...] = key_numbers(layer_key(run.key, layer), run.first_sample)
             else:
-                array.fill(np.nan)
-        for kernel, arguments in self.launches:
+                self.arrays[name][...] = inputs[name].reshape(buffer.shape)
+        for launch in self.program.launches:
             group = CoreGroup(processor=self.processor, numerics=True, timing=False)
-            kernel.program(group, arguments)
+            launch.kernel.program(group, self._arguments(launch.kernel, launch.arguments))
             group.finish()
         return self.arrays
+
+    def _arguments(self, kernel: Kernel, buffers: Mapping[str, str]) -> Arguments:
+        return {
+            parameter.name: self.memory[buffers[parameter.name]].reshape(*parameter.shape)
+            for parameter in kernel.parameters()
+        }

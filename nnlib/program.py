@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Literal, TypeAlias
@@ -12,14 +12,14 @@ from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import AddressSpace, Shape
 
 Phase: TypeAlias = Literal["forward", "backward", "update"]
-Role: TypeAlias = Literal["input", "parameter", "gradient", "state", "activation"]
+Role: TypeAlias = Literal["input", "parameter", "gradient", "statistic", "activation"]
 
 
 @dataclass(frozen=True)
 class Buffer:
     """An array in main memory, live from launch ``first`` to launch ``last``.
 
-    Inputs, parameters, gradients and optimiser states live as long as the program.
+    Inputs, parameters, gradients and statistics live as long as the program.
     """
 
     name: str
@@ -117,6 +117,22 @@ class ProgramBuilder:
         self.aliases[name] = self.resolve(of)
         return name
 
+    def fresh(self, name: str) -> str:
+        """``name``, or with a number behind it if that is taken."""
+        number, found = 1, name
+        while found in self.shapes or found in self.aliases:
+            number += 1
+            found = f"{name}:{number}"
+        return found
+
+    def shape(self, name: str) -> Shape:
+        """The shape of the buffer behind a name."""
+        return self.shapes[self.resolve(name)]
+
+    def elements(self, name: str) -> int:
+        """Numbers in the buffer behind a name."""
+        return prod(self.shape(name))
+
     def resolve(self, name: str) -> str:
         """The buffer behind a name."""
         return self.aliases.get(name, name)
@@ -130,13 +146,15 @@ class ProgramBuilder:
                 raise ValueError(f"{layer}: {kernel.name} wants {parameter.name} {parameter.shape}, got {buffer}")
         self.launches.append(Launch(kernel=kernel, arguments=bound, layer=layer, phase=phase))
 
-    def finish(self) -> Program:
-        """Place the buffers and return the program."""
+    def finish(self, *, kept: Iterable[str] = ()) -> Program:
+        """Place the buffers and return the program; the buffers ``kept`` live to its end."""
         item = DTYPES[self.dtype]
         uses: dict[str, list[int]] = {name: [] for name in self.shapes}
         for number, launch in enumerate(self.launches):
             for buffer in launch.arguments.values():
                 uses[buffer].append(number)
+        for name in kept:
+            uses[self.resolve(name)].append(len(self.launches) - 1)
         buffers = {
             name: Buffer(
                 name=name,

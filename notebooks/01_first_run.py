@@ -30,7 +30,7 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
 from nnlib.kernels.gemm import Gemm, plan_gemm
-from nnlib.lower import lower_gradients
+from nnlib.lowering import lower_gradients
 from sim.machine.load import load_machine
 from sim.time import seconds_from_ticks
 from taihusim.infer import InferRequest, infer
@@ -90,7 +90,7 @@ display(
         [
             [
                 node.name,
-                " × ".join(str(side) for side in graph.shape(node.name)),
+                " × ".join(str(side) for side in graph.shapes[node.name]),
                 f"{sum(prod(shape) for shape in graph.parameter_shapes(node.name).values()):,}",
                 f"{graph.multiply_accumulates.get(node.name, 0):,}",
             ]
@@ -248,7 +248,7 @@ plt.show()
 # %%
 half = prepare(workload="digits", settings=Settings(machine=("processor.cpe.ldm=32KiB",), mapping=("numerics=off",)))
 setups = {f"{each.machine.processor.cpe.ldm_bytes // 1024} KiB": each for each in (timing, half)}
-program = lower_gradients(graph=graph, batch=timing.core_group_batch(1), dtype=timing.mapping.precision)
+program = lower_gradients(model=setup.model, batch=timing.core_group_batch(1), dtype=timing.mapping.precision)
 kernels = [launch.kernel for launch in program.launches]
 slower = sum(half.clock.time(kernel).ticks > timing.clock.time(kernel).ticks for kernel in kernels)
 steps = {

@@ -45,7 +45,7 @@ class CheckpointKeeper:
         kept = self._kept()
         if kept is None:
             return
-        state.parameters = dict(kept.parameters)
+        state.variables = dict(kept.parameters)
         state.optimizer = dict(kept.optimizer["arrays"])
         state.stream = SampleStream.from_state(train, kept.stream)
         state.step = kept.step
@@ -61,7 +61,7 @@ class CheckpointKeeper:
             Checkpoint(
                 key=self.key,
                 step=state.step,
-                parameters=state.parameters,
+                parameters=state.variables,
                 optimizer={"arrays": state.optimizer, "loss": state.loss, "accuracy": state.accuracy},
                 stream=state.stream.state(),
                 curve=state.curve,

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from nnlib.device import CoreGroupDevice, Device, HostDevice
-from nnlib.lower import lower_forward
+from nnlib.graph import INPUT
+from nnlib.lowering import lower_forward
 from nnlib.precision import DTYPES
 from sim.chip.memory import Array
 from sim.problems import BadInput, Problem
@@ -57,7 +58,7 @@ def infer(setup: Setup, request: InferRequest) -> Inferred:
     if setup.mapping.numerics != "off":
         test = load_dataset(setup.workload).test
         images = test.images.astype(DTYPES[setup.mapping.precision], copy=False)
-        outputs = _device(setup).logits(parameters=parameters, images=images)
+        outputs = _device(setup).outputs(variables=parameters, inputs={INPUT: images})[setup.graph.output]
         accuracy = float(np.mean(outputs.argmax(axis=1) == test.labels))
     return Inferred(
         points=[_point(setup, nodes, timed) for nodes in request.nodes],
@@ -78,7 +79,7 @@ def _time(setup: Setup, nodes: int) -> InferenceTiming:
     return time_inference(
         timer=setup.timer(nodes),
         program=program,
-        output=setup.graph.output,
+        outputs=setup.graph.outputs,
         batch=setup.samples_per_node(nodes),
         nodes=nodes,
     )
@@ -113,7 +114,7 @@ def _parameters(setup: Setup, request: InferRequest) -> dict[str, Array]:
     if request.weights is None:
         return setup.graph.initialise(np.random.default_rng(request.seed), dtype)
     loaded = load_weights(request.weights)
-    wanted = setup.graph.parameters
+    wanted = setup.graph.variables
     problems = [
         Problem(
             file=str(request.weights),
@@ -131,6 +132,5 @@ def _parameters(setup: Setup, request: InferRequest) -> dict[str, Array]:
 
 def _device(setup: Setup) -> Device:
     if setup.mapping.numerics == "layer":
-        return HostDevice(setup.graph)
-    program = lower_forward(graph=setup.graph, batch=setup.core_group_batch(1), dtype=setup.mapping.precision)
-    return CoreGroupDevice(setup.graph, program, program, setup.machine.processor)
+        return HostDevice(setup.model)
+    return CoreGroupDevice(setup.model, setup.core_group_batch(1), setup.mapping.precision, setup.machine.processor)

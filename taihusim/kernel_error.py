@@ -89,9 +89,9 @@ def _direct(task: Task, arrays: Mapping[str, Array]) -> tuple[str, Array]:
 def _numbers(name: str, shape: tuple[int, ...], launch: Launch, rng: np.random.Generator, dtype: DTypeName) -> Array:
     """Random numbers that the parameter may have."""
     found: Array = rng.standard_normal(shape).astype(DTYPES[dtype])
-    if name == "targets":  # label and weight of each row
+    if name == "labels":
         classes = next(each.shape[1] for each in launch.kernel.parameters() if each.name == "logits")
-        found[:, 0] = rng.integers(0, classes, shape[0])
+        found[...] = rng.integers(0, classes, shape)
     if name in ("hyper", "square"):  # rates, decays and mean squares are never negative
         found = np.abs(found) % 1
     return found

@@ -10,7 +10,8 @@ from typing import TypeVar
 from nnlib.graph import Graph
 from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import InfeasiblePlan
-from nnlib.models.build import build_graph
+from nnlib.model import Model
+from nnlib.models.build import build_model
 from nnlib.program import Program
 from sim.machine.load import DEFAULT_MACHINE, load_machine
 from sim.machine.spec import MachineSpec
@@ -27,13 +28,18 @@ Loaded = TypeVar("Loaded")
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """A machine, a workload and a mapping that go together, and the workload's graph."""
+    """A machine, a workload and a mapping that go together, and the workload's model."""
 
     machine: MachineSpec
     workload: Workload
     mapping: Mapping
-    graph: Graph
+    model: Model
     clock: KernelClock
+
+    @property
+    def graph(self) -> Graph:
+        """The model's network."""
+        return self.model.graph
 
     def samples_per_node(self, nodes: int) -> int:
         """Samples of a step on each node. Raises BadInput if a global batch cannot be shared equally."""
@@ -108,7 +114,7 @@ def prepare(
         machine=machine_spec,
         workload=workload_spec,
         mapping=mapping_spec,
-        graph=build_graph(input_shape=workload_spec.model.input_shape, layers=workload_spec.model.layers),
+        model=build_model(input_shape=workload_spec.model.input_shape, layers=workload_spec.model.layers),
         clock=KernelClock(machine_spec.processor, store=default_store()),
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from nnlib.device import CoreGroupDevice, Device, HostDevice
 from nnlib.kernels.kernel import InfeasiblePlan
-from nnlib.lower import lower_forward, lower_gradients
+from nnlib.lowering import lower_gradients
 from nnlib.precision import DTYPES
 from nnlib.program import Program
 from sim.network.allreduce import allreduce
@@ -126,7 +126,7 @@ class _Timed:
     def of(cls, setup: Setup, nodes: int) -> _Timed:
         begin = host.perf_counter()
         program = lower_gradients(
-            graph=setup.graph,
+            model=setup.model,
             batch=setup.core_group_batch(nodes),
             dtype=setup.mapping.precision,
             alignment=setup.machine.processor.memory.alignment_bytes,
@@ -190,7 +190,7 @@ def _run(
     seconds = steps * step.seconds
     processor = setup.machine.processor
     return TrainedRun(
-        parameters=None if state is None else state.parameters,
+        parameters=None if state is None else state.variables,
         result={
             "nodes": nodes,
             "core_groups": nodes * processor.core_groups,
@@ -217,7 +217,7 @@ def _run(
                 collective=setup.mapping.collective,
             ),
             "curve": [] if state is None else state.curve,
-            "weights_sha256": None if state is None else weights_sha256(state.parameters),
+            "weights_sha256": None if state is None else weights_sha256(state.variables),
             "host_seconds_timing": timed[nodes].host_seconds,
             "host_seconds_numerics": 0.0 if state is None else state.host_seconds,
             "samples_per_second": per_node * nodes / step.seconds,
@@ -244,11 +244,10 @@ def _numerics(
     mapping, recipe = setup.mapping, setup.workload.recipe
     global_batch = setup.samples_per_node(nodes) * nodes
     stream = SampleStream(data.train, setup.workload.data.max_shift, request.seed)
-    parameters = setup.graph.initialise(np.random.default_rng(request.seed), DTYPES[mapping.precision])
+    variables = setup.graph.initialise(np.random.default_rng(request.seed), DTYPES[mapping.precision])
     optimizer = recipe.optimizer
     trainer = Trainer(
-        graph=setup.graph,
-        device=_device(setup, nodes, timed),
+        device=_device(setup, nodes),
         reduction=_reduction(setup, nodes, timed, repeats=global_batch > stream.distinct_samples),
         optimizer=optimizer,
         rate=recipe.learning_rate,
@@ -256,15 +255,17 @@ def _numerics(
         global_batch=global_batch,
         seconds_per_step=timed.step.seconds,
         goal=goal,
+        seed=request.seed,
     )
-    return trainer, TrainingState(parameters=parameters, optimizer=optimizer.initial_state(parameters), stream=stream)
+    learned = {name: variables[name] for name in setup.graph.parameters}
+    return trainer, TrainingState(variables=variables, optimizer=optimizer.initial_state(learned), stream=stream)
 
 
-def _device(setup: Setup, nodes: int, timed: _Timed) -> Device:
+def _device(setup: Setup, nodes: int) -> Device:
+    together = setup.core_group_batch(nodes)
     if setup.mapping.numerics == "layer":
-        return HostDevice(setup.graph)
-    inference = lower_forward(graph=setup.graph, batch=setup.core_group_batch(nodes), dtype=setup.mapping.precision)
-    return CoreGroupDevice(setup.graph, timed.program, inference, setup.machine.processor)
+        return HostDevice(setup.model, together)
+    return CoreGroupDevice(setup.model, together, setup.mapping.precision, setup.machine.processor)
 
 
 def _reduction(setup: Setup, nodes: int, timed: _Timed, *, repeats: bool) -> Reduction:

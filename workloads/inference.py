@@ -6,11 +6,10 @@ what limits a node is the slower of its core groups and its link. All nodes toge
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from nnlib.lower import INPUT
 from nnlib.precision import DTYPES
 from nnlib.program import Program
 from sim.chip.processor import add_shares
@@ -32,13 +31,16 @@ class InferenceTiming:
     launch_seconds: float
 
 
-def time_inference(*, timer: NodeTimer, program: Program, output: str, batch: int, nodes: int) -> InferenceTiming:
-    """Time of a batch of ``batch`` samples per node; ``output`` names the buffer of the results."""
+def time_inference(
+    *, timer: NodeTimer, program: Program, outputs: Sequence[str], batch: int, nodes: int
+) -> InferenceTiming:
+    """Time of a batch of ``batch`` samples per node; ``outputs`` name the buffers of the results."""
     labelled = list(timer.program(program))
     segments = [*timer.once(), *(segment for _, segment in labelled)]
     computed = sum(segment.seconds for segment in segments)
     item = DTYPES[program.dtype].itemsize
-    sample_bytes = [prod(program.buffer(name).shape[1:]) * item for name in (INPUT, output)]
+    inputs = [buffer.name for buffer in program.buffers.values() if buffer.role == "input"]
+    sample_bytes = [sum(prod(program.buffer(name).shape[1:]) for name in names) * item for names in (inputs, outputs)]
     arriving, leaving = (
         message_seconds(network=timer.machine.network, size=batch * each, nodes=nodes) for each in sample_bytes
     )

@@ -13,9 +13,11 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from nnlib.device import Device, Parameters
+from nnlib.device import TRAINING, Device
+from nnlib.graph import Variables
+from nnlib.layers import Run
+from nnlib.model import Gradients
 from sim.chip.memory import Array
-from workloads.datasets.dataset import Labels
 from workloads.datasets.stream import Samples, SampleStream
 
 Order: TypeAlias = Literal["schedule", "pairwise"]
@@ -34,30 +36,37 @@ class Reduction:
     add_ranks: AddRanks
 
     def gradients(
-        self, *, device: Device, parameters: Parameters, stream: SampleStream, samples: Samples
-    ) -> tuple[float, dict[str, Array]]:
-        """Mean loss over the global batch and its gradients."""
+        self, *, device: Device, variables: Variables, stream: SampleStream, samples: Samples, run: Run = TRAINING
+    ) -> Gradients:
+        """Mean loss over the global batch, its gradients and the statistics after it."""
+        dtype = next(iter(variables.values())).dtype
         if self.order == "pairwise":
-            ids, multiplicities = samples.distinct()
-            weights = multiplicities.astype(next(iter(parameters.values())).dtype)
-            return device.gradients(
-                parameters=parameters,
-                images=_images(stream, ids, parameters),
-                labels=stream.labels(ids),
-                weights=weights,
-            )
-        losses, flat = [], []
-        for ids in np.split(samples.ids, self.ranks):
-            loss, grads = device.gradients(
-                parameters=parameters,
-                images=_images(stream, ids, parameters),
-                labels=stream.labels(ids),
-                weights=np.ones(len(ids), dtype=next(iter(parameters.values())).dtype),
-            )
-            losses.append(loss)
-            flat.append(np.concatenate([grads[name].ravel() for name in parameters]))
+            ids, weights = samples.ids, np.ones(len(samples), dtype=dtype)
+            if not device.model.graph.mixes_samples:
+                ids, multiplicities = samples.distinct()
+                weights = multiplicities.astype(dtype)
+            batch = stream.batch(ids).astype(dtype)
+            return device.gradients(variables=variables, batch=batch, weights=weights, run=run)
+        each = []
+        for rank, ids in enumerate(np.split(samples.ids, self.ranks)):
+            own = Run(training=run.training, key=run.key, first_sample=run.first_sample + rank * len(ids))
+            weights = np.ones(len(ids), dtype=dtype)
+            batch = stream.batch(ids).astype(dtype)
+            each.append(device.gradients(variables=variables, batch=batch, weights=weights, run=own))
+        return self._added(each)
+
+    def _added(self, each: Sequence[Gradients]) -> Gradients:
+        """The mean over the ranks, gradients in the collective's order."""
+        flat = [np.concatenate([grad.ravel() for grad in one.parameters.values()]) for one in each]
         total = self.add_ranks(np.stack(flat)) / self.ranks
-        return float(np.mean(losses)), _unpack(total, parameters)
+        statistics: dict[str, Array] = {
+            name: np.stack([one.statistics[name] for one in each]).mean(axis=0) for name in each[0].statistics
+        }
+        return Gradients(
+            loss=float(np.mean([one.loss for one in each])),
+            parameters=_unpack(total, each[0].parameters),
+            statistics=statistics,
+        )
 
 
 def choose_order(
@@ -72,11 +81,7 @@ def choose_order(
     return "schedule" if ranks * gradient_bytes <= SCHEDULE_LIMIT_BYTES and not repeats else "pairwise"
 
 
-def _images(stream: SampleStream, ids: Labels, parameters: Parameters) -> Array:
-    return stream.images(ids).astype(next(iter(parameters.values())).dtype, copy=False)
-
-
-def _unpack(flat: Array, like: Parameters) -> dict[str, Array]:
+def _unpack(flat: Array, like: Variables) -> dict[str, Array]:
     """Cut a packed vector into arrays shaped like ``like``."""
     sizes = [array.size for array in like.values()]
     parts: Sequence[Array] = np.split(flat, np.cumsum(sizes)[:-1])

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from nnlib.device import Device
-from nnlib.graph import Graph
+from nnlib.graph import INPUT
+from nnlib.layers import Run
+from nnlib.layers.randomness import step_key
 from nnlib.optim import LearningRate, Optimizer, State
 from sim.chip.memory import Array
 from workloads.datasets.dataset import Labelled
@@ -30,9 +32,12 @@ class Goal:
 
 @dataclass
 class TrainingState:
-    """All that changes during a run; with it a run goes on where it stopped."""
+    """All that changes during a run; with it a run goes on where it stopped.
 
-    parameters: dict[str, Array]
+    ``variables`` are the network's parameters and statistics.
+    """
+
+    variables: dict[str, Array]
     optimizer: State
     stream: SampleStream
     step: int = 0
@@ -44,9 +49,11 @@ class TrainingState:
 
 @dataclass(frozen=True, kw_only=True)
 class Trainer:
-    """What a run needs besides its state. ``seconds_per_step`` is the simulated time of a step."""
+    """What a run needs besides its state. ``seconds_per_step`` is the simulated time of a step.
 
-    graph: Graph
+    ``seed`` decides the random numbers of layers.
+    """
+
     device: Device
     reduction: Reduction
     optimizer: Optimizer
@@ -55,6 +62,7 @@ class Trainer:
     global_batch: int
     seconds_per_step: float
     goal: Goal
+    seed: int = 0
 
     def run(self, state: TrainingState, *, after_step: Callable[[TrainingState], None]) -> None:
         """Train until the goal; ``after_step`` sees the state after every step."""
@@ -85,20 +93,25 @@ class Trainer:
     def step(self, state: TrainingState) -> None:
         """One step of synchronous SGD on the next global batch."""
         samples = state.stream.next(self.global_batch)
-        state.loss, grads = self.reduction.gradients(
-            device=self.device, parameters=state.parameters, stream=state.stream, samples=samples
+        run = Run(training=True, key=step_key(self.seed, state.step))
+        found = self.reduction.gradients(
+            device=self.device, variables=state.variables, stream=state.stream, samples=samples, run=run
         )
+        state.loss = found.loss
+        learned = {name: state.variables[name] for name in found.parameters}
         rate = self.rate.at(state.step, global_batch=self.global_batch)
         self.device.update(
-            optimizer=self.optimizer, parameters=state.parameters, grads=grads, state=state.optimizer, rate=rate
+            optimizer=self.optimizer, parameters=learned, grads=found.parameters, state=state.optimizer, rate=rate
         )
+        state.variables.update(found.statistics)
         state.step += 1
 
     def evaluate(self, state: TrainingState) -> None:
         """Accuracy on the test set, and a point of the curve. Not part of the simulated time."""
-        dtype = next(iter(state.parameters.values())).dtype
+        dtype = next(iter(state.variables.values())).dtype
         images = self.test.images.astype(dtype, copy=False)
-        predicted = self.device.logits(parameters=state.parameters, images=images).argmax(axis=1)
+        outputs = self.device.outputs(variables=state.variables, inputs={INPUT: images})
+        predicted = outputs[self.device.model.graph.output].argmax(axis=1)
         state.accuracy = float(np.mean(predicted == self.test.labels))
         state.curve.append(
             {

@@ -19,8 +19,7 @@ from sim.chip.pipeline import Body
 class SoftmaxCrossEntropy:
     """Per row of ``logits`` (rows, classes): ``loss = weight·(log Σ exp − logit[label])`` and its gradient.
 
-    ``targets`` (rows, 2) holds the label and the weight of each row; the weights already contain the mean's
-    division by their sum.
+    ``weights`` already contain the mean's division by their sum.
     """
 
     rows: int
@@ -34,20 +33,21 @@ class SoftmaxCrossEntropy:
     def parameters(self) -> tuple[Parameter, ...]:
         return (
             Parameter("logits", (self.rows, self.classes), "in"),
-            Parameter("targets", (self.rows, 2), "in"),
+            Parameter("labels", (self.rows, 1), "in"),
+            Parameter("weights", (self.rows, 1), "in"),
             Parameter("grad_logits", (self.rows, self.classes), "out"),
             Parameter("loss", (self.rows, 1), "out"),
         )
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
-        _run([arrays["logits"], arrays["targets"]], [arrays["grad_logits"], arrays["loss"]])
+        _run([arrays[name] for name in ("logits", "labels", "weights")], [arrays["grad_logits"], arrays["loss"]])
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         item = DTYPES[self.dtype].itemsize
         rows = plan_rows(
             kernel=self.name,
             rows=self.rows,
-            row_bytes=[self.classes * item, 2 * item, self.classes * item, item],
+            row_bytes=[self.classes * item, item, item, self.classes * item, item],
             resident=0,
             processor=core_group.processor,
         )
@@ -58,7 +58,7 @@ class SoftmaxCrossEntropy:
             self.name,
             iterations=rows.iterations,
             whole=rows.whole,
-            inputs=[rows.operand(arguments["logits"]), rows.operand(arguments["targets"])],
+            inputs=[rows.operand(arguments[name]) for name in ("logits", "labels", "weights")],
             outputs=[rows.operand(arguments["grad_logits"]), rows.operand(arguments["loss"])],
             cycles=rows.cycles(body, core_group.processor.cpe, row_elements=self.classes),
             run=_run,
@@ -67,14 +67,13 @@ class SoftmaxCrossEntropy:
 
 
 def _run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
-    logits, targets = ins
+    logits, labels, weights = ins
     grad, loss = outs
-    labels = targets[:, 0].astype(np.int64)
-    weights = targets[:, 1:2]
+    places = labels.astype(np.int64)
     shifted = logits - logits.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)
     total = exponentials.sum(axis=1, keepdims=True)
-    picked = np.take_along_axis(shifted, labels[:, None], axis=1)
+    picked = np.take_along_axis(shifted, places, axis=1)
     loss[...] = weights * (np.log(total) - picked)
     grad[...] = weights * exponentials / total
-    np.put_along_axis(grad, labels[:, None], np.take_along_axis(grad, labels[:, None], axis=1) - weights, axis=1)
+    np.put_along_axis(grad, places, np.take_along_axis(grad, places, axis=1) - weights, axis=1)

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from nnlib.layers.layer import Array, Params, Saved, Shape, ShapeError, he_normal, only_input
+from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, ShapeError, he_normal, only_input
 from nnlib.ops.convolution import (
     channel_sums,
     conv2d_forward,
@@ -19,10 +19,9 @@ from nnlib.ops.convolution import (
 
 
 @dataclass(frozen=True)
-class Conv2d:
+class Conv2d(Layer):
     """Convolution of images (H, W, Ni) with weights (kh, kw, Ni, No)."""
 
-    name: str
     out_channels: int
     kernel: tuple[int, int]
     stride: int = 1
@@ -54,21 +53,24 @@ class Conv2d:
         weight = he_normal(shapes["weight"], fan_in=prod(shapes["weight"][:-1]), rng=rng, dtype=dtype)
         return {"weight": weight} | ({"bias": np.zeros(self.out_channels, dtype=dtype)} if self.bias else {})
 
-    def forward(self, params: Params, inputs: tuple[Array, ...]) -> tuple[Array, Saved]:
+    def multiply_accumulates(self, input_shapes: tuple[Shape, ...]) -> int:
+        return prod(self.parameter_shapes(input_shapes)["weight"]) * prod(self.output_shape(input_shapes)[:-1])
+
+    def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
         (x,) = inputs
         options = {"stride": self.stride, "padding": self.padding}
         patches = kept_patches(x, self.kernel, **options)
         return conv2d_forward(x, params["weight"], params.get("bias"), **options, patches=patches), (x, patches)
 
     def backward(
-        self, params: Params, saved: Saved, grad_output: Array, *, need_input_gradient: bool = True
+        self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
     ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
         x, patches = saved
         options = {"stride": self.stride, "padding": self.padding}
         grads = {"weight": conv2d_weight_gradient(grad_output, x, self.kernel, **options, patches=patches)}
         if self.bias:
             grads["bias"] = channel_sums(grad_output)
-        if not need_input_gradient:
+        if not needs[0]:
             return (None,), grads
         grad_x = conv2d_input_gradient(grad_output, params["weight"], x.shape, **options)
         return (grad_x,), grads

@@ -1,4 +1,4 @@
-"""Fully connected layers, and what makes images ready for them."""
+"""Fully connected layers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from math import prod
 
 import numpy as np
 
-from nnlib.layers.layer import Array, Params, Saved, Shape, ShapeError, he_normal, only_input
+from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, ShapeError, he_normal, only_input
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(Layer):
     """``y = x·weight + bias`` with weight (features in, features out)."""
 
-    name: str
     out_features: int
     bias: bool = True
 
@@ -36,7 +35,10 @@ class Linear:
         weight = he_normal(shape, fan_in=shape[0], rng=rng, dtype=dtype)
         return {"weight": weight} | ({"bias": np.zeros(self.out_features, dtype=dtype)} if self.bias else {})
 
-    def forward(self, params: Params, inputs: tuple[Array, ...]) -> tuple[Array, Saved]:
+    def multiply_accumulates(self, input_shapes: tuple[Shape, ...]) -> int:
+        return prod(self.parameter_shapes(input_shapes)["weight"])
+
+    def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
         (x,) = inputs
         y = x @ params["weight"]
         if self.bias:
@@ -44,37 +46,10 @@ class Linear:
         return y, x
 
     def backward(
-        self, params: Params, saved: Saved, grad_output: Array, *, need_input_gradient: bool = True
+        self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
     ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
         x: Array = saved
         grads: dict[str, Array] = {"weight": x.T @ grad_output}
         if self.bias:
             grads["bias"] = grad_output.sum(axis=0)
-        return (grad_output @ params["weight"].T if need_input_gradient else None,), grads
-
-
-@dataclass(frozen=True)
-class Flatten:
-    """Images (H, W, C) as vectors (H·W·C,)."""
-
-    name: str
-
-    def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
-        return (prod(only_input(self.name, input_shapes)),)
-
-    def parameter_shapes(self, input_shapes: tuple[Shape, ...]) -> dict[str, Shape]:
-        return {}
-
-    def initialise(
-        self, input_shapes: tuple[Shape, ...], rng: np.random.Generator, dtype: np.dtype[np.floating]
-    ) -> dict[str, Array]:
-        return {}
-
-    def forward(self, params: Params, inputs: tuple[Array, ...]) -> tuple[Array, Saved]:
-        (x,) = inputs
-        return x.reshape(len(x), -1), x.shape
-
-    def backward(
-        self, params: Params, saved: Saved, grad_output: Array, *, need_input_gradient: bool = True
-    ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
-        return (grad_output.reshape(saved) if need_input_gradient else None,), {}
+        return (grad_output @ params["weight"].T if needs[0] else None,), grads

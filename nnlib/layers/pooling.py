@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from nnlib.layers.layer import Array, Params, Saved, Shape, ShapeError, only_input
+from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, ShapeError, only_input
 from nnlib.ops.pooling import max_pool_backward, max_pool_forward
 
 
 @dataclass(frozen=True)
-class MaxPool:
+class MaxPool(Layer):
     """The largest number under each window of images (H, W, C)."""
 
-    name: str
     kernel: tuple[int, int]
     stride: int
 
@@ -29,21 +26,13 @@ class MaxPool:
         columns = (shape[1] - self.kernel[1]) // self.stride + 1
         return rows, columns, shape[2]
 
-    def parameter_shapes(self, input_shapes: tuple[Shape, ...]) -> dict[str, Shape]:
-        return {}
-
-    def initialise(
-        self, input_shapes: tuple[Shape, ...], rng: np.random.Generator, dtype: np.dtype[np.floating]
-    ) -> dict[str, Array]:
-        return {}
-
-    def forward(self, params: Params, inputs: tuple[Array, ...]) -> tuple[Array, Saved]:
+    def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
         (x,) = inputs
         return max_pool_forward(x, self.kernel, self.stride), x
 
     def backward(
-        self, params: Params, saved: Saved, grad_output: Array, *, need_input_gradient: bool = True
+        self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
     ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
-        if not need_input_gradient:
+        if not needs[0]:
             return (None,), {}
         return (max_pool_backward(saved, grad_output, self.kernel, self.stride),), {}

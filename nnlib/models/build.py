@@ -1,4 +1,4 @@
-"""A graph from the layers of a workload file."""
+"""A network from the layers of a workload file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import assert_never
 
 from nnlib.graph import Graph
 from nnlib.layers import Conv2d, Flatten, Layer, Linear, MaxPool, ReLU
+from nnlib.losses import CrossEntropy
+from nnlib.model import Model
 from nnlib.models.schema import Conv2dKeys, FlattenKeys, LayerKeys, LinearKeys, MaxPoolKeys, ReluKeys
 
 
@@ -22,6 +24,15 @@ def build_graph(*, input_shape: tuple[int, ...], layers: Sequence[LayerKeys]) ->
         seen[keys.type] = seen.get(keys.type, 0) + 1
         built.append(_layer(keys, keys.name or f"{keys.type}{seen[keys.type]}"))
     return Graph.chain(input_shape, built)
+
+
+def build_model(*, input_shape: tuple[int, ...], layers: Sequence[LayerKeys]) -> Model:
+    """The chain of ``layers``, whose last gives logits, with softmax cross-entropy as its loss.
+
+    Raises ShapeError if the layers do not fit together.
+    """
+    graph = build_graph(input_shape=input_shape, layers=layers)
+    return Model(graph, (CrossEntropy(outputs=(graph.output,)),))
 
 
 def _layer(keys: LayerKeys, name: str) -> Layer:

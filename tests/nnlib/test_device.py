@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from nnlib.device import CoreGroupDevice, HostDevice
-from nnlib.graph import Graph
+from nnlib.graph import INPUT, Graph
 from nnlib.layers import Conv2d, Flatten, Linear, MaxPool, ReLU
 from nnlib.layers.layer import Array
-from nnlib.lower import lower_forward, lower_gradients
 from nnlib.models.build import build_graph
 from nnlib.optim import LARS, SGD, Adam, Optimizer
 from nnlib.precision import DTYPES, DTypeName
 from sim.machine.load import DEFAULT_MACHINE, load_machine
+from tests.nnlib.batches import classifier, labelled
 from workloads.spec import load_workload
 
 TOLERANCE: dict[DTypeName, float] = {"fp64": 1e-12, "fp32": 1e-4}
@@ -28,9 +28,8 @@ def digits() -> Graph:
 
 def devices(graph: Graph, batch: int, dtype: DTypeName) -> tuple[CoreGroupDevice, HostDevice]:
     """A core group of the default machine for ``batch`` samples at a time, and the host."""
-    training = lower_gradients(graph=graph, batch=batch, dtype=dtype)
-    inference = lower_forward(graph=graph, batch=batch, dtype=dtype)
-    return CoreGroupDevice(graph, training, inference, load_machine(DEFAULT_MACHINE).processor), HostDevice(graph)
+    model = classifier(graph)
+    return CoreGroupDevice(model, batch, dtype, load_machine(DEFAULT_MACHINE).processor), HostDevice(model)
 
 
 def batch_for(graph: Graph, samples: int, dtype: DTypeName) -> tuple[dict[str, Array], Array, np.ndarray]:
@@ -39,7 +38,7 @@ def batch_for(graph: Graph, samples: int, dtype: DTypeName) -> tuple[dict[str, A
     parameters = graph.initialise(rng, np.dtype(np.float64))
     for array in parameters.values():
         array += 0.05 * rng.standard_normal(array.shape)
-    images = rng.random((samples, *graph.input_shape))
+    images = rng.random((samples, *graph.shapes[INPUT]))
     labels = rng.integers(0, graph.output_shape[0], samples)
     number = DTYPES[dtype]
     return {name: array.astype(number) for name, array in parameters.items()}, images.astype(number), labels
@@ -59,10 +58,11 @@ def check_gradients(graph: Graph, *, batch: int, samples: int, dtype: DTypeName,
     kept = {name: array.copy() for name, array in parameters.items()}
     counts = np.random.default_rng(3).integers(1, 5, samples) if weighted else np.ones(samples)
     weights = counts.astype(DTYPES[dtype])
-    loss, grads = tiles.gradients(parameters=parameters, images=images, labels=labels, weights=weights)
-    host_loss, expected = host.gradients(parameters=parameters, images=images, labels=labels, weights=weights)
-    assert loss == pytest.approx(host_loss, rel=TOLERANCE[dtype])
-    check_same(grads, expected, TOLERANCE[dtype])
+    batch_of = labelled(images, labels)
+    found = tiles.gradients(variables=parameters, batch=batch_of, weights=weights)
+    expected = host.gradients(variables=parameters, batch=batch_of, weights=weights)
+    assert found.loss == pytest.approx(expected.loss, rel=TOLERANCE[dtype])
+    check_same(found.parameters, expected.parameters, TOLERANCE[dtype])
     for name, array in parameters.items():
         np.testing.assert_array_equal(array, kept[name])
 
@@ -86,9 +86,8 @@ def test_gradients_of_batches_that_do_not_fit_the_lowered_size(digits: Graph, sa
 def test_logits(digits: Graph, samples: int, dtype: DTypeName) -> None:
     tiles, host = devices(digits, 4, dtype)
     parameters, images, _ = batch_for(digits, samples, dtype)
-    found = tiles.logits(parameters=parameters, images=images)
-    expected = host.logits(parameters=parameters, images=images)
-    check_same({"logits": found}, {"logits": expected}, TOLERANCE[dtype])
+    found = tiles.outputs(variables=parameters, inputs={INPUT: images})
+    check_same(found, host.outputs(variables=parameters, inputs={INPUT: images}), TOLERANCE[dtype])
 
 
 RAGGED = {
@@ -114,8 +113,8 @@ def test_other_graphs(layers: str) -> None:
     check_gradients(graph, batch=3, samples=5, dtype="fp64", weighted=True)
     tiles, host = devices(graph, 3, "fp64")
     parameters, images, _ = batch_for(graph, 5, "fp64")
-    found = tiles.logits(parameters=parameters, images=images)
-    check_same({"logits": found}, {"logits": host.logits(parameters=parameters, images=images)}, 1e-12)
+    found = tiles.outputs(variables=parameters, inputs={INPUT: images})
+    check_same(found, host.outputs(variables=parameters, inputs={INPUT: images}), 1e-12)
 
 
 @pytest.mark.numeric
@@ -149,4 +148,4 @@ def test_an_empty_batch_is_refused(digits: Graph, which: int) -> None:
     device = devices(digits, 2, "fp64")[which]
     parameters, images, labels = batch_for(digits, 0, "fp64")
     with pytest.raises(ValueError, match="empty batch"):
-        device.gradients(parameters=parameters, images=images, labels=labels, weights=np.ones(0))
+        device.gradients(variables=parameters, batch=labelled(images, labels), weights=np.ones(0))

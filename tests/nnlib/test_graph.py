@@ -10,39 +10,47 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.graph import INPUT, Graph, Node
-from nnlib.layers import Conv2d, Flatten, Linear, MaxPool, ReLU, ShapeError
+from nnlib.device import HostDevice
+from nnlib.graph import INPUT, Graph, Input, Node
+from nnlib.layers import Conv2d, Flatten, Layer, Linear, MaxPool, ReLU, Run, ShapeError
 from nnlib.layers.layer import Array, Params, Saved, Shape
 from nnlib.models.build import build_graph
+from tests.nnlib.batches import classifier, labelled
 from workloads.spec import load_workload
 
 FP64 = np.dtype(np.float64)
 
 
 @dataclass(frozen=True)
-class Add:
+class Add(Layer):
     """The sum of all inputs: a layer that merges branches."""
-
-    name: str
 
     def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
         return input_shapes[0]
 
-    def parameter_shapes(self, input_shapes: tuple[Shape, ...]) -> dict[str, Shape]:
-        return {}
-
-    def initialise(
-        self, input_shapes: tuple[Shape, ...], rng: np.random.Generator, dtype: np.dtype[np.floating]
-    ) -> dict[str, Array]:
-        return {}
-
-    def forward(self, params: Params, inputs: tuple[Array, ...]) -> tuple[Array, Saved]:
-        return np.sum(inputs, axis=0), len(inputs)
+    def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
+        return np.sum(inputs, axis=0), None
 
     def backward(
-        self, params: Params, saved: Saved, grad_output: Array, *, need_input_gradient: bool = True
+        self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
     ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
-        return (grad_output,) * saved, {}
+        return (grad_output,) * len(needs), {}
+
+
+def loss_and_gradients(
+    graph: Graph, parameters: dict[str, Array], images: Array, labels: np.ndarray, weights: Array | None = None
+) -> tuple[float, dict[str, Array]]:
+    """Mean cross-entropy and its gradients."""
+    counts = np.ones(len(images)) if weights is None else weights
+    found = HostDevice(classifier(graph)).gradients(
+        variables=parameters, batch=labelled(images, labels), weights=counts
+    )
+    return found.loss, found.parameters
+
+
+def single(shape: Shape, nodes: tuple[Node, ...]) -> Graph:
+    """A graph with one input."""
+    return Graph((Input(INPUT, shape),), nodes)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +65,7 @@ def batch_for(graph: Graph, samples: int, *, seed: int = 0) -> tuple[dict[str, A
     parameters = graph.initialise(rng, FP64)
     for array in parameters.values():
         array += 0.05 * rng.standard_normal(array.shape)
-    return parameters, rng.random((samples, *graph.input_shape)), rng.integers(0, graph.output_shape[0], samples)
+    return parameters, rng.random((samples, *graph.shapes[INPUT])), rng.integers(0, graph.output_shape[0], samples)
 
 
 def check_same(found: dict[str, Array], expected: dict[str, Array], tolerance: float) -> None:
@@ -68,7 +76,7 @@ def check_same(found: dict[str, Array], expected: dict[str, Array], tolerance: f
 
 def check_slopes(graph: Graph, parameters: dict[str, Array], images: Array, labels: np.ndarray) -> None:
     """Gradients of sampled entries of every parameter against central differences."""
-    _, grads = graph.loss_and_gradients(parameters, images, labels)
+    _, grads = loss_and_gradients(graph, parameters, images, labels)
     assert list(grads) == list(graph.parameters)
     rng, step = np.random.default_rng(7), 1e-5
     for name, array in parameters.items():
@@ -77,7 +85,7 @@ def check_slopes(graph: Graph, parameters: dict[str, Array], images: Array, labe
             kept, losses = flat[place], []
             for value in (kept + step, kept - step):
                 flat[place] = value
-                losses.append(graph.loss_and_gradients(parameters, images, labels)[0])
+                losses.append(loss_and_gradients(graph, parameters, images, labels)[0])
             flat[place] = kept
             slope = (losses[0] - losses[1]) / (2 * step)
             assert grads[name].reshape(-1)[place] == pytest.approx(slope, rel=1e-6, abs=1e-9), (name, place)
@@ -98,7 +106,7 @@ def test_gradients_of_branches_add_up() -> None:
         Node(Add("sum"), ("left", "right", "relu", "relu")),
         Node(Linear("head", 3), ("sum",)),
     )
-    graph = Graph((4,), nodes)
+    graph = single((4,), nodes)
     check_slopes(graph, *batch_for(graph, 6))
 
 
@@ -109,16 +117,16 @@ def test_an_input_taken_by_several_layers_needs_no_gradient() -> None:
         Node(Linear("right", 3), (INPUT,)),
         Node(Add("sum"), ("left", "right")),
     )
-    graph = Graph((4,), nodes)
+    graph = single((4,), nodes)
     check_slopes(graph, *batch_for(graph, 6))
 
 
 @pytest.mark.numeric
 def test_a_layer_that_leads_nowhere_has_a_zero_gradient() -> None:
     nodes = (Node(Linear("stem", 5), (INPUT,)), Node(Linear("dead", 2), ("stem",)), Node(Linear("head", 3), ("stem",)))
-    graph = Graph((4,), nodes)
+    graph = single((4,), nodes)
     parameters, images, labels = batch_for(graph, 6)
-    _, grads = graph.loss_and_gradients(parameters, images, labels)
+    _, grads = loss_and_gradients(graph, parameters, images, labels)
     assert not grads["dead.weight"].any()
     assert grads["stem.weight"].any()
 
@@ -130,10 +138,9 @@ def test_multiplicities_are_repeated_samples(counts: list[int], seed: int) -> No
     model = load_workload("digits").model
     graph = build_graph(input_shape=model.input_shape, layers=model.layers)
     parameters, images, labels = batch_for(graph, len(counts), seed=seed)
-    loss, grads = graph.loss_and_gradients(parameters, images, labels, np.array(counts, dtype=float))
-    all_loss, all_grads = graph.loss_and_gradients(
-        parameters, np.repeat(images, counts, axis=0), np.repeat(labels, counts)
-    )
+    loss, grads = loss_and_gradients(graph, parameters, images, labels, np.array(counts, dtype=float))
+    repeated = np.repeat(images, counts, axis=0), np.repeat(labels, counts)
+    all_loss, all_grads = loss_and_gradients(graph, parameters, *repeated)
     assert loss == pytest.approx(all_loss, rel=1e-12)
     check_same(grads, all_grads, 1e-12)
 
@@ -145,25 +152,29 @@ def test_a_large_batch_is_its_samples_one_by_one() -> None:
     samples = 67
     parameters, images, labels = batch_for(graph, samples)
     weights = np.random.default_rng(1).integers(1, 4, samples).astype(float)
-    loss, grads = graph.loss_and_gradients(parameters, images, labels, weights)
+    loss, grads = loss_and_gradients(graph, parameters, images, labels, weights)
     expected_loss, expected = 0.0, {name: np.zeros(shape) for name, shape in graph.parameters.items()}
     for number in range(samples):
         one = slice(number, number + 1)
         share = weights[number] / weights.sum()
-        one_loss, one_grads = graph.loss_and_gradients(parameters, images[one], labels[one])
+        one_loss, one_grads = loss_and_gradients(graph, parameters, images[one], labels[one])
         expected_loss += share * one_loss
         for name, grad in one_grads.items():
             expected[name] += share * grad
     assert loss == pytest.approx(expected_loss, rel=1e-12)
     check_same(grads, expected, 1e-12)
-    each = np.concatenate([graph.predict(parameters, images[number : number + 1]) for number in range(samples)])
-    np.testing.assert_allclose(graph.predict(parameters, images), each, rtol=1e-10, atol=1e-12)
+
+    def predicted(part: slice) -> Array:
+        return graph.predict(parameters, {INPUT: images[part]})[graph.output]
+
+    each = np.concatenate([predicted(slice(number, number + 1)) for number in range(samples)])
+    np.testing.assert_allclose(predicted(slice(None)), each, rtol=1e-10, atol=1e-12)
 
 
 def test_an_empty_batch_is_refused(digits: Graph) -> None:
     parameters, images, labels = batch_for(digits, 0)
     with pytest.raises(ValueError, match="empty batch"):
-        digits.loss_and_gradients(parameters, images, labels)
+        loss_and_gradients(digits, parameters, images, labels)
 
 
 def test_digits_by_hand(digits: Graph) -> None:
@@ -222,7 +233,7 @@ def test_fresh_parameters_come_from_the_generator_in_order(digits: Graph) -> Non
 
 def test_no_layers_are_refused() -> None:
     with pytest.raises(ShapeError, match="at least one layer"):
-        Graph((4,), ())
+        single((4,), ())
 
 
 def test_a_name_used_twice_is_refused() -> None:
@@ -236,7 +247,7 @@ def test_a_name_used_twice_is_refused() -> None:
 def test_an_unknown_input_is_refused(source: str) -> None:
     nodes = (Node(ReLU("self"), (source,)), Node(ReLU("later"), ("self",)))
     with pytest.raises(ShapeError, match=f"'self' takes '{source}'"):
-        Graph((4,), nodes)
+        single((4,), nodes)
 
 
 def test_layers_that_do_not_fit_are_refused_when_the_graph_is_built() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nnlib.device import TRAINING
 from nnlib.layers import Conv2d, Flatten, Layer, Linear, MaxPool, ReLU, ShapeError
 from nnlib.layers.layer import Array, Shape
 
@@ -32,7 +33,7 @@ def slopes(layer: Layer, params: dict[str, Array], x: Array, grad: Array, moved:
         values = []
         for target in (kept + step, kept - step):
             moved[index] = target
-            values.append(float(np.vdot(layer.forward(params, (x,))[0], grad)))
+            values.append(float(np.vdot(layer.forward(params, (x,), TRAINING)[0], grad)))
         moved[index] = kept
         found[index] = (values[0] - values[1]) / (2 * step)
     return found
@@ -47,9 +48,9 @@ def test_gradients_are_the_slopes(layer: Layer, shape: Shape, batch: int) -> Non
     for array in params.values():
         array += 0.1 * rng.standard_normal(array.shape)
     x = rng.standard_normal((batch, *shape))
-    y, saved = layer.forward(params, (x,))
+    y, saved = layer.forward(params, (x,), TRAINING)
     grad = rng.standard_normal(y.shape)
-    (grad_x,), grads = layer.backward(params, saved, grad)
+    (grad_x,), grads = layer.backward(params, saved, grad, (True,))
     assert grad_x is not None
     assert list(grads) == list(params)
     np.testing.assert_allclose(grad_x, slopes(layer, params, x, grad, x), rtol=1e-8, atol=1e-8)
@@ -62,10 +63,10 @@ def test_an_input_gradient_that_nobody_needs_is_left_out(layer: Layer, shape: Sh
     rng = np.random.default_rng(5)
     params = layer.initialise((shape,), rng, FP64)
     x = rng.standard_normal((2, *shape))
-    y, saved = layer.forward(params, (x,))
+    y, saved = layer.forward(params, (x,), TRAINING)
     grad = rng.standard_normal(y.shape)
-    inputs, grads = layer.backward(params, saved, grad, need_input_gradient=False)
-    _, all_grads = layer.backward(params, saved, grad)
+    inputs, grads = layer.backward(params, saved, grad, (False,))
+    _, all_grads = layer.backward(params, saved, grad, (True,))
     assert inputs == (None,)
     assert grads.keys() == all_grads.keys()
     for name, value in grads.items():
@@ -78,9 +79,9 @@ def test_forward_has_the_shape_that_was_promised(layer: Layer, shape: Shape) -> 
     for dtype in (FP64, FP32):
         params = layer.initialise((shape,), rng, dtype)
         x = rng.standard_normal((2, *shape)).astype(dtype)
-        y, saved = layer.forward(params, (x,))
+        y, saved = layer.forward(params, (x,), TRAINING)
         assert (y.shape, y.dtype) == ((2, *layer.output_shape((shape,))), dtype)
-        (grad_x,), grads = layer.backward(params, saved, y)
+        (grad_x,), grads = layer.backward(params, saved, y, (True,))
         assert grad_x is not None
         assert (grad_x.shape, grad_x.dtype) == (x.shape, dtype)
         assert {name: (value.shape, value.dtype) for name, value in grads.items()} == {
@@ -164,8 +165,8 @@ def test_every_layer_takes_one_input(layer: Layer, shape: Shape, count: int) -> 
 
 
 def test_the_gradient_of_relu_at_zero_is_zero() -> None:
-    y, saved = ReLU("r").forward({}, (np.array([[-1.0, 0.0, 2.0]]),))
-    (grad,), _ = ReLU("r").backward({}, saved, np.array([[3.0, 4.0, 5.0]]))
+    y, saved = ReLU("r").forward({}, (np.array([[-1.0, 0.0, 2.0]]),), TRAINING)
+    (grad,), _ = ReLU("r").backward({}, saved, np.array([[3.0, 4.0, 5.0]]), (True,))
     assert grad is not None
     np.testing.assert_array_equal(y, [[0.0, 0.0, 2.0]])
     np.testing.assert_array_equal(grad, [[0.0, 0.0, 5.0]])

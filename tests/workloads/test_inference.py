@@ -6,7 +6,7 @@ import pytest
 
 from nnlib.kernels.elementwise import BiasAdd
 from nnlib.kernels.gemm import Gemm
-from nnlib.lower import lower_forward
+from nnlib.lowering import lower_forward
 from tests.workloads.small import kernel_seconds, linear_graph, machine, node_timer
 from workloads.inference import InferenceTiming, message_seconds, time_inference
 from workloads.step import NodeTimer
@@ -20,7 +20,7 @@ GRAPH = linear_graph()
 def timed(timer: NodeTimer, *, batch: int = 16, nodes: int = 1) -> InferenceTiming:
     """16 samples on each node, four on each of its core groups."""
     program = lower_forward(graph=GRAPH, batch=-(-batch // timer.active_core_groups), dtype=timer.mapping.precision)
-    return time_inference(timer=timer, program=program, output=GRAPH.output, batch=batch, nodes=nodes)
+    return time_inference(timer=timer, program=program, outputs=GRAPH.outputs, batch=batch, nodes=nodes)
 
 
 def kernels_by_hand(timer: NodeTimer, *, rows: int = 4) -> float:

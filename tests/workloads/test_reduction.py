@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from nnlib.device import HostDevice
+from nnlib.batch import Batch
+from nnlib.device import TRAINING, HostDevice
+from nnlib.layers import Run
+from nnlib.model import Gradients, Model
 from sim.chip.memory import Array
 from sim.network.allreduce import ALGORITHMS, allreduce
 from sim.network.schedule import execute
 from sim.network.topology import Topology
+from tests.nnlib.batches import LABEL, classifier
 from tests.workloads.small import linear_graph, machine
-from workloads.datasets.dataset import Labelled, Labels
+from workloads.datasets.dataset import Labelled
 from workloads.datasets.stream import Samples, SampleStream
 from workloads.reduction import SCHEDULE_LIMIT_BYTES, Reduction, choose_order
 
@@ -55,12 +59,15 @@ class FakeDevice:
 
     calls: list[tuple[list[int], list[float]]] = field(default_factory=list)
 
-    def gradients(
-        self, *, parameters: dict[str, Array], images: Array, labels: Labels, weights: Array
-    ) -> tuple[float, dict[str, Array]]:
+    @property
+    def model(self) -> Model:
+        return classifier(GRAPH)
+
+    def gradients(self, *, variables: dict[str, Array], batch: Batch, weights: Array, run: Run = TRAINING) -> Gradients:
+        labels = batch.targets[LABEL]
         self.calls.append((labels.tolist(), weights.tolist()))
         mean = float((labels * weights).sum() / weights.sum())
-        return mean, {name: np.full(array.shape, mean) for name, array in parameters.items()}
+        return Gradients(mean, {name: np.full(array.shape, mean) for name, array in variables.items()}, {})
 
 
 def numbered(labels: list[float]) -> SampleStream:
@@ -75,13 +82,13 @@ def test_all_at_once_is_the_schedule_up_to_rounding(algorithm: str, nodes: int, 
     ranks = nodes * ranks_per_node
     samples = stream().next(6 * ranks)
     add = adder(algorithm, nodes=nodes, ranks_per_node=ranks_per_node)
-    device, weights = HostDevice(GRAPH), parameters()
+    device, weights = HostDevice(classifier(GRAPH)), parameters()
     losses, gradients = [], []
     for order in ("schedule", "pairwise"):
         reduction = Reduction(order=order, ranks=ranks, add_ranks=add)
-        loss, grads = reduction.gradients(device=device, parameters=weights, stream=stream(), samples=samples)
-        losses.append(loss)
-        gradients.append(grads)
+        found = reduction.gradients(device=device, variables=weights, stream=stream(), samples=samples)
+        losses.append(found.loss)
+        gradients.append(found.parameters)
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
     check_close(gradients[0], gradients[1])
 
@@ -91,23 +98,22 @@ def test_multiplicities_are_repeated_samples() -> None:
     source = stream()
     ids = np.array([17, 4, 17, 17, 200, 4, 31, 200, 17, 0])
     reduction = Reduction(order="pairwise", ranks=2, add_ranks=lambda values: values)
-    loss, grads = reduction.gradients(
-        device=HostDevice(GRAPH), parameters=parameters(), stream=source, samples=Samples(ids)
-    )
-    expected_loss, expected = GRAPH.loss_and_gradients(parameters(), source.images(ids), source.labels(ids))
-    assert loss == pytest.approx(expected_loss, rel=1e-12)
-    check_close(grads, expected)
+    device = HostDevice(classifier(GRAPH))
+    found = reduction.gradients(device=device, variables=parameters(), stream=source, samples=Samples(ids))
+    expected = device.gradients(variables=parameters(), batch=source.batch(ids), weights=np.ones(len(ids)))
+    assert found.loss == pytest.approx(expected.loss, rel=1e-12)
+    check_close(found.parameters, expected.parameters)
 
 
 def test_all_at_once_computes_every_sample_once() -> None:
     device = FakeDevice()
     reduction = Reduction(order="pairwise", ranks=2, add_ranks=lambda values: values)
     source = numbered([10, 20, 30, 40])
-    loss, _ = reduction.gradients(
-        device=device, parameters={"w": np.zeros(1)}, stream=source, samples=Samples(np.array([3, 1, 3, 3]))
+    found = reduction.gradients(
+        device=device, variables={"w": np.zeros(1)}, stream=source, samples=Samples(np.array([3, 1, 3, 3]))
     )
     assert device.calls == [([20, 40], [1.0, 3.0])]
-    assert loss == (20 + 3 * 40) / 4
+    assert found.loss == (20 + 3 * 40) / 4
 
 
 def test_ranks_take_contiguous_shares_in_order_and_the_mean_is_taken() -> None:
@@ -122,11 +128,12 @@ def test_ranks_take_contiguous_shares_in_order_and_the_mean_is_taken() -> None:
     weights = {"a": np.zeros((2, 1)), "b": np.zeros(1)}
     source = numbered([0, 1, 2, 3, 4, 5])
     samples = Samples(np.array([5, 3, 0, 0, 1, 2]))
-    loss, grads = reduction.gradients(device=device, parameters=weights, stream=source, samples=samples)
+    found = reduction.gradients(device=device, variables=weights, stream=source, samples=samples)
+    grads = found.parameters
     assert [labels for labels, _ in device.calls] == [[5, 3], [0, 0], [1, 2]]
     assert all(each == [1.0, 1.0] for _, each in device.calls)
     np.testing.assert_array_equal(seen[0], [[4.0] * 3, [0.0] * 3, [1.5] * 3])
-    assert loss == pytest.approx(5.5 / 3)
+    assert found.loss == pytest.approx(5.5 / 3)
     assert {name: array.shape for name, array in grads.items()} == {"a": (2, 1), "b": (1,)}
     assert grads["a"][1, 0] == grads["b"][0] == 5.5 / 3
 
@@ -139,10 +146,10 @@ def test_the_order_of_the_schedule_is_visible_in_the_last_bits(algorithm: str, e
     # (1 + 1e16) + (-1e16 + 1) is 0 in floating point; the ring adds ((1 + 1) + 1e16) - 1e16, which is 2
     reduction = Reduction(order="schedule", ranks=4, add_ranks=adder(algorithm, nodes=4))
     source = numbered([1.0, 1e16, -1e16, 1.0])
-    _, grads = reduction.gradients(
-        device=FakeDevice(), parameters={"w": np.zeros(1)}, stream=source, samples=Samples(np.arange(4))
+    found = reduction.gradients(
+        device=FakeDevice(), variables={"w": np.zeros(1)}, stream=source, samples=Samples(np.arange(4))
     )
-    assert grads["w"][0] == expected
+    assert found.parameters["w"][0] == expected
 
 
 @pytest.mark.numeric
@@ -150,14 +157,14 @@ def test_the_order_of_the_schedule_is_visible_in_the_last_bits(algorithm: str, e
 def test_gradients_have_the_precision_of_the_parameters(order: str) -> None:
     reduction = Reduction(order=order, ranks=3, add_ranks=adder("ring", nodes=3))  # type: ignore[arg-type]
     samples = stream().next(12)
-    device = HostDevice(GRAPH)
-    loss, grads = reduction.gradients(
-        device=device, parameters=parameters(np.float32), stream=stream(), samples=samples
-    )
-    exact_loss, exact = reduction.gradients(device=device, parameters=parameters(), stream=stream(), samples=samples)
-    assert {array.dtype for array in grads.values()} == {np.dtype(np.float32)}
-    assert loss == pytest.approx(exact_loss, rel=1e-5)
-    check_close({name: array.astype(np.float64) for name, array in grads.items()}, exact, tolerance=1e-5)
+    device = HostDevice(classifier(GRAPH))
+    single = parameters(np.float32)
+    found = reduction.gradients(device=device, variables=single, stream=stream(), samples=samples)
+    exact = reduction.gradients(device=device, variables=parameters(), stream=stream(), samples=samples)
+    assert {array.dtype for array in found.parameters.values()} == {np.dtype(np.float32)}
+    assert found.loss == pytest.approx(exact.loss, rel=1e-5)
+    wide = {name: array.astype(np.float64) for name, array in found.parameters.items()}
+    check_close(wide, exact.parameters, tolerance=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.reduction import ColumnSum
 from nnlib.kernels.softmax import SoftmaxCrossEntropy
 from nnlib.layers import Linear, ReLU
-from nnlib.lower import lower_gradients
+from nnlib.lowering import lower_gradients
 from nnlib.optim import LARS, SGD, Adam, Optimizer
 from sim.network.allreduce import ALGORITHMS
+from tests.nnlib.batches import classifier
 from tests.workloads.small import kernel_seconds, machine, node_timer
 from workloads.step import NodeTimer, StepTiming, time_step
 
@@ -40,7 +41,7 @@ def timed(
 ) -> StepTiming:
     """``batch`` samples on each of ``groups`` core groups."""
     timer = timer or node_timer(*settings, groups=groups)
-    program = lower_gradients(graph=graph, batch=batch, dtype=timer.mapping.precision)
+    program = lower_gradients(model=classifier(graph), batch=batch, dtype=timer.mapping.precision)
     return time_step(timer=timer, program=program, optimizer=optimizer or SGD(momentum=0.9), nodes=nodes)
 
 
@@ -102,7 +103,7 @@ class TestByHand:
         """One tensor a bucket, two nodes, one core group each: a bucket waits for its gradient and the one before."""
         timer = node_timer("gradient_buckets=1 B", groups=1)
         timing = timed(timer=timer, nodes=2)
-        program = lower_gradients(graph=TWO_LAYERS, batch=4, dtype="fp64")
+        program = lower_gradients(model=classifier(TWO_LAYERS), batch=4, dtype="fp64")
         clock, done = 0.0, {}
         for launch in program.launches:
             clock += LAUNCH + kernel_seconds(timer, launch.kernel)
@@ -123,7 +124,7 @@ OPTIMIZERS = {"sgd": SGD(), "lars": LARS(), "adam": Adam()}
 def test_the_launches_of_an_update(name: str, launches: int) -> None:
     """LARS needs two norms and an update for each of the four tensors."""
     timing = timed("ranks_per_node=4", graph=TWO_LAYERS, optimizer=OPTIMIZERS[name])
-    program = lower_gradients(graph=TWO_LAYERS, batch=4, dtype="fp64")
+    program = lower_gradients(model=classifier(TWO_LAYERS), batch=4, dtype="fp64")
     assert timing.launches == len(program.launches) + launches
 
 
@@ -238,7 +239,7 @@ def test_the_busiest_kernel_is_the_longest_by_itself() -> None:
     """However many launches there are, and whatever a launch costs."""
     graph = Graph.chain((64,), [Linear("small", 8), Linear("large", 1024)])
     timer = node_timer()
-    program = lower_gradients(graph=graph, batch=64, dtype="fp64")
+    program = lower_gradients(model=classifier(graph), batch=64, dtype="fp64")
     longest = max(program.launches, key=lambda launch: kernel_seconds(timer, launch.kernel))
     for each in (timer, node_timer(spec=machine("processor.mpe.launch=122 us"))):
         timing = timed(graph=graph, batch=64, timer=each)

@@ -17,6 +17,7 @@ from sim.chip.memory import Array
 from sim.network.allreduce import allreduce
 from sim.network.schedule import execute
 from sim.network.topology import Topology
+from tests.nnlib.batches import classifier
 from tests.workloads.small import machine
 from workloads.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, weights_sha256
 from workloads.datasets.dataset import Labelled
@@ -45,8 +46,7 @@ def add_ranks(values: Array) -> Array:
 def trainer(wanted: Goal, *, optimizer: Optimizer | None = None, rate: LearningRate | None = None) -> Trainer:
     """Trains on both images of PAIR in every step, one for each of two ranks."""
     return Trainer(
-        graph=GRAPH,
-        device=HostDevice(GRAPH),
+        device=HostDevice(classifier(GRAPH)),
         reduction=Reduction(order="schedule", ranks=RANKS, add_ranks=add_ranks),
         optimizer=optimizer or SGD(),
         rate=rate or LearningRate(base=0.5, at_batch=2),
@@ -60,7 +60,7 @@ def trainer(wanted: Goal, *, optimizer: Optimizer | None = None, rate: LearningR
 def fresh(subject: Trainer, *, seed: int = 0, train: Labelled = PAIR) -> TrainingState:
     parameters = GRAPH.initialise(np.random.default_rng(seed), np.dtype(np.float64))
     return TrainingState(
-        parameters=parameters,
+        variables=parameters,
         optimizer=subject.optimizer.initial_state(parameters),
         stream=SampleStream(train, 0, seed),
     )
@@ -69,7 +69,7 @@ def fresh(subject: Trainer, *, seed: int = 0, train: Labelled = PAIR) -> Trainin
 def blind() -> TrainingState:
     """A model that answers 1 to everything: half of the test set is right, and learning takes some steps."""
     state = fresh(trainer(goal()))
-    state.parameters = {"linear.weight": np.zeros((2, 2)), "linear.bias": np.array([0.0, 5.0])}
+    state.variables = {"linear.weight": np.zeros((2, 2)), "linear.bias": np.array([0.0, 5.0])}
     return state
 
 
@@ -148,7 +148,7 @@ class TestCurve:
         """Zero weights say 50:50, which costs log 2."""
         subject = trainer(goal(steps=1))
         state = fresh(subject)
-        state.parameters = {"linear.weight": np.zeros((2, 2)), "linear.bias": np.zeros(2)}
+        state.variables = {"linear.weight": np.zeros((2, 2)), "linear.bias": np.zeros(2)}
         run(subject, state)
         assert state.curve[1]["loss"] == pytest.approx(np.log(2), rel=1e-12)
 
@@ -159,25 +159,25 @@ class TestLearning:
         """From zero weights both answers are 1/2, so the mean gradient is ±1/4: the rate 0.5 makes it ±1/8."""
         subject = trainer(goal(steps=1))
         state = fresh(subject)
-        state.parameters = {"linear.weight": np.zeros((2, 2)), "linear.bias": np.zeros(2)}
+        state.variables = {"linear.weight": np.zeros((2, 2)), "linear.bias": np.zeros(2)}
         run(subject, state)
         expected = [[0.125, -0.125], [-0.125, 0.125]]
-        np.testing.assert_allclose(state.parameters["linear.weight"], expected, rtol=1e-12)
-        np.testing.assert_allclose(state.parameters["linear.bias"], 0, atol=1e-15)
+        np.testing.assert_allclose(state.variables["linear.weight"], expected, rtol=1e-12)
+        np.testing.assert_allclose(state.variables["linear.bias"], 0, atol=1e-15)
 
     def test_the_rate_of_each_step_is_the_schedules(self) -> None:
         """Two warm-up steps at 1/3 and 2/3 of the rate; the first one is a third of the step by hand."""
         subject = trainer(goal(steps=1), rate=LearningRate(base=0.5, at_batch=2, warmup_steps=2))
         state = fresh(subject)
-        state.parameters = {"linear.weight": np.zeros((2, 2)), "linear.bias": np.zeros(2)}
+        state.variables = {"linear.weight": np.zeros((2, 2)), "linear.bias": np.zeros(2)}
         run(subject, state)
-        np.testing.assert_allclose(state.parameters["linear.weight"][0], [0.125 / 3, -0.125 / 3], rtol=1e-12)
+        np.testing.assert_allclose(state.variables["linear.weight"][0], [0.125 / 3, -0.125 / 3], rtol=1e-12)
 
     @pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), LARS(trust=0.1), Adam()], ids=["sgd", "lars", "adam"])
     def test_a_separable_problem_is_learned(self, optimizer: Optimizer) -> None:
         subject = trainer(goal(steps=60), optimizer=optimizer, rate=LearningRate(base=0.2, at_batch=2))
         state = blind()
-        state.optimizer = optimizer.initial_state(state.parameters)
+        state.optimizer = optimizer.initial_state(state.variables)
         run(subject, state)
         assert state.accuracy == 1.0
         losses = [point["loss"] for point in state.curve[1:]]
@@ -189,7 +189,7 @@ class TestLearning:
         for seed in (0, 0, 1):
             state = fresh(subject, seed=seed)
             run(subject, state)
-            prints.append((weights_sha256(state.parameters), state.curve))
+            prints.append((weights_sha256(state.variables), state.curve))
         assert prints[0] == prints[1]
         assert prints[0][0] != prints[2][0]
 
@@ -199,7 +199,7 @@ def kept(state: TrainingState) -> Checkpoint:
     return Checkpoint(
         key="k",
         step=state.step,
-        parameters=state.parameters,
+        parameters=state.variables,
         optimizer={"arrays": state.optimizer, "loss": state.loss, "accuracy": state.accuracy},
         stream=state.stream.state(),
         curve=state.curve,
@@ -208,7 +208,7 @@ def kept(state: TrainingState) -> Checkpoint:
 
 def restored(found: Checkpoint, train: Labelled) -> TrainingState:
     return TrainingState(
-        parameters=dict(found.parameters),
+        variables=dict(found.parameters),
         optimizer=dict(found.optimizer["arrays"]),
         stream=SampleStream.from_state(train, found.stream),
         step=found.step,
@@ -231,9 +231,9 @@ def test_a_run_goes_on_from_any_checkpoint_bit_for_bit(tmp_path: Path, optimizer
     prints = set()
     for step in range(1, 11):
         state = restored(load_checkpoint(tmp_path / f"{step}.npz"), train)
-        prints.add(weights_sha256(state.parameters))
+        prints.add(weights_sha256(state.variables))
         assert run(subject, state) == list(range(step + 1, 11))
-        assert weights_sha256(state.parameters) == weights_sha256(whole.parameters)
+        assert weights_sha256(state.variables) == weights_sha256(whole.variables)
         assert (state.curve, state.loss, state.accuracy) == (whole.curve, whole.loss, whole.accuracy)
         for name, array in whole.optimizer.items():
             np.testing.assert_array_equal(state.optimizer[name], array)

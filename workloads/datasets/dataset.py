@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Images: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.int64]
+
+LABEL: Final = "label"
+"""Name of the class numbers among a batch's targets."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

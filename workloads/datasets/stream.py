@@ -13,7 +13,9 @@ from functools import cached_property
 
 import numpy as np
 
-from workloads.datasets.dataset import Images, Labelled, Labels
+from nnlib.batch import Batch
+from nnlib.graph import INPUT
+from workloads.datasets.dataset import LABEL, Images, Labelled, Labels
 
 BLOCK_SAMPLES = 65_536
 """Epochs are drawn in blocks of about so many samples: one generator per epoch costs more than its numbers."""
@@ -83,6 +85,10 @@ class SampleStream:
     def labels(self, ids: Labels) -> Labels:
         """The class numbers of sample numbers (n,)."""
         return self._train.labels[ids // self.shifts]
+
+    def batch(self, ids: Labels) -> Batch:
+        """Images and labels of sample numbers (n,), as a network takes them."""
+        return Batch(inputs={INPUT: self.images(ids)}, targets={LABEL: self.labels(ids)})
 
     def state(self) -> dict[str, int]:
         """All that is needed to go on from here: plain numbers."""

@@ -62,7 +62,7 @@ def data_for(kernel: Kernel, *, seed: int = 0) -> dict[str, Array]:
     if isinstance(kernel, ColumnSum):  # a sum of both signs may nearly cancel, and its error is then large beside it
         arrays["x"][...] = np.abs(arrays["x"])
     if isinstance(kernel, SoftmaxCrossEntropy):
-        arrays["targets"][:, 0] = rng.integers(0, kernel.classes, kernel.rows)
+        arrays["labels"][:, 0] = rng.integers(0, kernel.classes, kernel.rows)
     if isinstance(kernel, Elementwise) and kernel.function == "adam":
         arrays["square"][...] = np.abs(arrays["square"])
         arrays["hyper"][...] = [0.1, 0.9, 0.99, 1e-8, 0.01, 0.1, 0.01]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from nnlib.device import CoreGroupDevice, Device, HostDevice
-from nnlib.lower import lower_forward, lower_gradients
 from nnlib.optim import SGD
 from nnlib.precision import DTYPES, DTypeName
 from taihusim.setup import Setup, prepare
 from taihusim.train import TrainRequest, train
+from tests.nnlib.batches import labelled
 from tests.nnlib.parity import Array, check_same, hwio, nchw, oihw
 from workloads.datasets.load import load_dataset
 from workloads.datasets.stream import SampleStream
@@ -80,24 +80,22 @@ def logits(theirs: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
 
 def device(step: Step, precision: DTypeName, numerics: str) -> Device:
     if numerics == "layer":
-        return HostDevice(step.setup.graph)
-    lowered = {"graph": step.setup.graph, "batch": step.setup.core_group_batch(1), "dtype": precision}
-    return CoreGroupDevice(
-        step.setup.graph, lower_gradients(**lowered), lower_forward(**lowered), step.setup.machine.processor
-    )
+        return HostDevice(step.setup.model)
+    together = step.setup.core_group_batch(1)
+    return CoreGroupDevice(step.setup.model, together, precision, step.setup.machine.processor)
 
 
 @pytest.mark.parametrize("precision", TOLERANCES)
 @pytest.mark.parametrize("numerics", ["layer", "tile"])
 def test_loss_and_gradients_of_the_first_step(numerics: str, precision: DTypeName) -> None:
     step = first_step(precision, numerics)
-    loss, grads = device(step, precision, numerics).gradients(
-        parameters=step.parameters,
-        images=step.images,
-        labels=step.labels,
+    found = device(step, precision, numerics).gradients(
+        variables=step.parameters,
+        batch=labelled(step.images, step.labels),
         weights=np.ones(BATCH, dtype=DTYPES[precision]),
     )
-    assert loss == pytest.approx(step.loss, rel=TOLERANCES[precision])
+    assert found.loss == pytest.approx(step.loss, rel=TOLERANCES[precision])
+    grads = found.parameters
     assert grads.keys() == step.grads.keys()
     for name, grad in grads.items():
         check_same(grad, step.grads[name], name, tolerance=TOLERANCES[precision])

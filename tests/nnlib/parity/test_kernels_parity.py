@@ -122,8 +122,8 @@ def test_softmax_cross_entropy(dtype: DTypeName, rows: int, classes: int, seed: 
     theirs = torch.tensor(logits, requires_grad=True)
     loss = F.cross_entropy(theirs, torch.from_numpy(labels), reduction="none") * torch.from_numpy(weights)
     loss.sum().backward()
-    targets = np.stack([labels, weights], axis=1)
-    ours = computed(SoftmaxCrossEntropy(rows, classes, dtype), {"logits": logits, "targets": targets})
+    arrays = {"logits": logits, "labels": labels[:, None], "weights": weights[:, None]}
+    ours = computed(SoftmaxCrossEntropy(rows, classes, dtype), arrays)
     # one class: the loss is nothing but rounding
     if classes > 1:
         same(ours["loss"], loss, dtype)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnlib.device import TRAINING
 from nnlib.layers import Conv2d, Layer, Linear, MaxPool, ReLU
 from nnlib.ops.loss import softmax_cross_entropy
 from tests.nnlib.parity import TOLERANCE, Array, check_same, hwio, nchw, nhwc, oihw
@@ -48,9 +49,9 @@ def normal(seed: int, dtype: str, *shapes: tuple[int, ...]) -> list[Array]:
 
 def run(layer: Layer, params: dict[str, Array], x: Array, seed: int) -> tuple[Array, Array, Array, dict[str, Array]]:
     """Output, a random gradient of it, and the gradients by input and parameters."""
-    y, saved = layer.forward(params, (x,))
+    y, saved = layer.forward(params, (x,), TRAINING)
     (grad_y,) = normal(seed + 1, x.dtype.name, y.shape)
-    (grad_x,), grads = layer.backward(params, saved, grad_y)
+    (grad_x,), grads = layer.backward(params, saved, grad_y, (True,))
     assert grad_x is not None
     return y, grad_y, grad_x, grads
 

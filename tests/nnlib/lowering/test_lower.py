@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from nnlib.graph import Graph
-from nnlib.layers import Conv2d, Flatten, Linear, MaxPool, ReLU
-from nnlib.lower import INPUT, LOSS, TARGETS, lower_forward, lower_gradients
+from nnlib.graph import INPUT, Graph
+from nnlib.layers import Conv2d, Flatten, Layer, Linear, MaxPool, ReLU
+from nnlib.lowering import lower_forward, lower_gradients
 from nnlib.models.build import build_graph
 from nnlib.precision import DTypeName
 from nnlib.program import Program
+from tests.nnlib.batches import classifier
 from workloads.spec import load_workload
 
 
@@ -63,7 +64,7 @@ def test_forward_launches_in_order(digits: Graph) -> None:
 
 
 def test_gradients_launch_backwards_after_the_loss(digits: Graph) -> None:
-    program = lower_gradients(graph=digits, batch=4, dtype="fp64")
+    program = lower_gradients(model=classifier(digits), batch=4, dtype="fp64")
     assert names(program)[:16] == [*FORWARD, ("loss", "softmax_cross_entropy")]
     backward = program.launches[16:]
     assert {launch.phase for launch in program.launches[:16]} == {"forward"}
@@ -79,7 +80,7 @@ def test_gradients_launch_backwards_after_the_loss(digits: Graph) -> None:
 
 @pytest.mark.parametrize("dtype", ["fp64", "fp32"])
 def test_every_parameter_has_its_gradient(digits: Graph, dtype: DTypeName) -> None:
-    program = lower_gradients(graph=digits, batch=3, dtype=dtype)
+    program = lower_gradients(model=classifier(digits), batch=3, dtype=dtype)
     assert program.dtype == dtype
     assert {launch.kernel.dtype for launch in program.launches} == {dtype}
     gradients = {name: buffer.shape for name, buffer in program.buffers.items() if buffer.role == "gradient"}
@@ -87,11 +88,11 @@ def test_every_parameter_has_its_gradient(digits: Graph, dtype: DTypeName) -> No
     parameters = {name: buffer.shape for name, buffer in program.buffers.items() if buffer.role == "parameter"}
     assert parameters == digits.parameters
     inputs = {name: buffer.shape for name, buffer in program.buffers.items() if buffer.role == "input"}
-    assert inputs == {INPUT: (3, 8, 8, 1), TARGETS: (3, 2)}
+    assert inputs == {INPUT: (3, 8, 8, 1), "target:label": (3,), "shares:0": (3, 1)}
 
 
 def test_nothing_is_read_before_it_is_written(digits: Graph) -> None:
-    program = lower_gradients(graph=digits, batch=4, dtype="fp64")
+    program = lower_gradients(model=classifier(digits), batch=4, dtype="fp64")
     known = {name for name, buffer in program.buffers.items() if buffer.role in ("input", "parameter")}
     for number, launch in enumerate(program.launches):
         for parameter in launch.kernel.parameters():
@@ -108,7 +109,7 @@ def test_each_launch_needs_its_predecessors_only(digits: Graph) -> None:
 
 
 def test_flatten_is_another_name(digits: Graph) -> None:
-    program = lower_gradients(graph=digits, batch=4, dtype="fp64")
+    program = lower_gradients(model=classifier(digits), batch=4, dtype="fp64")
     gemm = next(launch for launch in program.launches if (launch.layer, launch.kernel.name) == ("linear1", "gemm"))
     pool = next(launch for launch in program.launches if launch.kernel.name == "max_pool_gradient")
     assert gemm.arguments["a"] == "maxpool2"
@@ -118,18 +119,19 @@ def test_flatten_is_another_name(digits: Graph) -> None:
 
 def test_the_high_water_mark_of_a_small_chain_by_hand() -> None:
     graph = Graph.chain((3,), [Linear("l", 2), ReLU("r")])
-    program = lower_gradients(graph=graph, batch=4, dtype="fp64")
+    program = lower_gradients(model=classifier(graph), batch=4, dtype="fp64")
     lives = {name: (each.first, each.last) for name, each in program.buffers.items() if each.role == "activation"}
     # gemm, bias_add, relu, loss, relu_gradient, gemm and column_sum in either order
-    assert lives == {"l": (0, 2), "r": (2, 4), LOSS: (3, 3), "grad:r": (3, 4), "grad:l": (4, 6)}
-    # always: input 12, weight 6, bias 2, their gradients 8, targets 8; at launch 4: r, grad:r and grad:l, 8 each
-    assert program.memory_bytes == (12 + 6 + 2 + 8 + 8 + 3 * 8) * 8
+    assert lives == {"l": (0, 2), "r": (2, 4), "loss:0": (3, 6), "grad:r": (3, 4), "grad:l": (4, 6)}
+    # always: input 12, weight 6, bias 2, their gradients 8, labels and shares 8; at launch 4: r, grad:r and grad:l, 8
+    # each, and the losses 4
+    assert program.memory_bytes == (12 + 6 + 2 + 8 + 8 + 3 * 8 + 4) * 8
     # forward alone: input and parameters, and l and r at launch 2
     assert lower_forward(graph=graph, batch=4, dtype="fp32").memory_bytes == (12 + 6 + 2 + 8 + 8) * 4
 
 
 def test_buffers_begin_at_the_machines_alignment(digits: Graph) -> None:
-    program = lower_gradients(graph=digits, batch=3, dtype="fp32", alignment=512)
+    program = lower_gradients(model=classifier(digits), batch=3, dtype="fp32", alignment=512)
     buffers = sorted(program.buffers.values(), key=lambda buffer: buffer.address)
     assert all(buffer.address % 512 == 0 for buffer in buffers)
     assert len({buffer.address for buffer in buffers}) == len(buffers)
@@ -137,21 +139,21 @@ def test_buffers_begin_at_the_machines_alignment(digits: Graph) -> None:
 
 def test_without_bias_there_are_no_bias_kernels() -> None:
     layers = [Conv2d("c", 2, (2, 2), bias=False), Flatten("f"), Linear("l", 3, bias=False)]
-    program = lower_gradients(graph=Graph.chain((3, 3, 1), layers), batch=2, dtype="fp64")
+    program = lower_gradients(model=classifier(Graph.chain((3, 3, 1), layers)), batch=2, dtype="fp64")
     assert {"bias_add", "column_sum"}.isdisjoint(name for _, name in names(program))
 
 
 @pytest.mark.parametrize("first", [ReLU("first"), MaxPool("first", (2, 2), 2), Flatten("first")], ids=str)
 def test_a_first_layer_without_parameters_launches_nothing_backwards(first: ReLU | MaxPool | Flatten) -> None:
     graph = Graph.chain((4, 4, 1), [first, Flatten("f"), Linear("l", 3)])
-    program = lower_gradients(graph=graph, batch=2, dtype="fp64")
+    program = lower_gradients(model=classifier(graph), batch=2, dtype="fp64")
     assert "first" not in {launch.layer for launch in program.launches if launch.phase == "backward"}
 
 
 def test_nobody_computes_a_gradient_that_no_parameter_needs() -> None:
     layers = [MaxPool("pool", (2, 2), 2), Flatten("f"), Linear("first", 3), ReLU("r"), Linear("last", 2)]
     graph = Graph.chain((4, 4, 1), layers)
-    program = lower_gradients(graph=graph, batch=2, dtype="fp64")
+    program = lower_gradients(model=classifier(graph), batch=2, dtype="fp64")
     backwards = [(launch.layer, launch.kernel.name) for launch in program.launches if launch.phase == "backward"]
     assert [name for layer, name in backwards if layer == "first"] == ["gemm", "column_sum"]
     assert [name for layer, name in backwards if layer == "last"] == ["gemm", "column_sum", "gemm"]
@@ -167,7 +169,7 @@ def test_the_output_of_a_graph_that_ends_with_flatten_has_a_buffer() -> None:
 @pytest.mark.parametrize("name", ["targets", "loss"])
 def test_a_layer_may_have_any_name_that_its_keys_allow(name: str) -> None:
     graph = Graph.chain((3,), [Linear("l", 2), ReLU(name)])
-    program = lower_gradients(graph=graph, batch=4, dtype="fp64")
+    program = lower_gradients(model=classifier(graph), batch=4, dtype="fp64")
     assert [launch.kernel.name for launch in program.launches][:4] == [
         "gemm",
         "bias_add",
@@ -178,15 +180,10 @@ def test_a_layer_may_have_any_name_that_its_keys_allow(name: str) -> None:
 
 def test_a_layer_without_kernels_is_named() -> None:
     @dataclass(frozen=True)
-    class Stranger:
-        name: str
-
+    class Stranger(Layer):
         def output_shape(self, input_shapes: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
             return input_shapes[0]
 
-        def parameter_shapes(self, input_shapes: tuple[tuple[int, ...], ...]) -> dict[str, tuple[int, ...]]:
-            return {}
-
-    graph = Graph.chain((3,), [Stranger("odd")])  # type: ignore[list-item]
+    graph = Graph.chain((3,), [Stranger("odd")])
     with pytest.raises(NotImplementedError, match="'odd' of type Stranger"):
         lower_forward(graph=graph, batch=1, dtype="fp64")

@@ -1,0 +1,65 @@
+"""Network and batch, lowered once to the launches of a core group: what every device times or executes."""
+
+from __future__ import annotations
+
+from nnlib.graph import Graph
+from nnlib.lowering.site import (
+    LossSite,
+    Lowering,
+    Site,
+    loss_buffer,
+    lower_backward_of,
+    lower_forward_of,
+    lower_loss_of,
+    shares_buffer,
+    target_buffer,
+)
+from nnlib.model import Model
+from nnlib.precision import DTypeName
+from nnlib.program import Program, ProgramBuilder
+
+
+def lower_forward(*, graph: Graph, batch: int, dtype: DTypeName, alignment: int = 128) -> Program:
+    """Inference of ``batch`` samples on one core group: results in the buffers of the graph's outputs."""
+    lowering = _declare(graph.inference, batch=batch, dtype=dtype, alignment=alignment, training=False)
+    _lower_layers(lowering)
+    return lowering.builder.finish(kept=graph.outputs)
+
+
+def lower_gradients(*, model: Model, batch: int, dtype: DTypeName, alignment: int = 128) -> Program:
+    """Forward, losses and backward of ``batch`` samples on one core group.
+
+    Gradients are in buffers ``grad:PARAMETER``, statistics after the batch in ``new:STATISTIC``. Of layers that no loss
+    depends on there is nothing.
+    """
+    lowering = _declare(model.training, batch=batch, dtype=dtype, alignment=alignment, training=True)
+    builder = lowering.builder
+    sites = _lower_layers(lowering)
+    for target, shape in model.targets.items():
+        builder.buffer(target_buffer(target), (batch, *shape), "input")
+    for number, loss in enumerate(model.losses):
+        builder.buffer(shares_buffer(number), (batch, 1), "input")
+        builder.buffer(loss_buffer(number), (batch, 1))
+        lower_loss_of(loss, LossSite(lowering, loss, number))
+    for site in reversed(sites):
+        if site.name in lowering.graph.learned and site.name in lowering.gradients:
+            site.phase = "backward"
+            lower_backward_of(site.node.layer, site)
+            lowering.add_parts(layer=site.name)
+    return builder.finish(kept=[loss_buffer(number) for number in range(len(model.losses))])
+
+
+def _declare(graph: Graph, *, batch: int, dtype: DTypeName, alignment: int, training: bool) -> Lowering:
+    builder = ProgramBuilder(dtype=dtype, alignment=alignment)
+    for each in graph.inputs:
+        builder.buffer(each.name, (batch, *each.shape), "input")
+    for name, shape in graph.variables.items():
+        builder.buffer(name, shape, "parameter")
+    return Lowering(graph=graph, builder=builder, batch=batch, training=training)
+
+
+def _lower_layers(lowering: Lowering) -> list[Site]:
+    sites = [Site(lowering, node) for node in lowering.graph.nodes]
+    for site in sites:
+        lower_forward_of(site.node.layer, site)
+    return sites

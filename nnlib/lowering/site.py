@@ -1,0 +1,241 @@
+"""What lowering one layer or loss knows, and the rules that lower each kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, singledispatch
+
+from nnlib.graph import Graph, Node
+from nnlib.kernels.elementwise import Elementwise
+from nnlib.kernels.kernel import Kernel
+from nnlib.layers.layer import Layer, Shape
+from nnlib.layers.randomness import KEY_NUMBERS
+from nnlib.losses import Loss
+from nnlib.precision import DTypeName
+from nnlib.program import Phase, ProgramBuilder
+
+
+@dataclass
+class Lowering:
+    """One program being built: the buffers of ``batch`` samples of ``graph``, and the gradients so far.
+
+    ``gradients`` names the buffer of the gradient of each node's output, as far as its consumers are lowered, and
+    ``parts`` those of parameters that several layers share, as far as these are.
+    """
+
+    graph: Graph
+    builder: ProgramBuilder
+    batch: int
+    training: bool
+    gradients: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, list[str]] = field(default_factory=dict)
+
+    def contribute(self, node: str, buffer: str, *, layer: str) -> None:
+        """``buffer`` holds a part of the gradient of ``node``'s output; a second part is added by a kernel."""
+        known = self.gradients.get(node)
+        if known is not None:
+            total = self.builder.buffer(self.builder.fresh(f"grad:{node}"), self.builder.shape(buffer))
+            buffer = self._sum(known, buffer, total, layer=layer)
+        self.gradients[node] = buffer
+
+    def parameter_gradient(self, full: str) -> str:
+        """A new buffer for the gradient of a parameter, or for a part of it where layers share the parameter."""
+        shape = self.graph.parameters[full]
+        if self._users[full] == 1:
+            return self.builder.buffer(f"grad:{full}", shape, "gradient")
+        part = self.builder.buffer(self.builder.fresh(f"part:{full}"), shape)
+        self.parts.setdefault(full, []).append(part)
+        return part
+
+    def add_parts(self, *, layer: str) -> None:
+        """Add up the parts of parameters whose last one has just been written."""
+        for full, parts in self.parts.items():
+            if len(parts) < self._users[full]:
+                continue
+            total = parts[0]
+            for number, part in enumerate(parts[1:], start=2):
+                last = number == len(parts)
+                name = f"grad:{full}" if last else self.builder.fresh(f"part:{full}")
+                summed = self.builder.buffer(name, self.graph.parameters[full], "gradient" if last else "activation")
+                total = self._sum(total, part, summed, layer=layer)
+        self.parts = {full: parts for full, parts in self.parts.items() if len(parts) < self._users[full]}
+
+    @cached_property
+    def _users(self) -> Mapping[str, int]:
+        names = self.graph.variable_names
+        return Counter(full for node in self.graph.nodes for full in names[node.name].values())
+
+    def _sum(self, one: str, other: str, total: str, *, layer: str) -> str:
+        kernel = Elementwise("add", self.builder.elements(one), self.builder.dtype)
+        self.builder.launch(kernel, layer=layer, phase="backward", x=one, y=other, z=total)
+        return total
+
+
+class Site:
+    """One layer in its place. Buffers have the batch in front of the shape per sample."""
+
+    def __init__(self, lowering: Lowering, node: Node) -> None:
+        graph = lowering.graph
+        self.lowering = lowering
+        self.builder = lowering.builder
+        self.node = node
+        self.name = node.name
+        self.batch = lowering.batch
+        self.training = lowering.training
+        self.inputs = node.inputs
+        self.in_shapes = graph.input_shapes(node)
+        self.out_shape = graph.shapes[node.name]
+        self.needs = tuple(name in graph.learned for name in node.inputs)
+        self.phase: Phase = "forward"
+
+    @property
+    def dtype(self) -> DTypeName:
+        return self.builder.dtype
+
+    @property
+    def input(self) -> str:
+        """The buffer of the only input."""
+        (name,) = self.inputs
+        return name
+
+    @property
+    def in_shape(self) -> Shape:
+        """The shape per sample of the only input."""
+        (shape,) = self.in_shapes
+        return shape
+
+    @property
+    def grad_output(self) -> str:
+        """The buffer of the gradient of the output."""
+        return self.lowering.gradients[self.name]
+
+    def elements(self, shape: Shape) -> int:
+        """Numbers of a whole batch of ``shape``."""
+        total = self.batch
+        for length in shape:
+            total *= length
+        return total
+
+    def output(self) -> str:
+        """Declare the buffer of the output."""
+        return self.builder.buffer(self.name, (self.batch, *self.out_shape))
+
+    def output_is(self, source: str) -> None:
+        """The output is ``source``'s buffer under another shape."""
+        self.builder.alias(self.name, source)
+
+    def buffer(self, suffix: str, shape: Shape) -> str:
+        """Declare a further buffer of the layer, of ``shape`` as it is."""
+        return self.builder.buffer(f"{self.name}.{suffix}", shape)
+
+    def made(self, suffix: str) -> str:
+        """A buffer that :meth:`buffer` declared in another phase."""
+        return f"{self.name}.{suffix}"
+
+    def variable(self, name: str) -> str:
+        """The buffer of a parameter or a statistic."""
+        return self.lowering.graph.variable_names[self.name][name]
+
+    def new_statistic(self, name: str) -> str:
+        """Declare the buffer of a statistic after this batch."""
+        full = self.variable(name)
+        return self.builder.buffer(f"new:{full}", self.lowering.graph.statistics[full], "statistic")
+
+    def parameter_gradient(self, name: str) -> str:
+        """Declare the buffer of a parameter's gradient, which the layer writes next."""
+        return self.lowering.parameter_gradient(self.variable(name))
+
+    def input_gradient(self, number: int = 0) -> str:
+        """Declare the buffer of the gradient by an input, which the layer writes before it calls :meth:`contribute`."""
+        name = self.builder.fresh(f"grad:{self.inputs[number]}")
+        return self.builder.buffer(name, (self.batch, *self.in_shapes[number]))
+
+    def contribute(self, buffer: str, number: int = 0) -> None:
+        """``buffer`` holds, once the launches so far are done, the gradient by an input."""
+        self.lowering.contribute(self.inputs[number], buffer, layer=self.name)
+
+    def pass_gradient(self, number: int = 0) -> None:
+        """The gradient by an input is that of the output, under the input's shape."""
+        name = self.builder.alias(self.builder.fresh(f"grad:{self.inputs[number]}"), self.grad_output)
+        self.contribute(name, number)
+
+    def random_key(self) -> str:
+        """The buffer (8,) of the layer's random key and the first sample's number, as ``key_numbers`` gives them."""
+        return self.builder.buffer(f"key:{self.name}", (KEY_NUMBERS,), "input")
+
+    def launch(self, kernel: Kernel, **arguments: str) -> None:
+        """Append a launch of the layer."""
+        self.builder.launch(kernel, layer=self.name, phase=self.phase, **arguments)
+
+
+class LossSite:
+    """One loss in its place: the outputs it takes, targets and shares, and the buffers it fills."""
+
+    def __init__(self, lowering: Lowering, loss: Loss, number: int) -> None:
+        self.lowering = lowering
+        self.builder = lowering.builder
+        self.batch = lowering.batch
+        self.outputs = loss.outputs
+        self.shapes = tuple(lowering.graph.shapes[name] for name in loss.outputs)
+        self.target = None if loss.target is None else target_buffer(loss.target)
+        self.shares = shares_buffer(number)
+        """Buffer (batch, 1): each sample's part of the mean, times the loss's weight."""
+        self.losses = loss_buffer(number)
+        """Buffer (batch, 1): shares times the loss of each sample."""
+        self.name = "loss" if number == 0 else f"loss{number + 1}"
+
+    @property
+    def dtype(self) -> DTypeName:
+        return self.builder.dtype
+
+    def buffer(self, suffix: str, shape: Shape) -> str:
+        """Declare a further buffer of the loss, of ``shape`` as it is."""
+        return self.builder.buffer(f"{self.name}:{suffix}", shape)
+
+    def gradient(self, number: int = 0) -> str:
+        """Declare the buffer of the gradient by an output, which the loss writes next."""
+        name = self.builder.fresh(f"grad:{self.outputs[number]}")
+        return self.builder.buffer(name, (self.batch, *self.shapes[number]))
+
+    def contribute(self, buffer: str, number: int = 0) -> None:
+        """``buffer``, once the launches so far are done, holds the gradient by an output."""
+        self.lowering.contribute(self.outputs[number], buffer, layer=self.name)
+
+    def launch(self, kernel: Kernel, **arguments: str) -> None:
+        """Append a launch of the loss."""
+        self.builder.launch(kernel, layer=self.name, phase="forward", **arguments)
+
+
+def target_buffer(target: str) -> str:
+    """The buffer of a batch's targets. No layer can have such a name."""
+    return f"target:{target}"
+
+
+def shares_buffer(loss: int) -> str:
+    """The buffer of the samples' shares of a loss."""
+    return f"shares:{loss}"
+
+
+def loss_buffer(loss: int) -> str:
+    """The buffer of a loss by sample."""
+    return f"loss:{loss}"
+
+
+@singledispatch
+def lower_forward_of(layer: Layer, site: Site) -> None:
+    """Launch what computes the layer's output. One rule for each kind of layer."""
+    raise NotImplementedError(f"no kernels for layer {site.name!r} of type {type(layer).__name__}")
+
+
+@singledispatch
+def lower_backward_of(layer: Layer, site: Site) -> None:
+    """Launch what computes the gradients by parameters and by the inputs that ``site.needs``."""
+    raise NotImplementedError(f"no kernels for the gradient of layer {site.name!r} of type {type(layer).__name__}")
+
+
+@singledispatch
+def lower_loss_of(loss: Loss, site: LossSite) -> None:
+    """Launch what computes a loss of every sample and its gradients."""
+    raise NotImplementedError(f"no kernels for the loss {type(loss).__name__}")
