@@ -223,7 +223,7 @@ class Graph:
         targets = self.outputs if wanted is None else wanted
         last = self._last_uses
         values: dict[str, Array] = {each.name: inputs[each.name] for each in self.inputs}
-        done = Forward(outputs={})
+        done = Forward(outputs={name: values[name] for name in targets if name in values})
         for node in self.nodes:
             own = self.own(variables, node.name)
             taken = tuple(values[name] for name in node.inputs)
@@ -292,16 +292,20 @@ class Graph:
         return {f"{node.name}.{name}": shape for name, shape in shapes.items() if name not in shared}
 
     def _check_shared(self) -> None:
+        known: dict[str, Shape] = {}
         for node in self.nodes:
             shapes = node.layer.parameter_shapes(self.input_shapes(node))
             for name, full in node.shared:
                 if name not in shapes:
                     raise ShapeError(f"layer {node.name!r} has no parameter {name!r} to share")
-                if self.parameters.get(full) != shapes[name]:
+                if full not in known:
+                    raise ShapeError(f"layer {node.name!r} shares {full!r}, which no earlier layer has")
+                if known[full] != shapes[name]:
                     raise ShapeError(
                         f"layer {node.name!r} wants a parameter {name} of shape {shapes[name]}, "
-                        f"{full!r} has {self.parameters.get(full)}"
+                        f"{full!r} has {known[full]}"
                     )
+            known |= self._own_parameters(node)
 
 
 def _add(sums: dict[str, Array], name: str, value: Array) -> None:

@@ -25,7 +25,7 @@ class Gradients:
 
 @dataclass(frozen=True)
 class Model:
-    """``losses`` over nodes of ``graph``; their sum is what training makes small.
+    """``losses`` over nodes and inputs of ``graph``; their sum is what training makes small.
 
     Raises ShapeError if a loss names an unknown node or cannot take its output.
     """
@@ -36,7 +36,7 @@ class Model:
     def __post_init__(self) -> None:
         for loss in self.losses:
             for name in loss.outputs:
-                if name not in self.graph.by_name:
+                if name not in self.graph.shapes:
                     raise ShapeError(f"the loss {type(loss).__name__} takes {name!r}, which no layer makes")
         _ = self.targets
 
