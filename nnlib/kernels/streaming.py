@@ -11,6 +11,7 @@ import numpy as np
 
 from nnlib.kernels.kernel import InfeasiblePlan, check_fits
 from sim.chip.core_group import CoreGroup, Start, Transfer
+from sim.chip.dma import Integers
 from sim.chip.ldm import VECTOR_ALIGNMENT, aligned
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
@@ -19,16 +20,23 @@ from sim.machine.spec import CpeSpec, ProcessorSpec
 
 Cycles = float | Sequence[float]
 Run = Callable[[Sequence[Array], Sequence[Array]], object]
+RunAt = Callable[[int, Sequence[Array], Sequence[Array]], object]
+"""As :data:`Run`, of the iteration with this number: for what depends on where its operands lie."""
 
 
 @dataclass(frozen=True)
 class Operand:
-    """One array of a stream: ``size`` elements per CPE and iteration, from ``start(iteration)``."""
+    """One array of a stream: ``size`` elements per CPE and iteration, from ``start(iteration)``.
+
+    ``found``: where they really are, if data decide it; times do not depend on data, and ``start`` is then where they
+    are taken to be.
+    """
 
     array: MemoryArray
     size: tuple[int, ...]
     start: Callable[[int], Start]
     split: Split | None
+    found: Callable[[int], Integers] | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +130,8 @@ def stream(
     inputs: Sequence[Operand],
     outputs: Sequence[Operand],
     cycles: Callable[[int], Cycles],
-    run: Run,
+    run: Run | None = None,
+    run_at: RunAt | None = None,
     flops: int = 0,
     whole: range | None = None,
     period: int = 1,
@@ -132,8 +141,8 @@ def stream(
     """Get the inputs, compute, put the outputs, with two buffers each: the next get runs under the compute.
 
     ``whole``: the iterations in which every CPE has as much to do as in any other, its operands ``period`` iterations
-    later lying further on by the same number of bytes. ``run(inputs, outputs)`` gets the tiles' arrays. ``resident``
-    tiles are read and ``accumulators`` written by it.
+    later lying further on by the same number of bytes. ``run(inputs, outputs)``, or ``run_at`` with the iteration before
+    these, gets the tiles' arrays. ``resident`` tiles are read and ``accumulators`` written by it.
     """
     ins = [_Buffers(core_group, f"in{number}", operand) for number, operand in enumerate(inputs)]
     outs = [_Buffers(core_group, f"out{number}", operand) for number, operand in enumerate(outputs)]
@@ -151,8 +160,14 @@ def stream(
         sources = [each.tile(iteration) for each in ins]
         targets = [each.tile(iteration) for each in outs]
 
-        def numerics(sources: Sequence[Tile] = sources, targets: Sequence[Tile] = targets) -> None:
-            run([tile.values() for tile in sources], [tile.values() for tile in targets])
+        def numerics(
+            sources: Sequence[Tile] = sources, targets: Sequence[Tile] = targets, iteration: int = iteration
+        ) -> None:
+            arrays = [tile.values() for tile in sources], [tile.values() for tile in targets]
+            if run_at is not None:
+                run_at(iteration, *arrays)
+            elif run is not None:
+                run(*arrays)
 
         core_group.compute(
             label,
@@ -183,7 +198,15 @@ class _Buffers:
         return self.tiles[iteration % 2]
 
     def get(self, iteration: int) -> Transfer:
-        return self.core_group.get(self.tile(iteration), self.operand.array, self.operand.start(iteration))
+        transfer = self.core_group.get(self.tile(iteration), self.operand.array, self.operand.start(iteration))
+        return self.placed(transfer, iteration)
 
     def put(self, iteration: int) -> Transfer:
-        return self.core_group.put(self.tile(iteration), self.operand.array, self.operand.start(iteration))
+        transfer = self.core_group.put(self.tile(iteration), self.operand.array, self.operand.start(iteration))
+        return self.placed(transfer, iteration)
+
+    def placed(self, transfer: Transfer, iteration: int) -> Transfer:
+        """To or from where the data say, in runs that have data."""
+        if self.operand.found is not None and self.core_group.numerics:
+            transfer.start = self.operand.found(iteration)
+        return transfer

@@ -16,7 +16,7 @@ import numpy as np
 
 from nnlib.kernels.estimates import block_seconds, doubling
 from nnlib.kernels.kernel import InfeasiblePlan
-from nnlib.kernels.streaming import Operand, Run, stream
+from nnlib.kernels.streaming import Operand, Run, RunAt, stream
 from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
@@ -151,7 +151,8 @@ class Items:
         inputs: Sequence[Operand],
         outputs: Sequence[Operand],
         cycles: float,
-        run: Run,
+        run: Run | None = None,
+        run_at: RunAt | None = None,
         flops: int = 0,
     ) -> None:
         """Get what each item needs, compute ``cycles`` on it and put its results, the next item's get under that."""
@@ -165,6 +166,7 @@ class Items:
             outputs=outputs,
             cycles=self.cycles(cycles),
             run=run,
+            run_at=run_at,
             flops=flops,
         )
 
