@@ -154,7 +154,9 @@ def count(
     active = np.all(extent > 0, axis=1)
     strides = np.asarray(array.strides, dtype=np.int64)
     axes = np.arange(len(array.shape))
-    full = extent == np.asarray(array.shape)
+    # an axis that is transferred whole runs on into the next of the axis before it, if no gap lies between
+    joined = np.append(True, strides[:-1] == strides[1:] * array.shape[1:])
+    full = (extent == np.asarray(array.shape)) & joined
     inner = _run_axis(full)
     block_bytes = np.prod(np.where(axes >= inner[:, None], extent, 1), axis=1) * array.dtype.itemsize
     outer = np.where(axes < inner[:, None], extent, 1)

@@ -41,9 +41,10 @@ PRIVATE: Final = MemoryUse()
 
 @dataclass(frozen=True, eq=False)
 class MemoryArray:
-    """A row-major array at ``address`` in main memory; ``data`` is None in timing-only runs.
+    """An array at ``address`` in main memory; ``data`` is None in timing-only runs.
 
-    ``common``: all active core groups read the same bytes, as weights are.
+    ``common``: all active core groups read the same bytes, as weights are. ``pitch``: byte strides of a part of another
+    array, such as a head's columns; None: row-major.
     """
 
     name: str
@@ -52,6 +53,7 @@ class MemoryArray:
     address: int
     data: Array | None = None
     common: bool = False
+    pitch: Shape | None = None
 
     @property
     def nbytes(self) -> int:
@@ -59,18 +61,35 @@ class MemoryArray:
 
     @property
     def strides(self) -> Shape:
-        """Byte strides of the row-major array."""
+        """Byte strides."""
+        if self.pitch is not None:
+            return self.pitch
         strides = [self.dtype.itemsize]
         for length in self.shape[:0:-1]:
             strides.append(strides[-1] * length)
         return tuple(reversed(strides))
 
     def reshape(self, *shape: int) -> MemoryArray:
-        """The same bytes under another shape."""
+        """The same bytes under another shape. Raises ValueError if they are others, or not in one piece."""
+        if self.pitch is not None:
+            raise ValueError(f"{self.name}: a part of an array has no other shape than {self.shape}")
         if prod(shape) != prod(self.shape):
             raise ValueError(f"{self.name}: cannot see shape {self.shape} as {shape}")
         data = None if self.data is None else self.data.reshape(shape)
         return replace(self, shape=shape, data=data)
+
+    def select(self, axis: int, index: int) -> MemoryArray:
+        """What lies at ``index`` of ``axis``, under the remaining axes. Raises ValueError for the last axis."""
+        if axis == len(self.shape) - 1:
+            raise ValueError(f"{self.name}: the numbers of a row lie side by side, one of them is no row")
+        strides = self.strides
+        return replace(
+            self,
+            shape=(*self.shape[:axis], *self.shape[axis + 1 :]),
+            address=self.address + index * strides[axis],
+            data=None if self.data is None else self.data[(slice(None),) * axis + (index,)],
+            pitch=None if axis == 0 and self.pitch is None else (*strides[:axis], *strides[axis + 1 :]),
+        )
 
 
 @dataclass

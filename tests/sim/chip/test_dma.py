@@ -32,7 +32,13 @@ def boxes(draw: st.DrawFn) -> Box:
     starts = [[draw(st.integers(-2, length)) for length in shape] for _ in range(3)]
     dtype = draw(st.sampled_from([np.dtype(np.float64), np.dtype(np.float32)]))
     space = AddressSpace(alignment=4, next_address=4 * draw(st.integers(0, 64)))
-    array = space.place(name="x", shape=shape, dtype=dtype)
+    if draw(st.booleans()):  # a part of an array with one axis more: rows with gaps between
+        axis, length = draw(st.integers(0, axes - 1)), draw(st.integers(1, 3))
+        whole = space.place(name="x", shape=(*shape[:axis], length, *shape[axis:]), dtype=dtype)
+        array = whole.select(axis, draw(st.integers(0, length - 1)))
+    else:
+        array = space.place(name="x", shape=shape, dtype=dtype)
+    assert array.shape == shape
     return Box(array=array, size=size, starts=np.array(starts))
 
 
