@@ -78,9 +78,8 @@ def log_sum(*terms: Array) -> Array:
     for each in terms[1:]:
         total += np.exp(each - top)
     with np.errstate(divide="ignore"):
-        total = np.log(total)
-    total += top
-    return total
+        summed: Array = np.log(total) + top
+    return summed
 
 
 def occupancy_row(alpha: Array, beta: Array) -> Array:
@@ -88,7 +87,8 @@ def occupancy_row(alpha: Array, beta: Array) -> Array:
     row, _ = lowered(alpha + beta)
     row = np.exp(row)
     with np.errstate(invalid="ignore"):
-        return row / row.sum(axis=-1, keepdims=True)
+        row /= row.sum(axis=-1, keepdims=True)
+    return row
 
 
 def _moved(row: Array, by: int) -> Array:

@@ -1,0 +1,281 @@
+"""The element-wise part of a recurrent layer's step, forward and backward: all gates in one pass through the LDM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from nnlib.kernels.grid import Grid, plan_grid
+from nnlib.kernels.kernel import Arguments, Parameter, Use
+from nnlib.ops.gru import gru_cell, gru_cell_gradient
+from nnlib.ops.lstm import lstm_cell, lstm_cell_gradient
+from nnlib.ops.simple_recurrent import CEILING, Activation, simple_cell, simple_cell_gradient
+from nnlib.precision import DTYPES, DTypeName
+from sim.chip.core_group import CoreGroup
+from sim.chip.memory import Array
+from sim.chip.pipeline import Body
+from sim.machine.spec import ProcessorSpec
+
+CellName: TypeAlias = Literal["lstm", "gru", "tanh", "relu", "clipped_relu"]
+Direction: TypeAlias = Literal["forward", "gradient"]
+Named: TypeAlias = Mapping[str, Array]
+"""Arrays (rows, planes·width) by name."""
+
+
+@dataclass(frozen=True)
+class CellArrays:
+    """Arrays of a cell kernel and their planes of H columns; instructions per vector of H, and flops per element."""
+
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+    body: Body
+    flops: int
+    run: Callable[[Named, Named], None]
+
+
+def _lstm(ins: Named, outs: Named) -> None:
+    product = ins["x_product"] + ins["h_product"]
+    outs["gates"][...], outs["new_cell"][...], outs["new_hidden"][...] = lstm_cell(product, ins["cell"])
+
+
+def _lstm_gradient(ins: Named, outs: Named) -> None:
+    by_hidden = ins["grad_y"] + ins["grad_hidden"]
+    found = lstm_cell_gradient(ins["gates"], ins["cell"], ins["new_cell"], by_hidden, ins["grad_cell"])
+    outs["grad_product"][...], outs["grad_cell_before"][...] = found
+
+
+def _gru(ins: Named, outs: Named) -> None:
+    width = ins["hidden"].shape[1]
+    outs["h_candidate"][...] = ins["h_product"][:, 2 * width :] + ins["candidate_bias"]
+    product = np.concatenate([ins["h_product"][:, : 2 * width], outs["h_candidate"]], axis=1)
+    outs["gates"][...], outs["new_hidden"][...] = gru_cell(ins["x_product"], product, ins["hidden"])
+
+
+def _gru_gradient(ins: Named, outs: Named) -> None:
+    by_hidden = ins["grad_y"] + ins["grad_hidden"]
+    found = gru_cell_gradient(ins["gates"], ins["h_candidate"], ins["hidden"], by_hidden)
+    outs["grad_product"][...], outs["grad_h_product"][...], outs["grad_before"][...] = found
+
+
+def _simple(activation: Activation, ceiling: float) -> Callable[[Named, Named], None]:
+    def run(ins: Named, outs: Named) -> None:
+        product = ins["x_product"] + ins["h_product"]
+        outs["new_hidden"][...] = simple_cell(product, activation=activation, ceiling=ceiling)
+
+    return run
+
+
+def _simple_gradient(activation: Activation, ceiling: float) -> Callable[[Named, Named], None]:
+    def run(ins: Named, outs: Named) -> None:
+        grad = ins["grad_y"] + ins["grad_hidden"]
+        outs["grad_product"][...] = simple_cell_gradient(
+            ins["new_hidden"], grad, activation=activation, ceiling=ceiling
+        )
+
+    return run
+
+
+# a sigmoid is an exponential, an addition and a division, a hyperbolic tangent two multiply-adds more
+_LSTM: Final = CellArrays(
+    {"x_product": 4, "h_product": 4, "cell": 1},
+    {"gates": 4, "new_cell": 1, "new_hidden": 1},
+    Body(loads=9, stores=6, arithmetic=16, divides=5, exponentials=5),
+    24,
+    _lstm,
+)
+_LSTM_GRADIENT: Final = CellArrays(
+    {"gates": 4, "cell": 1, "new_cell": 1, "grad_y": 1, "grad_hidden": 1, "grad_cell": 1},
+    {"grad_product": 4, "grad_cell_before": 1},
+    Body(loads=9, stores=5, arithmetic=24, divides=1, exponentials=1),
+    29,
+    _lstm_gradient,
+)
+_GRU: Final = CellArrays(
+    {"x_product": 3, "h_product": 3, "hidden": 1},
+    {"gates": 3, "h_candidate": 1, "new_hidden": 1},
+    Body(loads=8, stores=5, arithmetic=12, divides=3, exponentials=3),
+    18,
+    _gru,
+)
+_GRU_GRADIENT: Final = CellArrays(
+    {"gates": 3, "h_candidate": 1, "hidden": 1, "grad_y": 1, "grad_hidden": 1},
+    {"grad_product": 3, "grad_h_product": 3, "grad_before": 1},
+    Body(loads=7, stores=7, arithmetic=16),
+    16,
+    _gru_gradient,
+)
+
+
+def cell_arrays(cell: CellName, direction: Direction, ceiling: float = CEILING) -> CellArrays:
+    """What a cell's kernel moves and computes."""
+    if cell == "lstm":
+        return _LSTM if direction == "forward" else _LSTM_GRADIENT
+    if cell == "gru":
+        return _GRU if direction == "forward" else _GRU_GRADIENT
+    tanh = cell == "tanh"
+    if direction == "forward":
+        body = Body(loads=2, stores=1, arithmetic=4, divides=1, exponentials=1)
+        if not tanh:
+            body = Body(loads=2, stores=1, arithmetic=2 if cell == "relu" else 3)
+        run = _simple(cell, ceiling)
+        return CellArrays({"x_product": 1, "h_product": 1}, {"new_hidden": 1}, body, 5 if tanh else 1, run)
+    body = Body(loads=3, stores=1, arithmetic=3 if cell != "clipped_relu" else 4)
+    run = _simple_gradient(cell, ceiling)
+    inputs = {"new_hidden": 1, "grad_y": 1, "grad_hidden": 1}
+    return CellArrays(inputs, {"grad_product": 1}, body, 4 if tanh else 1, run)
+
+
+GATES: Final[Mapping[CellName, int]] = {"lstm": 4, "gru": 3, "tanh": 1, "relu": 1, "clipped_relu": 1}
+
+
+@dataclass(frozen=True)
+class RecurrentCell:
+    """A step's gates for ``batch`` samples of ``hidden`` units; arrays are (batch, planes·hidden).
+
+    ``forward``: from ``x_product`` and ``h_product``, the products of the input and of the last output, to the opened
+    ``gates`` (in the order of :mod:`nnlib.ops.lstm` and :mod:`nnlib.ops.gru`) and the new states. ``gradient``: from
+    ``grad_y`` + ``grad_hidden`` to the gradients by the products and by what goes past them.
+    ``masked``: ``inside`` (batch, 1) is 1, or 0 where a sequence is over: there states stay as they are and ``y`` is 0,
+    and backward the gradients by the states pass unchanged.
+    """
+
+    cell: CellName
+    batch: int
+    hidden: int
+    dtype: DTypeName
+    direction: Direction = "forward"
+    masked: bool = False
+    ceiling: float = CEILING
+
+    @property
+    def name(self) -> str:
+        return f"{self.cell}_cell" if self.direction == "forward" else f"{self.cell}_cell_gradient"
+
+    @property
+    def arrays(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Planes of each input and of each output."""
+        known = cell_arrays(self.cell, self.direction, self.ceiling)
+        inputs, outputs = dict(known.inputs), dict(known.outputs)
+        if self.masked and self.direction == "forward":
+            inputs["hidden"] = 1
+            outputs["y"] = 1
+        if self.masked and self.direction == "gradient":
+            outputs["grad_before"] = 1
+        return inputs, outputs
+
+    @property
+    def biased(self) -> bool:
+        """True where the candidate's recurrent bias cannot be added to the input's product."""
+        return self.cell == "gru" and self.direction == "forward"
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        inputs, outputs = self.arrays
+
+        def of(arrays: Mapping[str, int], use: Use) -> list[Parameter]:
+            return [Parameter(name, (self.batch, planes * self.hidden), use) for name, planes in arrays.items()]
+
+        found = of(inputs, "in")
+        if self.biased:
+            found.append(Parameter("candidate_bias", (1, self.hidden), "in", common=True))
+        if self.masked:
+            found.append(Parameter("inside", (self.batch, 1), "in"))
+        return (*found, *of(outputs, "out"))
+
+    def reference(self, arrays: Mapping[str, Array]) -> None:
+        inputs, outputs = self.arrays
+        ins = {name: arrays[name] for name in (*inputs, *self.extra)}
+        self.compute(ins, {name: arrays[name] for name in outputs})
+
+    @property
+    def extra(self) -> tuple[str, ...]:
+        """Inputs that do not have the shape of a state."""
+        return (*(("candidate_bias",) if self.biased else ()), *(("inside",) if self.masked else ()))
+
+    def compute(self, ins: Named, outs: Named) -> None:
+        """The numbers; arrays have planes·width columns for any width."""
+        known = cell_arrays(self.cell, self.direction, self.ceiling)
+        if not self.masked:
+            known.run(ins, outs)
+            return
+        inside = ins["inside"]
+        if self.direction == "forward":
+            known.run(ins, outs)
+            outs["y"][...] = outs["new_hidden"] * inside
+            for name, old in (("new_hidden", "hidden"), ("new_cell", "cell")):
+                if name in outs:
+                    np.copyto(outs[name], ins[old], where=inside == 0)
+            return
+        masked = {name: ins[name] * inside if name.startswith("grad_") else ins[name] for name in ins}
+        if "grad_before" not in known.outputs:
+            outs["grad_before"][...] = 0
+        known.run(masked, outs)
+        for name, old in (("grad_before", "grad_hidden"), ("grad_cell_before", "grad_cell")):
+            if name in outs:
+                outs[name][...] += ins[old] * (1 - inside)
+
+    @property
+    def body(self) -> Body:
+        """Instructions per vector of hidden units."""
+        body = cell_arrays(self.cell, self.direction, self.ceiling).body
+        if not self.masked:
+            return body
+        states = 2 if self.cell == "lstm" else 1
+        more = 1 + states if self.direction == "forward" else 2 + 2 * states
+        return Body(
+            loads=body.loads + (self.cell != "gru" and self.direction == "forward"),
+            stores=body.stores + 1,
+            arithmetic=body.arithmetic + more,
+            divides=body.divides,
+            exponentials=body.exponentials,
+        )
+
+    def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
+        """Rows over the mesh's rows, hidden units over its columns. Raises InfeasiblePlan."""
+        inputs, outputs = self.arrays
+        grid = self.plan(core_group.processor)
+        ins = [
+            grid.operand(arguments[name].reshape(self.batch, planes, self.hidden)) for name, planes in inputs.items()
+        ]
+        if self.biased:
+            ins.append(grid.per_column(arguments["candidate_bias"]))
+        if self.masked:
+            ins.append(grid.per_row(arguments["inside"]))
+        outs = [
+            grid.operand(arguments[name].reshape(self.batch, planes, self.hidden)) for name, planes in outputs.items()
+        ]
+
+        def run(sources: Sequence[Array], targets: Sequence[Array]) -> None:
+            names = (*inputs, *self.extra)
+            self.compute(
+                {name: each.reshape(len(each), -1) for name, each in zip(names, sources, strict=True)},
+                {name: each.reshape(len(each), -1) for name, each in zip(outputs, targets, strict=True)},
+            )
+
+        grid.stream(
+            core_group,
+            self.name,
+            inputs=ins,
+            outputs=outs,
+            body=self.body,
+            run=run,
+            flops=cell_arrays(self.cell, self.direction).flops * self.batch * self.hidden,
+        )
+
+    def plan(self, processor: ProcessorSpec) -> Grid:
+        """The rounds. Raises InfeasiblePlan."""
+        inputs, outputs = self.arrays
+        item = DTYPES[self.dtype].itemsize
+        return plan_grid(
+            kernel=self.name,
+            rows=self.batch,
+            columns=self.hidden,
+            inputs=[*inputs.values(), *([1] if self.biased else [])],
+            outputs=list(outputs.values()),
+            row_bytes=[item] if self.masked else [],
+            item=item,
+            body=self.body,
+            processor=processor,
+        )
