@@ -15,7 +15,7 @@ import numpy as np
 
 from nnlib.kernels.kernel import Arguments, Parameter, check_fits
 from nnlib.kernels.window import Window
-from nnlib.ops.convolution import im2col
+from nnlib.ops.patches import im2col
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.dma import Integers

@@ -16,7 +16,7 @@ import numpy as np
 from nnlib.kernels.kernel import Arguments, InfeasiblePlan, Parameter
 from nnlib.kernels.order import Order, image_index, ordered_shape, tiles_last, to_channels_last
 from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, Window, plan_items
-from nnlib.ops.convolution import col2im, im2col, patches_seen
+from nnlib.ops.patches import col2im, im2col, patches_seen
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers

@@ -1,181 +1,140 @@
-"""Two-dimensional convolution, channels last: images (B, H, W, C), weights (kh, kw, Ni, No).
+"""Convolution of images (B, H, W, C) and of sequences (B, T, C) with weights (kh, kw, Ni of a group, No) or (k, ...).
 
-A convolution is a matrix product of the weights with the patch under each output pixel of all samples (explicit GEMM).
-In memory its results lie as (H, W, C, B): whatever goes over pixels, here and in the layers behind, runs along whole
-batches, and the matrices are small enough for a core's cache.
+``stride`` and ``dilation`` are for rows and columns, or one number for both; ``padding`` is one number, (rows,
+columns), or (top, bottom, left, right), zeros each. ``groups`` divide the channels: each sees only its own. Where a
+kernel does not fit its images there is a ValueError.
+
+A convolution is a matrix product of the weights with the patch under each output pixel (explicit GEMM). Small images
+of a large batch are computed, and returned, as they lie with the batch last in memory, others as they lie with the
+channels last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
-Kernel = tuple[int, int]
+from nnlib.ops import conv_batch_last, conv_channels_last, depthwise
+from nnlib.ops.patches import Array
+from nnlib.ops.reach import Kernel, Padding, Pair, Reach, output_size, reaches
 
-CHUNK_BYTES = 1 << 21
-"""Bytes of patches built at a time: what stays in a host's cache until it is multiplied."""
-KEPT_BYTES = 1 << 23
-"""Patches of a batch up to this size are kept for the weight gradient; larger ones are built a second time."""
+__all__ = [
+    "Array",
+    "Kernel",
+    "Padding",
+    "Pair",
+    "channel_sums",
+    "conv2d_forward",
+    "conv2d_input_gradient",
+    "conv2d_weight_gradient",
+    "kept_patches",
+    "output_size",
+]
 
-
-def output_size(length: int, kernel: int, stride: int, padding: int) -> int:
-    """Output pixels along an axis."""
-    return (length + 2 * padding - kernel) // stride + 1
-
-
-def batch_last(x: Array) -> Array:
-    """Images (B, H, W, C) as contiguous (H, W, C, B); no copy if they lie so already."""
-    return np.ascontiguousarray(x.transpose(1, 2, 3, 0))
-
-
-def batch_first(x: Array) -> Array:
-    """(H, W, C, B) seen as images (B, H, W, C)."""
-    return x.transpose(3, 0, 1, 2)
-
-
-def im2col(x: Array, kernel: Kernel, stride: int, padding: int, dilation: int = 1) -> Array:
-    """The patch under each output pixel: (B, H, W, C) to (B, Ro, Co, kh·kw·C)."""
-    batch, height, width, channels = x.shape
-    padded = np.zeros((batch, height + 2 * padding, width + 2 * padding, channels), dtype=x.dtype)
-    padded[:, padding : padding + height, padding : padding + width] = x
-    patches = patches_seen(padded, kernel, stride, dilation)
-    return patches.reshape(*patches.shape[:3], -1)
+LARGE_BATCH: Final = 48
+SMALL_IMAGE: Final = 400
+"""From this batch on, up to so many output pixels, a product for every pixel is the faster way."""
+SUMMED: Final = 256
+"""Pixels that are summed in their own precision before the sums are in double precision."""
 
 
-def patches_seen(x: Array, kernel: Kernel, stride: int, dilation: int = 1) -> Array:
-    """The patches of images (B, H, W, C) without padding as a view (B, Ro, Co, kh, kw, C).
-
-    ``dilation``: pixels from one tap of a patch to the next.
-    """
-    batch, height, width, channels = x.shape
-    b, h, w, c = x.strides
-    rows, columns = (
-        output_size(length, dilation * (taps - 1) + 1, stride, 0)
-        for length, taps in zip((height, width), kernel, strict=True)
-    )
-    shape = (batch, rows, columns, *kernel, channels)
-    strides = (b, h * stride, w * stride, h * dilation, w * dilation, c)
-    return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=False)
-
-
-def col2im(
-    patches: Array,
-    shape: tuple[int, int, int, int],
-    kernel: Kernel,
-    stride: int,
-    padding: int | tuple[int, int],
-    dilation: int = 1,
-) -> Array:
-    """The adjoint of :func:`im2col`: add the patches back onto the pixels of images of ``shape``.
-
-    ``padding``: how far above and left of the images the first patch begins; what lies outside is dropped.
-    """
-    images = np.zeros(shape, dtype=patches.dtype)
-    above, left = (padding, padding) if isinstance(padding, int) else padding
-    _add_patches(images, patches.reshape(*patches.shape[:3], *kernel, shape[3]), stride, (-above, -left), dilation)
-    return images
-
-
-def kept_patches(x: Array, kernel: Kernel, *, stride: int, padding: int) -> Array | None:
-    """All patches (Ro, Co, kh·kw·C, B) if they are few enough to be kept from forward to backward, else None."""
-    windows = _windows(x, kernel, stride, padding)
-    return None if windows.nbytes > KEPT_BYTES else windows.reshape(*windows.shape[:2], -1, len(x))
+def kept_patches(
+    x: Array, kernel: Kernel, *, stride: Pair = 1, padding: Padding = 0, dilation: Pair = 1, groups: int = 1
+) -> Array | None:
+    """What forward and weight gradient may both be given as ``patches`` to save building them twice, if it is small."""
+    rows, columns = _reaches(x.shape, kernel, stride, padding, dilation)
+    return conv_batch_last.kept(x, rows, columns) if _batch_last(len(x), rows, columns, groups) else None
 
 
 def conv2d_forward(
-    x: Array, weight: Array, bias: Array | None, *, stride: int, padding: int, patches: Array | None = None
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    patches: Array | None = None,
 ) -> Array:
-    """``y`` (B, Ro, Co, No) of images ``x`` under ``weight`` (kh, kw, Ni, No); ``patches`` of ``x`` if known."""
-    kh, kw, _, out_channels = weight.shape
-    rows = output_size(x.shape[1], kh, stride, padding)
-    columns = output_size(x.shape[2], kw, stride, padding)
-    matrix = np.ascontiguousarray(weight.reshape(-1, out_channels).T)
-    y = np.empty((rows, columns, out_channels, len(x)), dtype=x.dtype)
-    for part, found in _patches(x, weight.shape, stride, padding, patches):
-        np.matmul(matrix, found, out=y[part])
-    if bias is not None:
-        y += bias[:, None]
-    return batch_first(y)
+    """``y`` (B, Ro, Co, No) of images ``x`` under ``weight`` (kh, kw, Ni of a group, No)."""
+    rows, columns = _reaches(x.shape, (weight.shape[0], weight.shape[1]), stride, padding, dilation)
+    if _batch_last(len(x), rows, columns, groups):
+        return conv_batch_last.convolve(x, weight, bias, rows, columns, patches)
+    x = np.ascontiguousarray(x)
+    y = np.empty((len(x), rows.outputs, columns.outputs, weight.shape[3]), dtype=x.dtype)
+    if depthwise.suits(weight, groups):
+        depthwise.convolve(x, weight, bias, rows, columns, out=y)
+    else:
+        conv_channels_last.convolve(x, weight, bias, rows, columns, groups=groups, out=y)
+    return y
 
 
 def conv2d_input_gradient(
-    grad: Array, weight: Array, input_shape: tuple[int, int, int, int], *, stride: int, padding: int
+    grad: Array,
+    weight: Array,
+    input_shape: tuple[int, int, int, int],
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
 ) -> Array:
     """Gradient by ``x`` of shape ``input_shape`` from the gradient by ``y``."""
-    matrix = weight.reshape(-1, weight.shape[-1])
-    batch, rows, columns, _ = grad.shape
-    images = np.zeros((*input_shape[1:], batch), dtype=grad.dtype)
-    planes = batch_last(grad)
-    for part in _chunks(rows, columns * batch * len(matrix) * grad.itemsize):
-        patches = (matrix @ planes[part]).reshape(-1, columns, *weight.shape[:3], batch)
-        first = part.start * stride - padding, -padding
-        _add_patches(batch_first(images), patches.transpose(5, 0, 1, 2, 3, 4), stride, first)
-    return batch_first(images)
+    rows, columns = _reaches(input_shape, (weight.shape[0], weight.shape[1]), stride, padding, dilation, grad)
+    if _batch_last(len(grad), rows, columns, groups):
+        return conv_batch_last.input_gradient(grad, weight, rows, columns)
+    grad = np.ascontiguousarray(grad)
+    if depthwise.suits(weight, groups):
+        return depthwise.input_gradient(grad, weight, rows, columns)
+    return conv_channels_last.input_gradient(grad, weight, rows, columns, groups=groups)
 
 
 def conv2d_weight_gradient(
-    grad: Array, x: Array, kernel: Kernel, *, stride: int, padding: int, patches: Array | None = None
+    grad: Array,
+    x: Array,
+    kernel: Kernel,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    patches: Array | None = None,
 ) -> Array:
-    """Gradient by the weights (kh, kw, Ni, No) from the gradient by ``y`` and the images; ``patches`` if known."""
-    shape = (*kernel, x.shape[-1], grad.shape[-1])
-    planes = batch_last(grad)
-    total = np.zeros(shape, dtype=x.dtype).reshape(-1, shape[-1])
-    for part, found in _patches(x, shape, stride, padding, patches):
-        total += (found @ planes[part].transpose(0, 1, 3, 2)).sum(axis=(0, 1))
-    return total.reshape(shape)
+    """Gradient by the weights (kh, kw, Ni of a group, No) from the gradient by ``y`` and the images."""
+    rows, columns = _reaches(x.shape, kernel, stride, padding, dilation, grad)
+    if _batch_last(len(x), rows, columns, groups):
+        return conv_batch_last.weight_gradient(grad, x, rows, columns, patches)
+    grad, x = np.ascontiguousarray(grad), np.ascontiguousarray(x)
+    if groups == x.shape[3] == grad.shape[3]:
+        return depthwise.weight_gradient(grad, x, rows, columns)
+    return conv_channels_last.weight_gradient(grad, x, rows, columns, groups=groups)
 
 
 def channel_sums(grad: Array) -> Array:
-    """Sum over all but the last of four axes: the gradient by a bias."""
-    planes = batch_last(grad)
-    # the long sums first, along whole batches of all channels
-    sums: Array = planes.reshape(-1, *planes.shape[2:]).sum(axis=0).sum(axis=1)
-    return sums
+    """Sum over all but the last axis: the gradient by a bias."""
+    if grad.ndim == 4 and grad.strides[0] == grad.itemsize and len(grad) > 1:
+        planes = conv_batch_last.batch_last(grad)
+        # the long sums first, along whole batches of all channels
+        sums: Array = planes.reshape(-1, *planes.shape[2:]).sum(axis=0).sum(axis=1)
+        return sums
+    rows = grad.reshape(-1, grad.shape[-1])
+    blocks = np.add.reduceat(rows, np.arange(0, len(rows), SUMMED), axis=0)
+    total: Array = blocks.sum(axis=0, dtype=np.float64).astype(grad.dtype)
+    return total
 
 
-def _windows(x: Array, kernel: Kernel, stride: int, padding: int) -> Array:
-    """A view (Ro, Co, kh, kw, C, B) of the padded images (B, H, W, C): what each output pixel sees."""
-    batch, height, width, channels = x.shape
-    padded = np.zeros((height + 2 * padding, width + 2 * padding, channels, batch), dtype=x.dtype)
-    padded[padding : padding + height, padding : padding + width] = x.transpose(1, 2, 3, 0)
-    return patches_seen(batch_first(padded), kernel, stride).transpose(1, 2, 3, 4, 5, 0)
+def _reaches(
+    shape: tuple[int, ...], kernel: Kernel, stride: Pair, padding: Padding, dilation: Pair, grad: Array | None = None
+) -> tuple[Reach, Reach]:
+    """Rows and columns; raises ValueError if a gradient of the outputs is not of their shape."""
+    rows, columns = reaches((shape[1], shape[2]), kernel, stride=stride, padding=padding, dilation=dilation)
+    if grad is not None and (len(grad), *grad.shape[1:3]) != (shape[0], rows.outputs, columns.outputs):
+        raise ValueError(f"outputs are {(shape[0], rows.outputs, columns.outputs)}, their gradient {grad.shape[:3]}")
+    return rows, columns
 
 
-def _add_patches(images: Array, patches: Array, stride: int, first: tuple[int, int], dilation: int = 1) -> None:
-    """Add patches (B, Ro, Co, kh, kw, C) onto (B, H, W, C); the first patch begins at row and column ``first``."""
-    rows, columns, kh, kw = patches.shape[1:5]
-    for i in range(kh):
-        row_patches, row_pixels = _met(first[0] + i * dilation, stride, rows, images.shape[1])
-        for j in range(kw):
-            column_patches, column_pixels = _met(first[1] + j * dilation, stride, columns, images.shape[2])
-            seen = images[:, row_pixels, column_pixels]
-            seen += patches[:, row_patches, column_patches, i, j]
-
-
-def _met(first: int, stride: int, count: int, length: int) -> tuple[slice, slice]:
-    """Of ``count`` places ``first``, ``first + stride``, ... those in ``range(length)``: their numbers, and they."""
-    begin = max(0, -(first // stride))
-    end = max(begin, min(count, (length - 1 - first) // stride + 1))
-    place = first + begin * stride
-    return slice(begin, end), slice(place, place + (end - begin) * stride, stride) if end > begin else slice(0, 0)
-
-
-def _patches(
-    x: Array, weight: tuple[int, ...], stride: int, padding: int, known: Array | None
-) -> Iterator[tuple[slice, Array]]:
-    """Output rows and their patches (rows, Co, kh·kw·C, B) under weights of shape ``weight``, a cacheful at a time."""
-    windows = _windows(x, (weight[0], weight[1]), stride, padding) if known is None else known
-    rows, columns = windows.shape[:2]
-    depth = weight[0] * weight[1] * weight[2]
-    # the product with a gradient is a matrix of the weights' shape for each pixel
-    for part in _chunks(rows, columns * depth * max(len(x), weight[3]) * x.itemsize):
-        yield part, windows[part].reshape(-1, columns, depth, len(x))
-
-
-def _chunks(rows: int, row_bytes: int) -> list[slice]:
-    """Slices of output rows whose patches fit the cache."""
-    size = max(1, CHUNK_BYTES // max(row_bytes, 1))
-    return [slice(first, first + size) for first in range(0, rows, size)]
+def _batch_last(batch: int, rows: Reach, columns: Reach, groups: int) -> bool:
+    """Whether the batch lies last in memory."""
+    return groups == 1 and batch >= LARGE_BATCH and rows.outputs * columns.outputs <= SMALL_IMAGE

@@ -1,0 +1,172 @@
+"""Transposed convolution: the input gradient of a convolution as a layer of its own, its mirrored convolution.
+
+The mirrored convolution goes from the outputs here to the inputs here, so weights are (kh, kw, No of a group, Ni), and
+what is forward there is the input gradient here. ``output_padding``: pixels more below and on the right, which the
+mirrored convolution does not reach with every stride; padding takes pixels away.
+"""
+
+from __future__ import annotations
+
+from nnlib.ops.conv_1d import row_padding
+from nnlib.ops.convolution import conv2d_forward, conv2d_input_gradient, conv2d_weight_gradient
+from nnlib.ops.patches import Array
+from nnlib.ops.reach import Kernel, Padding, Pair, pair, sides
+
+
+def transposed_size(length: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int = 1) -> int:
+    """Output pixels along an axis of a transposed convolution; ``padding`` of the mirrored one, before and behind."""
+    return (length - 1) * stride + dilation * (kernel - 1) + 1 - sum(padding)
+
+
+def conv_transpose2d_forward(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Array:
+    """``y`` (B, Ro, Co, No) of images ``x`` (B, H, W, Ni) under ``weight`` (kh, kw, No of a group, Ni).
+
+    Raises ValueError if no output is left, or if the output padding is neither below the stride nor the dilation.
+    """
+    around = mirrored_padding(padding, output_padding)
+    rows, columns = (
+        _output(*axis)
+        for axis in zip(
+            x.shape[1:3], weight.shape[:2], pair(stride), sides(around), pair(output_padding), pair(dilation),
+            strict=True,
+        )
+    )  # fmt: skip
+    shape = len(x), rows, columns, weight.shape[2] * groups
+    y = conv2d_input_gradient(x, weight, shape, stride=stride, padding=around, dilation=dilation, groups=groups)
+    if bias is not None:
+        y += bias
+    return y
+
+
+def conv_transpose2d_input_gradient(
+    grad: Array,
+    weight: Array,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Array:
+    """Gradient by ``x`` (B, H, W, Ni) from the gradient by ``y``."""
+    around = mirrored_padding(padding, output_padding)
+    return conv2d_forward(grad, weight, None, stride=stride, padding=around, dilation=dilation, groups=groups)
+
+
+def conv_transpose2d_weight_gradient(
+    grad: Array,
+    x: Array,
+    kernel: Kernel,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Array:
+    """Gradient by the weights (kh, kw, No of a group, Ni) from the gradient by ``y`` and the images ``x``."""
+    around = mirrored_padding(padding, output_padding)
+    return conv2d_weight_gradient(x, grad, kernel, stride=stride, padding=around, dilation=dilation, groups=groups)
+
+
+def mirrored_padding(padding: Padding, output_padding: Pair) -> tuple[int, int, int, int]:
+    """The padding of the mirrored convolution; negative at the end where it does not reach the last pixels."""
+    (top, bottom), (left, right) = sides(padding)
+    below, behind = pair(output_padding)
+    return top, bottom - below, left, right - behind
+
+
+def conv_transpose1d_forward(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    *,
+    stride: int = 1,
+    padding: Pair = 0,
+    output_padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Array:
+    """``y`` (B, To, No) of sequences ``x`` (B, T, Ni) under ``weight`` (k, No of a group, Ni)."""
+    y = conv_transpose2d_forward(
+        x[:, None],
+        weight[None],
+        bias,
+        stride=(1, stride),
+        padding=row_padding(padding),
+        output_padding=(0, output_padding),
+        dilation=(1, dilation),
+        groups=groups,
+    )
+    return y[:, 0]
+
+
+def conv_transpose1d_input_gradient(
+    grad: Array,
+    weight: Array,
+    *,
+    stride: int = 1,
+    padding: Pair = 0,
+    output_padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Array:
+    """Gradient by ``x`` (B, T, Ni)."""
+    gradient = conv_transpose2d_input_gradient(
+        grad[:, None],
+        weight[None],
+        stride=(1, stride),
+        padding=row_padding(padding),
+        output_padding=(0, output_padding),
+        dilation=(1, dilation),
+        groups=groups,
+    )
+    return gradient[:, 0]
+
+
+def conv_transpose1d_weight_gradient(
+    grad: Array,
+    x: Array,
+    kernel: int,
+    *,
+    stride: int = 1,
+    padding: Pair = 0,
+    output_padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Array:
+    """Gradient by the weights (k, No of a group, Ni)."""
+    gradient = conv_transpose2d_weight_gradient(
+        grad[:, None],
+        x[:, None],
+        (1, kernel),
+        stride=(1, stride),
+        padding=row_padding(padding),
+        output_padding=(0, output_padding),
+        dilation=(1, dilation),
+        groups=groups,
+    )
+    taps: Array = gradient[0]
+    return taps
+
+
+def _output(length: int, kernel: int, stride: int, padding: tuple[int, int], output_padding: int, dilation: int) -> int:
+    """Checked output pixels along an axis."""
+    size = transposed_size(length, kernel, stride, padding, dilation)
+    if output_padding >= max(stride, dilation):
+        raise ValueError(
+            f"an output padding of {output_padding} is neither below the stride {stride} nor the dilation {dilation}"
+        )
+    if size < 1:
+        raise ValueError(f"a transposed kernel of {kernel} over {length} pixels leaves nothing of padding {padding}")
+    return size
