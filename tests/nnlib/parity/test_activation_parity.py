@@ -19,7 +19,7 @@ from tests.nnlib.parity import TOLERANCE, Array, check_same
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
-pytestmark = [pytest.mark.parity, pytest.mark.numeric]
+pytestmark = [pytest.mark.parity, pytest.mark.numeric, pytest.mark.slow]
 dtypes = pytest.mark.parametrize("dtype", TOLERANCE)
 examples = settings(max_examples=25, deadline=None)
 shapes = st.lists(st.integers(1, 7), min_size=1, max_size=4).map(tuple)
