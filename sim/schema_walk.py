@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types as python_types
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -36,6 +36,8 @@ def known_keys(types: Types, current: object) -> list[str] | None:
     keys: list[str] = []
     for each in types:
         if isinstance(each, type) and issubclass(each, BaseModel):
+            if _is_another(each, current):
+                continue
             keys += [] if is_leaf(each) else [key for key in each.model_fields if key not in keys]
         elif each is Any or each is dict or _is_generic(each, Mapping):
             return None
@@ -56,6 +58,16 @@ def step_into(types: Types, part: str | int) -> Types:
         elif each is Any:
             found.append(Any)
     return tuple(found)
+
+
+def _is_another(model: type[BaseModel], current: object) -> bool:
+    """Whether what stands there says by a tag, such as its ``type``, that it is another member of a union."""
+    if not isinstance(current, Mapping):
+        return False
+    return any(
+        get_origin(field.annotation) is Literal and name in current and current[name] not in get_args(field.annotation)
+        for name, field in model.model_fields.items()
+    )
 
 
 def _is_generic(annotation: Any, base: type) -> bool:

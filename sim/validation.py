@@ -134,7 +134,7 @@ def _joined(problems: list[Problem]) -> list[Problem]:
     by_key: dict[tuple[str, str], Problem] = {}
     for problem in problems:
         place = (problem.file, problem.key)
-        if place in by_key:
+        if place in by_key and by_key[place].expected != problem.expected:
             expected = f"{by_key[place].expected}, or {problem.expected}"
             problem = Problem(**{**vars(by_key[place]), "expected": expected})
         by_key[place] = problem

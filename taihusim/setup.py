@@ -11,7 +11,6 @@ from nnlib.graph import Graph
 from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.model import Model
-from nnlib.models.build import build_model
 from nnlib.program import Program
 from sim.machine.load import DEFAULT_MACHINE, load_machine
 from sim.machine.spec import MachineSpec
@@ -114,7 +113,7 @@ def prepare(
         machine=machine_spec,
         workload=workload_spec,
         mapping=mapping_spec,
-        model=build_model(input_shape=workload_spec.model.input_shape, layers=workload_spec.model.layers),
+        model=workload_spec.model.build(),
         clock=KernelClock(machine_spec.processor, store=default_store()),
     )
 

@@ -224,7 +224,7 @@ def test_yaml_loads(block: Block, tmp_path: Path) -> None:
     elif content.keys() & WORKLOAD_KEYS:
         whole = whole or content.keys() >= WORKLOAD_KEYS
         path.write_text(block.text if whole else f"extends: digits\n{block.text}", encoding="utf-8")
-        assert load_workload(str(path)).model.layers
+        assert load_workload(str(path)).model.keys.layers
     else:
         path.write_text(block.text, encoding="utf-8")
         assert load_mapping(str(path))

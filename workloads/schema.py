@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
+from pydantic import Field, StrictBool
 
-from nnlib.models.schema import LayerKeys
+from nnlib.models.schema import ModelKeys, Section
 from nnlib.optim.rate import Scaling, ScheduleName
 from sim.machine.quantity import Count, Whole
 
@@ -24,19 +24,6 @@ def _not_empty(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     if not entries:
         raise ValueError("at least one entry")
     return entries
-
-
-class Section(BaseModel):
-    """A group of keys of a file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelKeys(Section):
-    """``model``: the shape of one sample (height, width, channels) and the layers in order."""
-
-    input: Annotated[tuple[Count, ...], AfterValidator(_not_empty)]
-    layers: Annotated[tuple[LayerKeys, ...], AfterValidator(_not_empty)]
 
 
 class SplitKeys(Section):

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from nnlib.layers import ShapeError
-from nnlib.models.build import build_graph
-from nnlib.models.schema import LayerKeys
+from nnlib.model import Model
+from nnlib.models.build import build_model
+from nnlib.models.schema import LayersKeys, ModelKeys
 from nnlib.optim import LARS, SGD, Adam, LearningRate, Optimizer
 from sim.document import Document, apply_settings, read_document
 from sim.named_files import find_file, shipped_files
 from sim.problems import BadInput, Problem
 from sim.validation import validate
-from workloads.schema import DataKeys, DatasetName, ModelKeys, RecipeKeys, WorkloadFile
+from workloads.schema import DataKeys, DatasetName, RecipeKeys, WorkloadFile
 
 FOLDER = Path(__file__).parent
 OPTIMIZERS: Final[Mapping[str, type[Optimizer]]] = MappingProxyType({"sgd": SGD, "lars": LARS, "adam": Adam})
@@ -24,10 +25,13 @@ OPTIMIZERS: Final[Mapping[str, type[Optimizer]]] = MappingProxyType({"sgd": SGD,
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """The network: the shape of one sample and the layers in order, as :func:`nnlib.models.build_graph` takes them."""
+    """What is computed, as the workload file's section ``model`` has it."""
 
-    input_shape: tuple[int, ...]
-    layers: tuple[LayerKeys, ...]
+    keys: ModelKeys
+
+    def build(self) -> Model:
+        """The network and its losses. Raises ShapeError if its layers do not fit together."""
+        return build_model(self.keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +104,7 @@ def load_workload(name_or_path: str | Path, overrides: Sequence[str] = (), *, op
     return Workload(
         name=path.stem,
         title=file.title,
-        model=ModelSpec(input_shape=file.model.input, layers=file.model.layers),
+        model=ModelSpec(keys=file.model),
         data=_data(document, file.data),
         recipe=_recipe(file.recipe),
     )
@@ -108,8 +112,9 @@ def load_workload(name_or_path: str | Path, overrides: Sequence[str] = (), *, op
 
 def describe(workload: Workload) -> dict[str, Any]:
     """The whole workload as plain data, as a record keeps it."""
-    plain = asdict(workload)
-    plain["model"]["layers"] = [keys.model_dump(exclude_none=True) for keys in workload.model.layers]
+    plain = {field.name: getattr(workload, field.name) for field in fields(workload)}
+    plain |= {"data": asdict(workload.data), "recipe": asdict(workload.recipe)}
+    plain["model"] = workload.model.keys.model_dump(exclude_none=True)
     optimizer = workload.recipe.optimizer
     name = next(each for each, kind in OPTIMIZERS.items() if isinstance(optimizer, kind))
     plain["recipe"]["optimizer"] = {"name": name, **plain["recipe"]["optimizer"]}
@@ -163,14 +168,11 @@ def _recipe(keys: RecipeKeys) -> Recipe:
 
 
 def _model_problems(document: Document, keys: ModelKeys) -> list[Problem]:
-    place = ("model", "layers")
+    place = ("model", "layers") if isinstance(keys, LayersKeys) else ("model",)
     try:
-        output = build_graph(input_shape=keys.input, layers=keys.layers).output_shape
+        build_model(keys)
     except ShapeError as error:
         return [document.problem(place, expected=f"layers that fit together: {error}")]
-    if len(output) != 1:
-        shape = " x ".join(str(length) for length in output)
-        return [document.problem(place, expected="a last layer with one number for each class", value=shape)]
     return []
 
 

@@ -1,52 +1,68 @@
-"""A network from the layers of a workload file."""
+"""A model from the ``model`` section of a workload file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
+from dataclasses import fields
+from typing import Any
 
 from nnlib.graph import Graph
-from nnlib.layers import Conv2d, Flatten, Layer, Linear, MaxPool, ReLU
-from nnlib.losses import CrossEntropy
+from nnlib.layers import Layer
+from nnlib.losses import CrossEntropy, Loss
 from nnlib.model import Model
-from nnlib.models.schema import Conv2dKeys, FlattenKeys, LayerKeys, LinearKeys, MaxPoolKeys, ReluKeys
+from nnlib.models.catalogue import MODELS
+from nnlib.models.network import Network
+from nnlib.models.schema import LAYERS, LOSSES, OTHER_NAMES, LayerKeys, LayersKeys, LossKeys
+
+
+def build_model(keys: Any) -> Model:
+    """The model of layers (``LayersKeys``) or of a name. Raises ShapeError if the layers do not fit together."""
+    if isinstance(keys, LayersKeys):
+        graph = build_graph(input_shape=keys.input, layers=keys.layers)
+        return Model(graph, (build_loss(keys.loss, graph),))
+    return MODELS[keys.name](**{name: getattr(keys, name) for name in type(keys).model_fields if name != "name"})
 
 
 def build_graph(*, input_shape: tuple[int, ...], layers: Sequence[LayerKeys]) -> Graph:
-    """The chain of ``layers`` over samples of ``input_shape``.
+    """The network of ``layers`` over samples of ``input_shape``, each behind the one before unless it says otherwise.
 
     A layer without a name is called by its type and its number among those of its type: ``conv2d1``.
     Raises ShapeError if the layers do not fit together.
     """
     seen: dict[str, int] = {}
-    built = []
+    network = Network(input_shape)
     for keys in layers:
         seen[keys.type] = seen.get(keys.type, 0) + 1
-        built.append(_layer(keys, keys.name or f"{keys.type}{seen[keys.type]}"))
-    return Graph.chain(input_shape, built)
+        layer = _layer(keys, keys.name or f"{keys.type}{seen[keys.type]}")
+        network.join(layer, *(keys.inputs or (network.last,)))
+    return network.graph()
 
 
-def build_model(*, input_shape: tuple[int, ...], layers: Sequence[LayerKeys]) -> Model:
-    """The chain of ``layers``, whose last gives logits, with softmax cross-entropy as its loss.
-
-    Raises ShapeError if the layers do not fit together.
-    """
-    graph = build_graph(input_shape=input_shape, layers=layers)
-    return Model(graph, (CrossEntropy(outputs=(graph.output,)),))
+def build_loss(keys: LossKeys | None, graph: Graph) -> Loss:
+    """The loss that ``keys`` describe, by default cross-entropy, of the network's output unless they say otherwise."""
+    if keys is None:
+        return CrossEntropy(outputs=(graph.output,))
+    kind = LOSSES[keys.type]
+    values = _values(kind, keys)
+    if keys.target is not None:
+        values["target"] = keys.target
+    return kind(**{**values, "outputs": keys.outputs or (graph.output,), "weight": keys.weight})
 
 
 def _layer(keys: LayerKeys, name: str) -> Layer:
-    match keys:
-        case Conv2dKeys():
-            square = (keys.kernel, keys.kernel)
-            return Conv2d(name, keys.channels, square, keys.stride, keys.padding, keys.bias)
-        case LinearKeys():
-            return Linear(name, keys.units, keys.bias)
-        case MaxPoolKeys():
-            return MaxPool(name, (keys.kernel, keys.kernel), keys.stride or keys.kernel)
-        case ReluKeys():
-            return ReLU(name)
-        case FlattenKeys():
-            return Flatten(name)
-        case _:
-            assert_never(keys)
+    kind = LAYERS[keys.type]
+    values = _values(kind, keys)
+    if values.get("stride", 0) is None:
+        kernel = values["kernel"]
+        values["stride"] = kernel[0] if isinstance(kernel, tuple) and len(set(kernel)) == 1 else kernel
+    return kind(name, **values)
+
+
+def _values(kind: type, keys: Any) -> dict[str, Any]:
+    """The fields of a class that the keys give."""
+    found = {}
+    for field in fields(kind):
+        key = OTHER_NAMES.get(field.name, field.name)
+        if field.name not in ("name", "outputs", "target", "weight") and key in type(keys).model_fields:
+            found[field.name] = getattr(keys, key)
+    return found

@@ -9,7 +9,6 @@ from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import INPUT, Graph
 from nnlib.layers import Conv2d, Flatten, Linear, MaxPool, ReLU
 from nnlib.layers.layer import Array
-from nnlib.models.build import build_graph
 from nnlib.optim import LARS, SGD, Adam, Optimizer
 from nnlib.precision import DTYPES, DTypeName
 from sim.machine.load import DEFAULT_MACHINE, load_machine
@@ -22,8 +21,7 @@ precisions = pytest.mark.parametrize("dtype", TOLERANCE)
 
 @pytest.fixture(scope="module")
 def digits() -> Graph:
-    model = load_workload("digits").model
-    return build_graph(input_shape=model.input_shape, layers=model.layers)
+    return load_workload("digits").model.build().graph
 
 
 def devices(graph: Graph, batch: int, dtype: DTypeName) -> tuple[CoreGroupDevice, HostDevice]:

@@ -14,7 +14,6 @@ from nnlib.device import HostDevice
 from nnlib.graph import INPUT, Graph, Input, Node
 from nnlib.layers import Conv2d, Flatten, Layer, Linear, MaxPool, ReLU, Run, ShapeError
 from nnlib.layers.layer import Array, Params, Saved, Shape
-from nnlib.models.build import build_graph
 from tests.nnlib.batches import classifier, labelled
 from workloads.spec import load_workload
 
@@ -55,8 +54,7 @@ def single(shape: Shape, nodes: tuple[Node, ...]) -> Graph:
 
 @pytest.fixture(scope="module")
 def digits() -> Graph:
-    model = load_workload("digits").model
-    return build_graph(input_shape=model.input_shape, layers=model.layers)
+    return load_workload("digits").model.build().graph
 
 
 def batch_for(graph: Graph, samples: int, *, seed: int = 0) -> tuple[dict[str, Array], Array, np.ndarray]:
@@ -135,8 +133,7 @@ def test_a_layer_that_leads_nowhere_has_a_zero_gradient() -> None:
 @settings(max_examples=15, deadline=None)
 @given(counts=st.lists(st.integers(1, 6), min_size=1, max_size=8), seed=st.integers(0, 100))
 def test_multiplicities_are_repeated_samples(counts: list[int], seed: int) -> None:
-    model = load_workload("digits").model
-    graph = build_graph(input_shape=model.input_shape, layers=model.layers)
+    graph = load_workload("digits").model.build().graph
     parameters, images, labels = batch_for(graph, len(counts), seed=seed)
     loss, grads = loss_and_gradients(graph, parameters, images, labels, np.array(counts, dtype=float))
     repeated = np.repeat(images, counts, axis=0), np.repeat(labels, counts)

@@ -55,7 +55,7 @@ def test_further_fields_are_kept_and_numbers_made_plain(tmp_path: Path) -> None:
     loaded = load_record(tmp_path / "r.json")
     run = loaded.result["runs"][0]
     assert (run["reduction_order"], run["final_loss"], run["steps"]) == ("pairwise", None, 12)
-    assert loaded.workload["model"]["input_shape"] == [8, 8, 1]
+    assert loaded.workload["model"]["input"] == [8, 8, 1]
 
 
 def test_a_result_that_lacks_fields_is_not_written(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nnlib.models.build import build_graph
+from nnlib.graph import INPUT
 from sim.problems import BadInput, Problem
 from workloads.datasets.archive import load_archive
 from workloads.datasets.dataset import Dataset, Labelled, split
@@ -28,12 +28,13 @@ def load_dataset(workload: Workload) -> Dataset:
         wanted = data.train_size + data.test_size
         problems.append(Problem(file=file, key="data.split", value=wanted, expected=expected))
     shape = samples.images.shape[1:]
-    if shape != workload.model.input_shape:
+    graph = workload.model.build().graph
+    taken = graph.shapes[INPUT]
+    if shape != taken:
         expected = f"{list(shape)}, the shape of the dataset's images"
-        written = list(workload.model.input_shape)
-        problems.append(Problem(file=file, key="model.input", value=f"{written}", expected=expected))
+        problems.append(Problem(file=file, key="model.input", value=f"{list(taken)}", expected=expected))
     classes = int(samples.labels.max()) + 1
-    outputs = build_graph(input_shape=workload.model.input_shape, layers=workload.model.layers).output_shape[0]
+    outputs = graph.output_shape[0]
     if outputs < classes:
         expected = f"at least {classes} outputs, the number of classes in the dataset"
         problems.append(Problem(file=file, key="model.layers", value=outputs, expected=expected))

@@ -9,7 +9,6 @@ import pytest
 from nnlib.graph import INPUT, Graph
 from nnlib.layers import Conv2d, Flatten, Layer, Linear, MaxPool, ReLU
 from nnlib.lowering import lower_forward, lower_gradients
-from nnlib.models.build import build_graph
 from nnlib.precision import DTypeName
 from nnlib.program import Program
 from tests.nnlib.batches import classifier
@@ -18,8 +17,7 @@ from workloads.spec import load_workload
 
 @pytest.fixture(scope="module")
 def digits() -> Graph:
-    model = load_workload("digits").model
-    return build_graph(input_shape=model.input_shape, layers=model.layers)
+    return load_workload("digits").model.build().graph
 
 
 FORWARD = [
