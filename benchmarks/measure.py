@@ -7,11 +7,17 @@ from collections.abc import Callable, Mapping
 from statistics import median
 
 
-def side_by_side(candidates: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
-    """Median host seconds of each candidate over ``rounds`` rounds, after one round of warm-up."""
+def side_by_side(
+    candidates: Mapping[str, Callable[[], object]], *, rounds: int, pause: float = 0.0
+) -> dict[str, float]:
+    """Median host seconds of each candidate over ``rounds`` rounds, after one round of warm-up.
+
+    ``pause``: seconds before each, in which the threads of the one before go to sleep.
+    """
     taken: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
         for name, call in candidates.items():
+            time.sleep(pause)
             begin = time.perf_counter()
             call()
             if number:
