@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from nnlib.kernels.kernel import Arguments, Kernel, Parameter, Use
-from nnlib.precision import DTypeName
+from nnlib.precision import StorageName
 from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array, MemoryArray
 
@@ -31,7 +31,7 @@ class Batched:
         return f"batched_{self.kernel.name}"
 
     @property
-    def dtype(self) -> DTypeName:
+    def dtype(self) -> StorageName:
         return self.kernel.dtype
 
     @property

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nnlib.kernels.kernel import Arguments, Kernel
+from nnlib.kernels.kernel import Arguments, Kernel, array_dtype, empty_array
 from nnlib.kernels.store import KernelStore
-from nnlib.precision import DTYPES
 from sim.chip.core_group import CoreGroup
 from sim.chip.counters import KernelTiming
 from sim.chip.memory import PRIVATE, AddressSpace, Array, MemoryUse
@@ -56,12 +55,13 @@ def simulate(
     record: bool = False,
     plainly: bool = False,
     limit: int | None = None,
+    arithmetic: np.dtype[np.floating] | None = None,
 ) -> KernelTiming:
     """Time a kernel by its tile program on a core group that uses memory so.
 
     With ``data`` the same execution computes, in the tiles, and writes the results into the out arrays. ``record``
     keeps every interval. Either, and ``plainly``, simulates each iteration of each loop. Raises LimitReached at the
-    head of a loop that lies more than ``limit`` ticks after the start.
+    head of a loop that lies more than ``limit`` ticks after the start. ``arithmetic``: see :class:`CoreGroup`.
     """
     scheduler = Scheduler(trace=Trace(), processor=processor, record=record, limit=limit)
     group = CoreGroup(
@@ -71,6 +71,7 @@ def simulate(
         kernel=kernel.name,
         scheduler=None if record or plainly or data is not None else scheduler,
         trace=scheduler.trace,
+        arithmetic=arithmetic,
     )
     kernel.program(group, place(kernel, alignment=processor.memory.alignment_bytes, memory=memory, data=data))
     group.finish()
@@ -86,7 +87,7 @@ def place(
         parameter.name: space.place(
             name=parameter.name,
             shape=parameter.shape,
-            dtype=DTYPES[kernel.dtype],
+            dtype=array_dtype(kernel, parameter),
             data=None if data is None else data[parameter.name],
             common=parameter.common,
         )
@@ -94,16 +95,22 @@ def place(
     }
 
 
-def compute_kernel(kernel: Kernel, *, processor: ProcessorSpec, data: Mapping[str, Array]) -> None:
-    """Compute only: the numerics in the tiles, results written into ``data``'s out arrays."""
-    group = CoreGroup(processor=processor, numerics=True, timing=False, kernel=kernel.name)
+def compute_kernel(
+    kernel: Kernel,
+    *,
+    processor: ProcessorSpec,
+    data: Mapping[str, Array],
+    arithmetic: np.dtype[np.floating] | None = None,
+) -> None:
+    """Compute only: the numerics in the tiles, results written into ``data``'s out arrays.
+
+    ``arithmetic``: see :class:`CoreGroup`.
+    """
+    group = CoreGroup(processor=processor, numerics=True, timing=False, kernel=kernel.name, arithmetic=arithmetic)
     kernel.program(group, place(kernel, alignment=processor.memory.alignment_bytes, data=data))
     group.finish()
 
 
 def empty_arrays(kernel: Kernel) -> dict[str, Array]:
-    """NaN-filled arrays of the kernel's arguments."""
-    return {
-        parameter.name: np.full(parameter.shape, np.nan, dtype=DTYPES[kernel.dtype])
-        for parameter in kernel.parameters()
-    }
+    """NaN-filled arrays of the kernel's arguments; integers are the smallest there are."""
+    return {parameter.name: empty_array(kernel, parameter) for parameter in kernel.parameters()}

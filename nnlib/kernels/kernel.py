@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
-from nnlib.precision import DTypeName
+import numpy as np
+
+from nnlib.precision import STORAGE, StorageName
 from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array, MemoryArray, Shape
 from sim.machine.spec import ProcessorSpec
@@ -39,12 +41,16 @@ class UnsuitablePlan(Exception):
 
 @dataclass(frozen=True)
 class Parameter:
-    """An array argument of a kernel. ``common``: core groups that share out the work all read the same array."""
+    """An array argument of a kernel. ``common``: core groups that share out the work all read the same array.
+
+    ``dtype``: what it is stored in, if not in the kernel's ``dtype``.
+    """
 
     name: str
     shape: Shape
     use: Use
     common: bool = False
+    dtype: StorageName | None = None
 
 
 class Kernel(Protocol):
@@ -55,8 +61,8 @@ class Kernel(Protocol):
         """The kernel's name, such as ``gemm``."""
 
     @property
-    def dtype(self) -> DTypeName:
-        """The precision of its arrays."""
+    def dtype(self) -> StorageName:
+        """The precision of its arrays, where they do not have one of their own."""
 
     def parameters(self) -> tuple[Parameter, ...]:
         """The array arguments, in order."""
@@ -66,6 +72,17 @@ class Kernel(Protocol):
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
         """The same numbers by whole-array operations, written into the out arrays."""
+
+
+def array_dtype(kernel: Kernel, parameter: Parameter) -> np.dtype[Any]:
+    """The NumPy dtype of an array argument."""
+    return STORAGE[kernel.dtype if parameter.dtype is None else parameter.dtype]
+
+
+def empty_array(kernel: Kernel, parameter: Parameter) -> Array:
+    """A new array for an argument; no result has its numbers: NaN, or the smallest integer."""
+    dtype = array_dtype(kernel, parameter)
+    return np.full(parameter.shape, np.iinfo(dtype).min if dtype.kind == "i" else np.nan, dtype=dtype)
 
 
 def check_fits(*, kernel: str, needed: int, processor: ProcessorSpec) -> None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from nnlib.kernels.clock import compute_kernel
-from nnlib.kernels.kernel import Kernel
-from nnlib.precision import DTYPES
+from nnlib.kernels.kernel import Kernel, empty_array
 from sim.chip.memory import Array
 from sim.machine.spec import ProcessorSpec
 
@@ -32,7 +29,7 @@ class Launch:
         for parameter in self.kernel.parameters():
             name = self.arrays[parameter.name]
             if name not in arrays:
-                arrays[name] = np.full(parameter.shape, np.nan, dtype=DTYPES[self.kernel.dtype])
+                arrays[name] = empty_array(self.kernel, parameter)
             view = arrays[name].view()
             view.shape = parameter.shape  # raises where it would have to copy
             found[parameter.name] = view

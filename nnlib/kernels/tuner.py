@@ -12,11 +12,10 @@ from math import prod
 from typing import Any
 
 from nnlib.kernels.clock import KernelClock
-from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
+from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan, array_dtype
 from nnlib.kernels.launch import Launch
 from nnlib.kernels.plans import PLANS, Refusal, Task, build_all
 from nnlib.kernels.store import fields_of, key, timing_of
-from nnlib.precision import DTYPES
 from sim.chip.counters import KernelTiming
 from sim.chip.errors import LimitReached
 from sim.chip.memory import PRIVATE, MemoryUse
@@ -148,7 +147,7 @@ def _decode(fields: Any) -> Tuned:
 def least_seconds(task: Task, plan: str, launches: tuple[Launch, ...], processor: ProcessorSpec) -> float:
     """What a plan takes at least: everything that it writes goes to memory once, its multiply-adds run at peak."""
     written = sum(
-        DTYPES[launch.kernel.dtype].itemsize * prod(parameter.shape)
+        array_dtype(launch.kernel, parameter).itemsize * prod(parameter.shape)
         for launch in launches
         for parameter in launch.kernel.parameters()
         if parameter.use == "out"

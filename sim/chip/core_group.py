@@ -39,7 +39,8 @@ class CoreGroup:
     """One core group of ``processor``; see the module's docstring for the modes.
 
     ``scheduler``: times ``trace`` while it is emitted, so that loops can be cut short; only without numerics, which
-    need every iteration. ``kernel`` is named by errors.
+    need every iteration. ``kernel`` is named by errors. ``arithmetic``: what floating-point numbers are computed with
+    inside the LDM whatever their format there; they are rounded when they are put.
     """
 
     processor: ProcessorSpec
@@ -48,6 +49,7 @@ class CoreGroup:
     memory: MemoryUse = field(default_factory=MemoryUse)
     scheduler: Scheduler | None = None
     kernel: str = ""
+    arithmetic: np.dtype[np.floating] | None = None
     ldm: Ldm = field(init=False)
     trace: Trace = field(default_factory=Trace)
     head: int = 0
@@ -84,7 +86,15 @@ class CoreGroup:
         ``split`` says how the CPEs' parts make up one assembled array; None: unrelated parts.
         Raises LdmOverflow.
         """
-        tile = Tile(name=name, size=tuple(size), dtype=dtype, split=split, mesh=self.mesh, numerics=self.numerics)
+        tile = Tile(
+            name=name,
+            size=tuple(size),
+            dtype=dtype,
+            split=split,
+            mesh=self.mesh,
+            numerics=self.numerics,
+            arithmetic=self.arithmetic,
+        )
         self.ldm.allocate(name=name, size=tile.bytes_per_cpe)
         self.trace.ldm_high_water = self.ldm.high_water
         return tile

@@ -47,7 +47,7 @@ class GlobalAccess:
     def load(self) -> None:
         """The numbers come into the tile."""
         assert self.array.data is not None
-        target = self.tile.data = np.empty(self.tile.shape, dtype=self.tile.dtype)
+        target = self.tile.data = np.empty(self.tile.shape, dtype=self.tile.number_dtype)
         load_part(target=target, source=self.array.data, starts=self.starts)
 
     def store(self) -> None:

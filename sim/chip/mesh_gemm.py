@@ -28,7 +28,7 @@ def mesh_gemm_steps(
     m, n = c.size
     cycles = gemm_step_cycles(
         processor=processor,
-        dtype=f"fp{8 * c.dtype.itemsize}",
+        dtype=f"{'int' if c.dtype.kind == 'i' else 'fp'}{8 * c.dtype.itemsize}",
         m=m,
         n=n,
         k=a.size[0] if transpose_a else a.size[1],

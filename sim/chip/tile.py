@@ -35,6 +35,8 @@ class Tile:
     With a ``split``, ``data`` is the assembled array: axis a has ``size[a]`` times the CPEs along it. Without one
     (parts at unrelated places), ``data`` has shape (CPEs, *size). Scratch, where no number was written yet, has no
     ``data`` until someone looks.
+
+    ``arithmetic``: what floating-point numbers are computed with between a get and a put, if not with ``dtype``.
     """
 
     name: str
@@ -45,12 +47,20 @@ class Tile:
     numerics: bool = True
     state: State = "fresh"
     data: Array | None = field(default=None, repr=False)
+    arithmetic: np.dtype[np.floating] | None = None
     shape: tuple[int, ...] = field(init=False)
     """Shape of ``data``."""
 
     @property
     def bytes_per_cpe(self) -> int:
         return prod(self.size) * self.dtype.itemsize
+
+    @property
+    def number_dtype(self) -> np.dtype[np.floating]:
+        """What ``data`` holds its numbers in: integers in float64, which is exact below 2^53 and has a NaN."""
+        if self.dtype.kind == "i":
+            return np.dtype(np.float64)
+        return self.dtype if self.arithmetic is None else self.arithmetic
 
     def __post_init__(self) -> None:
         if self.split is None:
@@ -113,6 +123,6 @@ class Tile:
         if self.data is None:
             if not self.numerics:
                 raise ValueError(f"LDM buffer {self.name!r} holds no numbers in a timing-only run")
-            self.data = np.empty(self.shape, dtype=self.dtype)
+            self.data = np.empty(self.shape, dtype=self.number_dtype)
             self.data.fill(np.nan)
         return self.data

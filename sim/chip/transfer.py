@@ -49,7 +49,7 @@ class Transfer:
         memory = self.array.data
         assert memory is not None
         if self.direction == "get":
-            arrived = self.tile.data = np.empty(self.tile.shape, dtype=self.tile.dtype)
+            arrived = self.tile.data = np.empty(self.tile.shape, dtype=self.tile.number_dtype)
             if isinstance(self.start, tuple):
                 load_region(target=arrived, source=memory, start=self.start)
             else:
