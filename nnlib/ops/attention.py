@@ -96,15 +96,15 @@ def attention_backward(
     query: Array,
     key: Array,
     value: Array,
-    out: Array,
     logs: Array,
     *,
+    dots: Array,
     heads: int,
     masking: Masking = UNMASKED,
     scale: float | None = None,
     grad_mask: Array | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Gradients by query, key and value, from the output ``out`` and the log-sum-exp ``logs`` of the forward pass.
+    """Gradients by query, key and value, from the log-sum-exp ``logs`` of the forward pass and :func:`row_dots`.
 
     ``grad_mask``: an array of the mask's shape to which the gradient by an added mask is added.
     """
@@ -112,7 +112,6 @@ def attention_backward(
     factor = _scale(q, scale)
     grads = tuple(np.zeros(each.shape, dtype=query.dtype) for each in (query, key, value))
     dq, dk, dv = (split_heads(each, heads) for each in grads)
-    dots = np.einsum("bqhd,bqhd->bhq", *(each.reshape(*each.shape[:2], heads, -1) for each in (grad, out)))
     shift = _finite(logs)[..., None]
     for block in _blocks(q, k):
         samples, queries = block
@@ -134,6 +133,13 @@ def attention_backward(
         dk[samples, :, seen] += _transposed(ds) @ q[samples, :, queries]
         dq[samples, :, queries] = ds @ k[samples, :, seen]
     return grads[0], grads[1], grads[2]
+
+
+def row_dots(grad: Array, out: Array, *, heads: int) -> Array:
+    """``grad · out`` of each query and head, (B, heads, Tq): what the softmax's gradient subtracts."""
+    by_head = (each.reshape(*each.shape[:2], heads, -1) for each in (grad, out))
+    dots: Array = np.einsum("bqhd,bqhd->bhq", *by_head)
+    return dots
 
 
 def split_heads(x: Array, heads: int) -> Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nnlib.ops.attention import UNMASKED, Masking, attention_backward, attention_forward
+from nnlib.ops.attention import UNMASKED, Masking, attention_backward, attention_forward, row_dots
 
 Array = NDArray[np.floating]
 Params = Mapping[str, Array]
@@ -60,11 +60,12 @@ def multi_head_attention_backward(
     grads = {"out_weight": _weight_gradient(saved.attended, grad)}
     if "out_bias" in params:
         grads["out_bias"] = grad.sum(axis=(0, 1))
+    grad_attended = grad @ params["out_weight"].T
     by_projected = attention_backward(
-        grad @ params["out_weight"].T,
+        grad_attended,
         *saved.projected,
-        saved.attended,
         saved.logs,
+        dots=row_dots(grad_attended, saved.attended, heads=saved.heads),
         heads=saved.heads,
         masking=saved.masking,
     )

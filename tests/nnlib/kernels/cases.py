@@ -15,6 +15,7 @@ from nnlib.kernels.reduction import ColumnSum
 from nnlib.kernels.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.window import Window
 from sim.chip.memory import Array
+from tests.nnlib.kernels.attentions import AttentionKernel, attentions, fill_attention
 
 dtypes = st.sampled_from(["fp64", "fp32"])
 functions = st.sampled_from(["add", "relu", "relu_gradient", "sgd", "nesterov", "adam", "lars"])
@@ -40,6 +41,7 @@ def windows(draw: st.DrawFn, *, padded: bool = True) -> Window:
 gemms = st.builds(Gemm, m=small, n=small, k=small, dtype=dtypes, transpose_a=st.booleans(), transpose_b=st.booleans())
 kernels: st.SearchStrategy[Kernel] = st.one_of(
     gemms,
+    attentions,
     st.builds(Elementwise, function=functions, elements=st.integers(1, 3000), dtype=dtypes),
     st.builds(SumCopies, count=st.integers(1, 5), elements=st.integers(1, 2000), dtype=dtypes),
     st.builds(BiasAdd, rows=st.integers(1, 300), channels=small, dtype=dtypes),
@@ -66,4 +68,6 @@ def data_for(kernel: Kernel, *, seed: int = 0) -> dict[str, Array]:
     if isinstance(kernel, Elementwise) and kernel.function == "adam":
         arrays["square"][...] = np.abs(arrays["square"])
         arrays["hyper"][...] = [0.1, 0.9, 0.99, 1e-8, 0.01, 0.1, 0.01]
+    if isinstance(kernel, AttentionKernel):
+        fill_attention(kernel, arrays, rng)
     return arrays

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlib.ops import attention as attention_module
-from nnlib.ops.attention import Masking, attention_backward, attention_forward
+from nnlib.ops.attention import Masking, attention_backward, attention_forward, row_dots
 from nnlib.ops.matmul import matmul_backward, matmul_forward
 from nnlib.ops.multi_head_attention import multi_head_attention_backward, multi_head_attention_forward
 from tests.nnlib.parity import TOLERANCE, Array, check_same
@@ -138,7 +138,8 @@ def test_attention(dtype: str, block: int, case: Case) -> None:
         patch.setattr(attention_module, "BLOCK_SCORES", block)
         options: dict[str, Any] = {"heads": case.heads, "masking": masking, "scale": case.scale}
         y, logs = attention_forward(q, k, v, **options)
-        grads = attention_backward(grad, q, k, v, y, logs, grad_mask=grad_mask, **options)
+        dots = row_dots(grad, y, heads=case.heads)
+        grads = attention_backward(grad, q, k, v, logs, dots=dots, grad_mask=grad_mask, **options)
     tensors = [leaf(each) for each in (q, k, v)]
     added = None if masking.mask is None else leaf(masking.mask)
     expected = expected_attention(case, masking, tensors, added)
