@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "Train a workload on a machine: loss, accuracy, simulated time and energy.",
     "infer": "Run a trained model on a machine: outputs, latency, throughput.",
     "validate": "Predict published measurements and show how far off the predictions are.",
+    "workload": "Show workloads and their networks layer by layer.",
     "cache": "Show or drop the kernel times kept on disk.",
     "pipeline": "Show how a GEMM schedule issues in the two pipes of a CPE, cycle by cycle.",
 }

@@ -1,0 +1,134 @@
+"""``taihusim workload``: what workloads there are, and what their networks are made of."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import click
+
+from nnlib.precision import DTypeName
+from taihusim.console import print_json, print_table
+from taihusim.options import json_option, set_option, split_settings
+
+
+@click.group(name="workload")
+def command() -> None:
+    """Show the workloads that come with taihusim, and the network of any workload layer by layer.
+
+    A workload is a name (see `taihusim workload list`) or a YAML file.
+
+    Example: taihusim workload show resnet50
+    """
+
+
+@command.command(name="list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """List the workloads that come with taihusim.
+
+    Example: taihusim workload list
+    """
+    from workloads.spec import list_workloads, load_workload
+
+    rows: list[dict[str, Any]] = []
+    for name in list_workloads():
+        workload = load_workload(name)
+        graph = workload.model.build().graph
+        rows.append(
+            {
+                "workload": name,
+                "title": workload.title,
+                "parameters": graph.parameter_count,
+                "multiply_accumulates": sum(graph.multiply_accumulates.values()),
+            }
+        )
+    if as_json:
+        print_json({"workloads": rows})
+        return
+    columns = ("name", "title", "parameters", "multiply-accumulates")
+    table = [
+        (row["workload"], row["title"], f"{row['parameters']:,}", _count(row["multiply_accumulates"])) for row in rows
+    ]
+    print_table(columns, table, right=columns[2:])
+
+
+@command.command(name="show")
+@click.argument("workload", metavar="NAME|FILE")
+@click.option(
+    "--batch", type=click.IntRange(min=1), help="Samples of a core group.  [default: a quarter of the recipe's batch]"
+)
+@click.option(
+    "--precision", type=click.Choice(["fp64", "fp32"]), default="fp32", show_default=True, help="Number format."
+)
+@set_option
+@json_option
+def show_command(workload: str, batch: int | None, precision: str, settings: tuple[str, ...], as_json: bool) -> None:
+    """Show a workload's network: parameters, multiply-accumulates and activation memory of every layer.
+
+    Below the table: what a core group needs in main memory for its samples.
+
+    Examples:
+
+    \b
+      taihusim workload show resnet50
+      taihusim workload show resnet50 --batch 8 --json
+    """
+    from taihusim.network_table import network_table
+    from workloads.spec import load_workload
+
+    loaded = load_workload(workload, split_settings(settings).workload)
+    size = batch or -(-loaded.recipe.batch_per_node // 4)
+    model = loaded.model.build()
+    table = network_table(model, batch=size, dtype=cast(DTypeName, precision))
+    if as_json:
+        print_json(
+            {
+                "workload": loaded.name,
+                "title": loaded.title,
+                "inputs": {each.name: list(each.shape) for each in model.graph.inputs},
+                "outputs": {name: list(model.graph.shapes[name]) for name in model.graph.outputs},
+                "parameters": table.parameters,
+                "multiply_accumulates": table.multiply_accumulates,
+                "activation_bytes": table.activation_bytes,
+                "precision": precision,
+                "batch": size,
+                "training_bytes_per_core_group": table.training_bytes,
+                "inference_bytes_per_core_group": table.inference_bytes,
+                "layers": [vars(row) for row in table.rows],
+            }
+        )
+        return
+    rows: list[tuple[Any, ...]] = [
+        (
+            row.layer,
+            row.kind,
+            " x ".join(str(length) for length in row.shape) or "1",
+            f"{row.parameters:,}" if row.parameters else None,
+            _count(row.multiply_accumulates) if row.multiply_accumulates else None,
+            _bytes(row.activation_bytes),
+        )
+        for row in table.rows
+    ]
+    total = (f"{table.parameters:,}", _count(table.multiply_accumulates), _bytes(table.activation_bytes))
+    rows.append(("all layers", "", "", *total))
+    columns = ("layer", "type", "output", "parameters", "multiply-accumulates", f"activation, {precision}")
+    print_table(columns, rows, title=f"{loaded.title} ({loaded.name}), one sample", right=columns[2:])
+    click.echo()
+    training = "" if table.training_bytes is None else f"{_bytes(table.training_bytes)} in training, "
+    click.echo(
+        f"main memory of a core group for {size:,} samples: {training}{_bytes(table.inference_bytes)} in inference"
+    )
+
+
+def _count(number: int) -> str:
+    for limit, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= limit:
+            return f"{number / limit:.4g} {unit}"
+    return str(number)
+
+
+def _bytes(number: int) -> str:
+    for limit, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if number >= limit:
+            return f"{number / limit:.4g} {unit}"
+    return f"{number} B"
