@@ -19,7 +19,7 @@ from nnlib.ops.patches import Array, seen, spread
 from nnlib.ops.reach import Reach
 from nnlib.ops.threads import share
 
-CHUNK_BYTES: Final = 1 << 20
+CHUNK_BYTES: Final = 1 << 21
 """Bytes of patches built at a time: what stays in a host's cache until it is multiplied."""
 CHUNK_PIXELS: Final = 384
 """Output pixels of a chunk at least: products of fewer rows spend their time on the weights."""
