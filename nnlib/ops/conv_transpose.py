@@ -1,7 +1,7 @@
 """Transposed convolution: the input gradient of a convolution as a layer of its own, its mirrored convolution.
 
-The mirrored convolution goes from the outputs here to the inputs here, so weights are (kh, kw, No of a group, Ni), and
-what is forward there is the input gradient here. ``output_padding``: pixels more below and on the right, which the
+The mirrored convolution goes from the outputs here to the inputs here: what is forward there is the input gradient here.
+Its weights are (kh, kw, No of a group, Ni), those here (kh, kw, Ni, No of a group). ``output_padding``: pixels more below and on the right, which the
 mirrored convolution does not reach with every stride; padding takes pixels away.
 """
 
@@ -29,7 +29,7 @@ def conv_transpose2d_forward(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Array:
-    """``y`` (B, Ro, Co, No) of images ``x`` (B, H, W, Ni) under ``weight`` (kh, kw, No of a group, Ni).
+    """``y`` (B, Ro, Co, No) of images ``x`` (B, H, W, Ni) under ``weight`` (kh, kw, Ni, No of a group).
 
     Raises ValueError if no output is left, or if the output padding is neither below the stride nor the dilation.
     """
@@ -41,8 +41,10 @@ def conv_transpose2d_forward(
             strict=True,
         )
     )  # fmt: skip
-    shape = len(x), rows, columns, weight.shape[2] * groups
-    y = conv2d_input_gradient(x, weight, shape, stride=stride, padding=around, dilation=dilation, groups=groups)
+    shape = len(x), rows, columns, weight.shape[3] * groups
+    y = conv2d_input_gradient(
+        x, mirrored(weight), shape, stride=stride, padding=around, dilation=dilation, groups=groups
+    )
     if bias is not None:
         y += bias
     return y
@@ -60,7 +62,7 @@ def conv_transpose2d_input_gradient(
 ) -> Array:
     """Gradient by ``x`` (B, H, W, Ni) from the gradient by ``y``."""
     around = mirrored_padding(padding, output_padding)
-    return conv2d_forward(grad, weight, None, stride=stride, padding=around, dilation=dilation, groups=groups)
+    return conv2d_forward(grad, mirrored(weight), None, stride=stride, padding=around, dilation=dilation, groups=groups)
 
 
 def conv_transpose2d_weight_gradient(
@@ -74,9 +76,16 @@ def conv_transpose2d_weight_gradient(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Array:
-    """Gradient by the weights (kh, kw, No of a group, Ni) from the gradient by ``y`` and the images ``x``."""
+    """Gradient by the weights (kh, kw, Ni, No of a group) from the gradient by ``y`` and the images ``x``."""
     around = mirrored_padding(padding, output_padding)
-    return conv2d_weight_gradient(x, grad, kernel, stride=stride, padding=around, dilation=dilation, groups=groups)
+    return mirrored(
+        conv2d_weight_gradient(x, grad, kernel, stride=stride, padding=around, dilation=dilation, groups=groups)
+    )
+
+
+def mirrored(weight: Array) -> Array:
+    """The weights of the mirrored convolution, or of a transposed one from these."""
+    return weight.swapaxes(2, 3)
 
 
 def mirrored_padding(padding: Padding, output_padding: Pair) -> tuple[int, int, int, int]:
@@ -97,7 +106,7 @@ def conv_transpose1d_forward(
     dilation: int = 1,
     groups: int = 1,
 ) -> Array:
-    """``y`` (B, To, No) of sequences ``x`` (B, T, Ni) under ``weight`` (k, No of a group, Ni)."""
+    """``y`` (B, To, No) of sequences ``x`` (B, T, Ni) under ``weight`` (k, Ni, No of a group)."""
     y = conv_transpose2d_forward(
         x[:, None],
         weight[None],
@@ -145,7 +154,7 @@ def conv_transpose1d_weight_gradient(
     dilation: int = 1,
     groups: int = 1,
 ) -> Array:
-    """Gradient by the weights (k, No of a group, Ni)."""
+    """Gradient by the weights (k, Ni, No of a group)."""
     gradient = conv_transpose2d_weight_gradient(
         grad[:, None],
         x[:, None],

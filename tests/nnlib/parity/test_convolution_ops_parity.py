@@ -209,10 +209,9 @@ def transposed(draw: st.DrawFn) -> tuple[Case, tuple[int, int]]:
 @given(drawn=transposed(), order=orders, seed=st.integers(0, 99))
 def test_conv_transpose2d(dtype: str, drawn: tuple[Case, tuple[int, int]], order: str, seed: int) -> None:
     case, more = drawn
-    # the mirrored convolution goes from the outputs to the inputs
-    weight_shape = *case.kernel, case.channels[1], case.x_shape[3]
+    weight_shape = *case.kernel, case.x_shape[3], case.channels[1]
     x, weight, bias = normal(seed, dtype, case.x_shape, weight_shape, (case.groups * case.channels[1],))
-    theirs = leaf(nchw(x)), leaf(oihw(weight)), leaf(bias)
+    theirs = leaf(nchw(x)), leaf(weight.transpose(2, 3, 0, 1).copy()), leaf(bias)
     expected = F.conv_transpose2d(
         *theirs, case.stride, case.padding[::2], more, case.groups, case.dilation,
     )  # fmt: skip
@@ -226,7 +225,7 @@ def test_conv_transpose2d(dtype: str, drawn: tuple[Case, tuple[int, int]], order
     grad_x = conv_transpose2d_input_gradient(grad_y, weight, **options)
     check_same(grad_x, nhwc(theirs[0].grad.numpy()), "grad x")
     grad_weight = conv_transpose2d_weight_gradient(grad_y, x, case.kernel, **options)
-    check_same(grad_weight, hwio(theirs[1].grad.numpy()), "grad weight")
+    check_same(grad_weight, theirs[1].grad.numpy().transpose(2, 3, 0, 1), "grad weight")
     check_same(channel_sums(grad_y), theirs[2].grad.numpy(), "grad bias")
 
 
@@ -235,9 +234,9 @@ def test_conv_transpose2d(dtype: str, drawn: tuple[Case, tuple[int, int]], order
 @given(drawn=transposed(), order=orders, seed=st.integers(0, 99))
 def test_conv_transpose1d(dtype: str, drawn: tuple[Case, tuple[int, int]], order: str, seed: int) -> None:
     case, (_, more) = drawn
-    weight_shape = case.kernel[1], case.channels[1], case.x_shape[3]
+    weight_shape = case.kernel[1], case.x_shape[3], case.channels[1]
     x, weight, bias = normal(seed, dtype, case.x_shape[1:], weight_shape, (case.groups * case.channels[1],))
-    theirs = leaf(x.transpose(0, 2, 1).copy()), leaf(weight.transpose(2, 1, 0).copy()), leaf(bias)
+    theirs = leaf(x.transpose(0, 2, 1).copy()), leaf(weight.transpose(1, 2, 0).copy()), leaf(bias)
     stride, padding, dilation = case.stride[1], case.padding[2], case.dilation[1]
     expected = F.conv_transpose1d(*theirs, stride, padding, more, case.groups, dilation)
     x = reordered(x, order)
@@ -252,7 +251,7 @@ def test_conv_transpose1d(dtype: str, drawn: tuple[Case, tuple[int, int]], order
     grad_x = conv_transpose1d_input_gradient(grad_y, weight, **options)
     check_same(grad_x, theirs[0].grad.numpy().transpose(0, 2, 1), "grad x")
     grad_weight = conv_transpose1d_weight_gradient(grad_y, x, case.kernel[1], **options)
-    check_same(grad_weight, theirs[1].grad.numpy().transpose(2, 1, 0), "grad weight")
+    check_same(grad_weight, theirs[1].grad.numpy().transpose(2, 0, 1), "grad weight")
 
 
 @dtypes
