@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from nnlib.kernels.functions.table import FUNCTIONS, Function
 from nnlib.kernels.kernel import Arguments, Parameter, check_fits
 from nnlib.kernels.streaming import column_blocks, plan_rows, stream
 from nnlib.precision import DTYPES, DTypeName
@@ -17,116 +17,20 @@ from sim.chip.memory import Array
 from sim.chip.pipeline import Body
 from sim.chip.tile import Split
 
-Function: TypeAlias = Literal["add", "relu", "relu_gradient", "sgd", "nesterov", "adam", "lars"]
-Numerics: TypeAlias = Callable[[Sequence[Array], Sequence[Array], Array], None]
-
-
-@dataclass(frozen=True)
-class _Definition:
-    """Array names, instructions per vector, flops per element, hyper-parameters in order, and the numbers."""
-
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    body: Body
-    flops: int
-    hyper: tuple[str, ...]
-    run: Numerics
-
-
-def _add(ins: Sequence[Array], outs: Sequence[Array], _: Array) -> None:
-    np.add(ins[0], ins[1], out=outs[0])
-
-
-def _relu(ins: Sequence[Array], outs: Sequence[Array], _: Array) -> None:
-    np.maximum(ins[0], 0, out=outs[0])
-
-
-def _relu_gradient(ins: Sequence[Array], outs: Sequence[Array], _: Array) -> None:
-    y, grad = ins
-    np.multiply(grad, y > 0, out=outs[0])
-
-
-def _sgd(ins: Sequence[Array], outs: Sequence[Array], hyper: Array) -> None:
-    weight, grad, velocity = ins
-    rate, momentum, decay = hyper
-    outs[1][...] = momentum * velocity + (grad + decay * weight)
-    outs[0][...] = weight - rate * outs[1]
-
-
-def _nesterov(ins: Sequence[Array], outs: Sequence[Array], hyper: Array) -> None:
-    weight, grad, velocity = ins
-    rate, momentum, decay = hyper
-    step = grad + decay * weight
-    outs[1][...] = momentum * velocity + step
-    outs[0][...] = weight - rate * (step + momentum * outs[1])
-
-
-def _lars(ins: Sequence[Array], outs: Sequence[Array], hyper: Array) -> None:
-    weight, grad, velocity = ins
-    rate, momentum, decay, ratio = hyper
-    outs[1][...] = momentum * velocity + rate * ratio * (grad + decay * weight)
-    outs[0][...] = weight - outs[1]
-
-
-def _adam(ins: Sequence[Array], outs: Sequence[Array], hyper: Array) -> None:
-    weight, grad, mean, square = ins
-    rate, beta1, beta2, epsilon, decay, correction1, correction2 = hyper
-    step = grad + decay * weight
-    outs[1][...] = beta1 * mean + (1 - beta1) * step
-    outs[2][...] = beta2 * square + (1 - beta2) * step * step
-    outs[0][...] = weight - rate / correction1 * outs[1] / (np.sqrt(outs[2] / correction2) + epsilon)
-
-
-_OPTIMISER = ("weight", "gradient", "velocity")
-_DEFINITIONS: Final[Mapping[Function, _Definition]] = {
-    "add": _Definition(("x", "y"), ("z",), Body(loads=2, stores=1, arithmetic=1), 1, (), _add),
-    "relu": _Definition(("x",), ("y",), Body(loads=1, stores=1, arithmetic=1), 0, (), _relu),
-    "relu_gradient": _Definition(
-        ("y", "grad_y"), ("grad_x",), Body(loads=2, stores=1, arithmetic=2), 0, (), _relu_gradient
-    ),
-    "sgd": _Definition(
-        _OPTIMISER,
-        ("weight", "velocity"),
-        Body(loads=3, stores=2, arithmetic=3),
-        6,
-        ("rate", "momentum", "decay"),
-        _sgd,
-    ),
-    "nesterov": _Definition(
-        _OPTIMISER,
-        ("weight", "velocity"),
-        Body(loads=3, stores=2, arithmetic=4),
-        8,
-        ("rate", "momentum", "decay"),
-        _nesterov,
-    ),
-    "lars": _Definition(
-        _OPTIMISER,
-        ("weight", "velocity"),
-        Body(loads=3, stores=2, arithmetic=4),
-        7,
-        ("rate", "momentum", "decay", "ratio"),
-        _lars,
-    ),
-    "adam": _Definition(
-        ("weight", "gradient", "mean", "square"),
-        ("weight", "mean", "square"),
-        # the square root and the division are not pipelined (THESIS T3.2)
-        Body(loads=4, stores=3, arithmetic=9, divides=2),
-        14,
-        ("rate", "beta1", "beta2", "epsilon", "decay", "correction1", "correction2"),
-        _adam,
-    ),
-}
+__all__ = ["BiasAdd", "Elementwise", "Function", "SumCopies"]
 
 
 @dataclass(frozen=True)
 class Elementwise:
-    """``function`` over ``elements`` numbers; its hyper-parameters come in the argument ``hyper``."""
+    """``function`` over ``elements`` numbers; its hyper-parameters come in the argument ``hyper``.
+
+    ``constants``: numbers of the program itself, such as a slope, in the function's order; none: the usual ones.
+    """
 
     function: Function
     elements: int
     dtype: DTypeName
+    constants: tuple[float, ...] = ()
 
     @property
     def name(self) -> str:
@@ -135,11 +39,19 @@ class Elementwise:
     @property
     def hyper(self) -> tuple[str, ...]:
         """Names of the hyper-parameters, in the order of the argument ``hyper``."""
-        return _DEFINITIONS[self.function].hyper
+        return FUNCTIONS[self.function].hyper
+
+    def run(self, ins: Sequence[Array], outs: Sequence[Array], hyper: Array | None) -> None:
+        """The numbers: from inputs into outputs."""
+        definition = FUNCTIONS[self.function]
+        numbers = (self.constants or tuple(definition.constants.values())) if hyper is None else hyper
+        # CPEs that have nothing to do have zeros, of which there may be no logarithm
+        with np.errstate(divide="ignore", invalid="ignore"):
+            definition.run(ins, outs, numbers)
 
     def parameters(self) -> tuple[Parameter, ...]:
         """Inputs, then outputs, then ``hyper`` if the function has any."""
-        definition = _DEFINITIONS[self.function]
+        definition = FUNCTIONS[self.function]
         shape = (self.elements,)
         found = [Parameter(name, shape, "inout" if name in definition.outputs else "in") for name in definition.inputs]
         found += [Parameter(name, shape, "out") for name in definition.outputs if name not in definition.inputs]
@@ -148,15 +60,15 @@ class Elementwise:
         return tuple(found)
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
-        definition = _DEFINITIONS[self.function]
+        definition = FUNCTIONS[self.function]
         targets = [np.empty_like(arrays[name]) for name in definition.outputs]
-        hyper = arrays["hyper"] if definition.hyper else np.empty(0)
-        definition.run([arrays[name] for name in definition.inputs], targets, hyper)
+        hyper = arrays["hyper"] if definition.hyper else None
+        self.run([arrays[name] for name in definition.inputs], targets, hyper)
         for name, target in zip(definition.outputs, targets, strict=True):
             arrays[name][...] = target
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
-        definition = _DEFINITIONS[self.function]
+        definition = FUNCTIONS[self.function]
         dtype = DTYPES[self.dtype]
         resident = []
         if definition.hyper:
@@ -175,8 +87,7 @@ class Elementwise:
         )
 
         def run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
-            hyper = resident[0].values() if resident else np.empty(0)
-            definition.run(ins, outs, hyper)
+            self.run(ins, outs, resident[0].values() if resident else None)
 
         stream(
             core_group,
@@ -185,7 +96,7 @@ class Elementwise:
             whole=rows.whole,
             inputs=[rows.operand(arguments[name]) for name in definition.inputs],
             outputs=[rows.operand(arguments[name]) for name in definition.outputs],
-            cycles=rows.cycles(definition.body, core_group.processor.cpe),
+            cycles=rows.cycles(definition.body_of(self.dtype), core_group.processor.cpe),
             run=run,
             flops=definition.flops * self.elements,
             resident=resident,

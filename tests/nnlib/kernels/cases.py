@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from nnlib.kernels.clock import empty_arrays
 from nnlib.kernels.elementwise import BiasAdd, Elementwise, SumCopies
+from nnlib.kernels.functions.table import FUNCTIONS
 from nnlib.kernels.gemm import Gemm
 from nnlib.kernels.im2col import Col2im, Im2col
 from nnlib.kernels.kernel import Kernel
@@ -18,7 +19,7 @@ from sim.chip.memory import Array
 from tests.nnlib.kernels.attentions import AttentionKernel, attentions, fill_attention
 
 dtypes = st.sampled_from(["fp64", "fp32"])
-functions = st.sampled_from(["add", "relu", "relu_gradient", "sgd", "nesterov", "adam", "lars"])
+functions = st.sampled_from(sorted(FUNCTIONS))
 small = st.integers(1, 70)
 
 
@@ -65,9 +66,23 @@ def data_for(kernel: Kernel, *, seed: int = 0) -> dict[str, Array]:
         arrays["x"][...] = np.abs(arrays["x"])
     if isinstance(kernel, SoftmaxCrossEntropy):
         arrays["labels"][:, 0] = rng.integers(0, kernel.classes, kernel.rows)
-    if isinstance(kernel, Elementwise) and kernel.function == "adam":
-        arrays["square"][...] = np.abs(arrays["square"])
-        arrays["hyper"][...] = [0.1, 0.9, 0.99, 1e-8, 0.01, 0.1, 0.01]
+    if isinstance(kernel, Elementwise):
+        fill_elementwise(kernel, arrays)
     if isinstance(kernel, AttentionKernel):
         fill_attention(kernel, arrays, rng)
     return arrays
+
+
+HYPER = {"beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "decay": 0.01, "correction1": 0.1, "correction2": 0.01}
+"""What may not be any number."""
+
+
+def fill_elementwise(kernel: Elementwise, arrays: dict[str, Array]) -> None:
+    """Numbers for which the function is defined; hyper-parameters as they occur."""
+    if kernel.function in ("log", "sqrt", "sqrt_gradient"):
+        name = kernel.parameters()[0].name
+        arrays[name][...] = np.abs(arrays[name])
+    if "square" in arrays:
+        arrays["square"][...] = np.abs(arrays["square"])
+    for place, name in enumerate(kernel.hyper):
+        arrays["hyper"][place] = HYPER.get(name, abs(arrays["hyper"][place]))

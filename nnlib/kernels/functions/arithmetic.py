@@ -1,0 +1,34 @@
+"""Sums and scalings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from nnlib.kernels.functions.definition import Definition, Numbers
+from sim.chip.memory import Array
+from sim.chip.pipeline import Body
+
+ArithmeticName: TypeAlias = Literal["add", "scale", "clip_value"]
+
+
+def _add(ins: Sequence[Array], outs: Sequence[Array], _: Numbers) -> None:
+    np.add(ins[0], ins[1], out=outs[0])
+
+
+def _scale(ins: Sequence[Array], outs: Sequence[Array], hyper: Numbers) -> None:
+    np.multiply(ins[0], hyper[0], out=outs[0])
+
+
+def _clip_value(ins: Sequence[Array], outs: Sequence[Array], hyper: Numbers) -> None:
+    np.clip(ins[0], -hyper[0], hyper[0], out=outs[0])
+
+
+ARITHMETIC: Final[Mapping[str, Definition]] = {
+    "add": Definition(("x", "y"), ("z",), Body(loads=2, stores=1, arithmetic=1), 1, (), _add),
+    # in place: gradients under a limit of their norm, or of each number
+    "scale": Definition(("x",), ("x",), Body(loads=1, stores=1, arithmetic=1), 1, ("factor",), _scale),
+    "clip_value": Definition(("x",), ("x",), Body(loads=1, stores=1, arithmetic=2), 0, ("limit",), _clip_value),
+}
