@@ -48,12 +48,12 @@ class LearningRate:
     def part(self, step: int) -> float:
         """The part of the peak that is left at a ``step`` after warm-up."""
         if self.schedule == "multi_step":
-            return self.factor ** sum(milestone <= step for milestone in self.milestones)
+            return float(self.factor ** sum(milestone <= step for milestone in self.milestones))
         if self.schedule == "constant" or self.decay_steps is None:
             return 1.0
         after = step - self.warmup_steps
         if self.schedule == "step":
-            return self.factor ** (after // self.decay_steps)
+            return float(self.factor ** (after // self.decay_steps))
         if self.schedule == "exponential":
             return self.factor ** (after / self.decay_steps)
         done = min(1.0, after / self.decay_steps)
