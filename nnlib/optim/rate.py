@@ -55,7 +55,7 @@ class LearningRate:
         if self.schedule == "step":
             return float(self.factor ** (after // self.decay_steps))
         if self.schedule == "exponential":
-            return self.factor ** (after / self.decay_steps)
+            return float(self.factor ** (after / self.decay_steps))
         done = min(1.0, after / self.decay_steps)
         match self.schedule:
             case "linear":
