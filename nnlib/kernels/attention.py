@@ -70,7 +70,8 @@ class Attention:
 class AttentionQueryGradient:
     """``grad_query`` from ``grad_out``.
 
-    ``delta`` (batch, heads, Tq): each row's ``grad_out · out``, which the other gradients need. ``mask_gradient``: also ``grad_mask`` (batch, heads, Tq, Tk), the gradient by the scores.
+    ``delta`` (batch, heads, Tq): each row's ``grad_out · out``, which the other gradients need. ``mask_gradient``: also
+    ``grad_mask`` (batch, heads, Tq, Tk), the gradient by the scores.
     """
 
     shape: AttentionShape
