@@ -7,6 +7,7 @@ from sim.machine.schema import MachineFile, NetworkKeys, PipelineKeys, Processor
 from sim.machine.spec import (
     CpeSpec,
     DmaSpec,
+    FixedPointSpec,
     MachineSpec,
     MemorySpec,
     MeshSpec,
@@ -40,6 +41,14 @@ def _processor(keys: ProcessorKeys) -> ProcessorSpec:
             vector_lanes=keys.cpe.vector_lanes.value,
             flops_per_cycle=keys.cpe.flops_per_cycle.value,
             pipeline=_pipeline(keys.cpe.pipeline),
+            fixed_point=FixedPointSpec(
+                vector_lanes=keys.cpe.fixed_point.vector_lanes.value,
+                multiply_add_instructions=keys.cpe.fixed_point.multiply_add_instructions.value,
+                int16_widen_instructions=keys.cpe.fixed_point.int16_widen_instructions.value,
+                int16_narrow_instructions=keys.cpe.fixed_point.int16_narrow_instructions.value,
+                int8_widen_instructions=keys.cpe.fixed_point.int8_widen_instructions.value,
+                int8_narrow_instructions=keys.cpe.fixed_point.int8_narrow_instructions.value,
+            ),
         ),
         mpe=MpeSpec(
             flops_per_cycle=keys.mpe.flops_per_cycle.value,

@@ -239,4 +239,5 @@ WholeCyclesOrZero = Annotated[int, Quantity(dimension=CYCLES, whole=True, zero=T
 Watts = Annotated[float, Quantity(dimension=POWER)]
 SecondsPerByteOrZero = Annotated[float, Quantity(dimension=TIME_PER_BYTE, zero=True)]
 Count = Annotated[int, Whole()]
+CountOrZero = Annotated[int, Whole(least=0)]
 Factor = Annotated[float, Ratio()]

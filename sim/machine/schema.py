@@ -12,6 +12,7 @@ from sim.machine.quantity import (
     BytesOrZero,
     BytesPerSecond,
     Count,
+    CountOrZero,
     CyclesOrZero,
     Factor,
     Hertz,
@@ -70,6 +71,17 @@ class PipelineKeys(Section):
     autotuned_2019_k_step_residual: Leaf[CyclesOrZero]
 
 
+class FixedPointKeys(Section):
+    """``processor.cpe.fixed_point``."""
+
+    vector_lanes: Leaf[Count]
+    multiply_add_instructions: Leaf[Count]
+    int16_widen_instructions: Leaf[CountOrZero]
+    int16_narrow_instructions: Leaf[CountOrZero]
+    int8_widen_instructions: Leaf[CountOrZero]
+    int8_narrow_instructions: Leaf[CountOrZero]
+
+
 class CpeKeys(Section):
     """``processor.cpe``."""
 
@@ -77,6 +89,7 @@ class CpeKeys(Section):
     vector_lanes: Leaf[Count]
     flops_per_cycle: Leaf[Count]
     pipeline: PipelineKeys
+    fixed_point: FixedPointKeys
 
 
 class MpeKeys(Section):

@@ -47,6 +47,30 @@ class MeshSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FixedPointSpec:
+    """Integer arithmetic of the vectors: ``vector_lanes`` 32-bit numbers in each.
+
+    ``multiply_add_instructions`` for a vector of products added to sums: 1 where they are fused. ``widen``: to make a
+    vector of 32-bit numbers of narrower ones that were loaded; ``narrow``: the reverse, before they are stored.
+    """
+
+    vector_lanes: int
+    multiply_add_instructions: int
+    int16_widen_instructions: int
+    int16_narrow_instructions: int
+    int8_widen_instructions: int
+    int8_narrow_instructions: int
+
+    def widen_instructions(self, bits: int) -> int:
+        """For numbers of ``bits``; those of 32 need none. Raises KeyError for bits that there are not."""
+        return {32: 0, 16: self.int16_widen_instructions, 8: self.int8_widen_instructions}[bits]
+
+    def narrow_instructions(self, bits: int) -> int:
+        """As :meth:`widen_instructions`."""
+        return {32: 0, 16: self.int16_narrow_instructions, 8: self.int8_narrow_instructions}[bits]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CpeSpec:
     """One computing processing element."""
 
@@ -54,6 +78,7 @@ class CpeSpec:
     vector_lanes: int
     flops_per_cycle: int
     pipeline: PipelineSpec
+    fixed_point: FixedPointSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,28 +14,31 @@ from sim.chip.pipeline.instruction import Instruction, branch, integer, load, st
 from sim.chip.pipeline.micro_kernel import BLOCK_VECTORS
 
 
-def block_head() -> tuple[Instruction, ...]:
-    """Fetch pointers, count and column stride, load the 16 vectors of C, decide whether there is a loop at all."""
+def block_head(scalars: int = BLOCK_VECTORS) -> tuple[Instruction, ...]:
+    """Fetch pointers, count and column stride, load the vectors of C, decide whether there is a loop at all.
+
+    ``scalars``: columns of the block, of four vectors each.
+    """
     return (
         load("ldl pc", writes="pc", address="sp"),
         load("ldl stride", writes="stride", address="sp"),
         load("ldl pa", writes="pa", address="sp"),
         load("ldl pb", writes="pb", address="sp"),
         load("ldl count", writes="count", address="sp"),
-        *_columns("vldd", stored=False),
+        *_columns("vldd", scalars, stored=False),
         integer("cmp count", reads=("count",), writes="test"),
         branch("beq epilogue", reads=("test",)),
     )
 
 
-def block_tail() -> tuple[Instruction, ...]:
+def block_tail(scalars: int = BLOCK_VECTORS) -> tuple[Instruction, ...]:
     """Store C; move the pointers in the LDM on to the next block of the row and count it."""
     return (
         load("ldl pc", writes="pc", address="sp"),
         load("ldl stride", writes="stride", address="sp"),
         load("ldl pb", writes="pb", address="sp"),
         load("ldl columns", writes="count", address="sp"),
-        *_columns("vstd", stored=True),
+        *_columns("vstd", scalars, stored=True),
         integer("add pc, stride", reads=("pc", "stride"), writes="pc"),
         integer("add pb, 1 block", reads=("pb",), writes="pb"),
         store("stl pc", reads="pc", address="sp"),
@@ -80,9 +83,9 @@ def dispatch() -> tuple[Instruction, ...]:
     )
 
 
-def _columns(mnemonic: str, *, stored: bool) -> Iterator[Instruction]:
-    """The 16 vectors of C, with a move of the pointer between columns."""
-    for j in range(BLOCK_VECTORS):
+def _columns(mnemonic: str, scalars: int, *, stored: bool) -> Iterator[Instruction]:
+    """The vectors of C, with a move of the pointer between columns."""
+    for j in range(scalars):
         if j:
             yield integer("add pc, stride", reads=("pc", "stride"), writes="pc")
         for i in range(BLOCK_VECTORS):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from sim.chip.pipeline.mesh import MeshRun
-from sim.chip.pipeline.schedules import SCHEDULES, GemmShape, gemm_program
-from sim.machine.spec import MeshSpec, PipelineSpec, ProcessorSpec
+from sim.chip.pipeline.schedules import GemmShape, Schedule, gemm_program, schedule_for
+from sim.machine.spec import FixedPointSpec, MeshSpec, PipelineSpec, ProcessorSpec
 
 LATENCIES_PER_STEP = 2
 """Latencies of register communication in a mesh step: the sender of the next step receives from a receiver."""
@@ -23,8 +23,8 @@ class GemmCosts:
     """Cycles of a mesh GEMM for the slowest role, which holds the mesh.
 
     A mesh step over a CPE's part takes ``mesh_step + rows·row + blocks·(block + k·k_step)`` cycles, with register
-    blocks of 16 × 4 outputs. ``residual`` is the unexplained part of ``mesh_step``, from the machine file, and
-    ``latency`` the part of it that is register communication under way.
+    blocks of 16 × 4 outputs, or 32 × 3 integers. ``residual`` is the unexplained part of ``mesh_step``, from the
+    machine file, and ``latency`` the part of it that is register communication under way.
     """
 
     k_step: float
@@ -37,18 +37,26 @@ class GemmCosts:
 
 def gemm_costs(*, processor: ProcessorSpec, dtype: str, schedule: str) -> GemmCosts:
     """The costs of a schedule on a processor's pipelines and mesh. Raises KeyError for an unknown schedule."""
-    return _gemm_costs(processor.cpe.pipeline, processor.mesh, dtype, schedule)
+    cpe = processor.cpe
+    return _gemm_costs(cpe.pipeline, cpe.fixed_point, processor.mesh, dtype, schedule)
 
 
 @lru_cache(maxsize=256)
-def _gemm_costs(pipeline: PipelineSpec, mesh: MeshSpec, dtype: str, schedule: str) -> GemmCosts:
+def _gemm_costs(
+    pipeline: PipelineSpec, fixed_point: FixedPointSpec, mesh: MeshSpec, dtype: str, schedule: str
+) -> GemmCosts:
+    found = schedule_for(schedule, dtype=dtype, fixed_point=fixed_point)
+    return _schedule_costs(pipeline, mesh, dtype, found)
+
+
+def _schedule_costs(pipeline: PipelineSpec, mesh: MeshSpec, dtype: str, schedule: Schedule) -> GemmCosts:
     size = min(_SIZE, mesh.rows, mesh.columns)
     few, many = _K
 
     def run(*, rows: int = 1, columns: int = 1, k: int = few) -> float:
         """Cycles per mesh step."""
         shape = GemmShape(rows=rows, columns=columns, k=k, steps=size)
-        program = gemm_program(schedule=SCHEDULES[schedule], dtype=dtype, shape=shape)
+        program = gemm_program(schedule=schedule, dtype=dtype, shape=shape)
         return MeshRun(size=size, program=program, pipeline=pipeline, mesh=mesh).run() / size
 
     least = run()

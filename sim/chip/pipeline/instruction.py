@@ -24,6 +24,7 @@ class Operation(Enum):
 
     INTEGER = "integer"
     INTEGER_MULTIPLY = "integer multiply"
+    VECTOR_INTEGER = "vector integer"
     FLOATING = "floating"
     DIVIDE = "divide"
     SHUFFLE = "shuffle"
@@ -37,7 +38,13 @@ class Operation(Enum):
 
 
 _P0 = frozenset(
-    {Operation.INTEGER_MULTIPLY, Operation.FLOATING, Operation.DIVIDE, Operation.SHUFFLE},
+    {
+        Operation.INTEGER_MULTIPLY,
+        Operation.VECTOR_INTEGER,
+        Operation.FLOATING,
+        Operation.DIVIDE,
+        Operation.SHUFFLE,
+    },
 )
 SENDING = frozenset({Operation.SEND, Operation.LOAD_AND_SEND})
 
@@ -74,7 +81,7 @@ class Instruction:
 def latency(operation: Operation, pipeline: PipelineSpec) -> int:
     """Cycles from issue to result, of the machine file."""
     match operation:
-        case Operation.INTEGER:
+        case Operation.INTEGER | Operation.VECTOR_INTEGER:
             return pipeline.integer
         case Operation.INTEGER_MULTIPLY:
             return pipeline.integer_multiply

@@ -81,7 +81,7 @@ def issue_table(
     if part == "block":
         return tuple(_rows(log, begin=log[before].cycle, end=log[-1].cycle + 1))
     kernel = schedule.parts(role=role, dtype=dtype)
-    first = before + len(block_head()) + len(kernel.prologue) + _SHOWN_STEP * len(kernel.loop)
+    first = before + len(block_head(schedule.scalars)) + len(kernel.prologue) + _SHOWN_STEP * len(kernel.loop)
     return tuple(_rows(log, begin=log[first].cycle, end=log[first + len(kernel.loop)].cycle))
 
 

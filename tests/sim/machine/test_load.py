@@ -45,7 +45,7 @@ def test_every_field_of_the_description_comes_from_the_file() -> None:
     sections += [spec.processor.mesh, spec.processor.memory, spec.processor.mpe, spec.network, spec.power]
     processor, cpe = spec.processor, spec.processor.cpe
     numbers = sum(len(fields(section)) for section in sections)
-    numbers += len(fields(processor)) - 6 + len(fields(cpe)) - 1
+    numbers += len(fields(processor)) - 6 + len(fields(cpe)) - 2 + len(fields(cpe.fixed_point))
     numbers += len(spec.processor.cpe.pipeline.k_step_residuals) - 1
     assert numbers == len(spec.sources)
 
