@@ -58,13 +58,17 @@ class HostDevice:
     """The layers' numerics, whole arrays at a time.
 
     ``together``: samples of a core group, which are one batch where a layer mixes samples; by default all are.
+    ``recompute``: see :meth:`nnlib.model.Model.gradients`.
     """
 
     model: Model
     together: int | None = None
+    recompute: bool = False
 
     def gradients(self, *, variables: Variables, batch: Batch, weights: Array, run: Run = TRAINING) -> Gradients:
-        return self.model.gradients(variables, batch, weights, run=run, together=self.together)
+        return self.model.gradients(
+            variables, batch, weights, run=run, together=self.together, recompute=self.recompute
+        )
 
     def outputs(self, *, variables: Variables, inputs: Arrays) -> dict[str, Array]:
         return self.model.graph.predict(variables, inputs)
@@ -86,6 +90,7 @@ class CoreGroupDevice:
     together: int
     dtype: DTypeName
     processor: ProcessorSpec
+    recompute: bool = False
     programs: dict[tuple[bool, int], Program] = field(default_factory=dict, compare=False, repr=False)
 
     def gradients(self, *, variables: Variables, batch: Batch, weights: Array, run: Run = TRAINING) -> Gradients:
@@ -135,7 +140,7 @@ class CoreGroupDevice:
         """The network lowered for ``batch`` samples, once."""
         if (training, batch) not in self.programs:
             if training:
-                program = lower_gradients(model=self.model, batch=batch, dtype=self.dtype)
+                program = lower_gradients(model=self.model, batch=batch, dtype=self.dtype, recompute=self.recompute)
             else:
                 program = lower_forward(graph=self.model.graph, batch=batch, dtype=self.dtype)
             self.programs[training, batch] = program

@@ -221,18 +221,37 @@ class Graph:
         What no later node takes is forgotten on the way.
         """
         targets = self.outputs if wanted is None else wanted
-        last = self._last_uses
-        values: dict[str, Array] = {each.name: inputs[each.name] for each in self.inputs}
+        values = {each.name: inputs[each.name] for each in self.inputs}
         done = Forward(outputs={name: values[name] for name in targets if name in values})
-        for node in self.nodes:
+        self.forward_nodes(self.nodes, variables, values, done, run=run, wanted=targets)
+        return done
+
+    def forward_nodes(
+        self,
+        nodes: Sequence[Node],
+        variables: Variables,
+        values: dict[str, Array],
+        done: Forward,
+        *,
+        run: Run,
+        wanted: Collection[str],
+        save: bool = True,
+    ) -> None:
+        """Compute ``nodes`` from ``values``, out of which goes what no later node takes.
+
+        The outputs ``wanted``, the statistics and, with ``save``, what backward needs come into ``done``.
+        """
+        last = self._last_uses
+        for node in nodes:
             own = self.own(variables, node.name)
             taken = tuple(values[name] for name in node.inputs)
             value, saved = node.layer.forward(own, taken, run)
             if run.training:
-                done.saved[node.name] = saved
                 for name, array in node.layer.statistics(own, saved).items():
                     done.statistics[f"{node.name}.{name}"] = array
-            if node.name in targets:
+                if save:
+                    done.saved[node.name] = saved
+            if node.name in wanted:
                 done.outputs[node.name] = value
             if node.name in last:
                 values[node.name] = value
@@ -240,7 +259,6 @@ class Graph:
             for name in set(node.inputs):
                 if last[name] == node.name:
                     del values[name]
-        return done
 
     def predict(self, variables: Variables, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for a batch, some samples at a time."""
@@ -253,13 +271,24 @@ class Graph:
         return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
 
     def backward(self, variables: Variables, saved: dict[str, Saved], grads: Mapping[str, Array]) -> dict[str, Array]:
-        """Gradients of all parameters from the gradients of nodes; where paths fan out they add up.
+        """Gradients of the parameters that nodes with gradients ``grads`` depend on; where paths fan out they add up.
 
         What a node saved is forgotten once it has been used.
         """
-        pending = dict(grads)
         found: dict[str, Array] = {}
-        for node in reversed(self.nodes):
+        self.backward_nodes(self.nodes, variables, saved, dict(grads), found)
+        return found
+
+    def backward_nodes(
+        self,
+        nodes: Sequence[Node],
+        variables: Variables,
+        saved: dict[str, Saved],
+        pending: dict[str, Array],
+        found: dict[str, Array],
+    ) -> None:
+        """From gradients ``pending`` of the outputs of ``nodes`` to those of their inputs; parameters' come into ``found``."""
+        for node in reversed(nodes):
             grad_output = pending.pop(node.name, None)
             kept = saved.pop(node.name)
             if grad_output is None or node.name not in self.learned:
@@ -274,7 +303,6 @@ class Graph:
                 if by is not None and name in self.learned:
                     _add(pending, name, by)
             del by_input, own
-        return {name: found[name] if name in found else np.zeros_like(variables[name]) for name in self.parameters}
 
     def host_batches(self, samples: int) -> list[slice]:
         """Samples in order, as many at a time as keep all activations of a batch in the host's cache."""

@@ -9,9 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from nnlib.batch import Batch
-from nnlib.graph import Graph, Variables
+from nnlib.graph import Forward, Graph, Variables
 from nnlib.layers.layer import Array, Run, Shape, ShapeError
 from nnlib.losses import Loss
+from nnlib.segments import kept_between, segments
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,13 @@ class Model:
         *,
         run: Run,
         together: int | None = None,
+        recompute: bool = False,
     ) -> Gradients:
         """The losses' mean over the samples' ``weights`` (B,) and its gradients.
 
-        Where samples mix, ``together`` of them are one batch of the network, by default all. Raises ValueError for an
-        empty batch.
+        Where samples mix, ``together`` of them are one batch of the network, by default all. ``recompute``: keep only
+        what goes from one segment of the network to the next, and compute the rest again when backward needs it.
+        Raises ValueError for an empty batch.
         """
         count = len(batch)
         if not count:
@@ -85,7 +88,7 @@ class Model:
         for part in self._parts(count, together):
             some = Run(training=run.training, key=run.key, first_sample=run.first_sample + part.start)
             shares = weights[part] / total
-            found.add(self._part(variables, batch.take(part), shares, some), part_of_all=float(shares.sum()))
+            found.add(self._part(variables, batch.take(part), shares, some, recompute), part_of_all=float(shares.sum()))
         graph = self.graph
         zeros = {name: np.zeros_like(variables[name]) for name in graph.parameters if name not in found.parameters}
         found.parameters |= zeros
@@ -97,21 +100,51 @@ class Model:
         size = together or count
         return [slice(first, first + size) for first in range(0, count, size)]
 
-    def _part(self, variables: Variables, batch: Batch, shares: Array, run: Run) -> Gradients:
+    def _part(self, variables: Variables, batch: Batch, shares: Array, run: Run, recompute: bool) -> Gradients:
         graph = self.training
+        if recompute:
+            return self._recomputed(variables, batch, shares, run)
         forward = graph.forward(variables, batch.inputs, run=run)
+        loss, grads = self._losses(forward.outputs, batch, shares)
+        forward.outputs.clear()
+        return Gradients(loss, graph.backward(variables, forward.saved, grads), forward.statistics)
+
+    def _recomputed(self, variables: Variables, batch: Batch, shares: Array, run: Run) -> Gradients:
+        """Forward without saving, then each segment from the last on: forward once more, and backward."""
+        graph = self.training
+        parts = segments(graph)
+        kept = kept_between(graph, parts)
+        inputs = {each.name: batch.inputs[each.name] for each in graph.inputs}
+        done = Forward(outputs={name: inputs[name] for name in self.wanted if name in inputs})
+        wanted = kept.union(self.wanted)
+        graph.forward_nodes(graph.nodes, variables, dict(inputs), done, run=run, wanted=wanted, save=False)
+        loss, pending = self._losses(done.outputs, batch, shares)
+        found: dict[str, Array] = {}
+        for part in reversed(parts):
+            own = {node.name for node in part}
+            taken = {name for node in part for name in node.inputs if name not in own}
+            values = {name: inputs[name] if name in inputs else done.outputs[name] for name in taken}
+            again = Forward(outputs={})
+            for name in own.intersection(done.outputs):
+                del done.outputs[name]
+            graph.forward_nodes(part, variables, values, again, run=run, wanted=())
+            values.clear()
+            graph.backward_nodes(part, variables, again.saved, pending, found)
+        return Gradients(loss, found, done.statistics)
+
+    def _losses(self, outputs: Mapping[str, Array], batch: Batch, shares: Array) -> tuple[float, dict[str, Array]]:
+        """The sum of all losses, and its gradients by the nodes that they take."""
         loss = 0.0
         grads: dict[str, Array] = {}
         for term in self.losses:
-            outputs = tuple(forward.outputs[name] for name in term.outputs)
+            taken = tuple(outputs[name] for name in term.outputs)
             target = None if term.target is None else batch.targets[term.target]
-            value, by_output = term.forward(outputs, target, shares * shares.dtype.type(term.weight))
+            value, by_output = term.forward(taken, target, shares * shares.dtype.type(term.weight))
             loss += value
             for name, grad in zip(term.outputs, by_output, strict=True):
                 if grad is not None:
                     grads[name] = grads[name] + grad if name in grads else grad
-        forward.outputs.clear()
-        return Gradients(loss, graph.backward(variables, forward.saved, grads), forward.statistics)
+        return loss, grads
 
 
 class _Sums:

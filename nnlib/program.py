@@ -11,7 +11,7 @@ from nnlib.kernels.kernel import Kernel
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import AddressSpace, Shape
 
-Phase: TypeAlias = Literal["forward", "backward", "update"]
+Phase: TypeAlias = Literal["forward", "recompute", "backward"]
 Role: TypeAlias = Literal["input", "parameter", "gradient", "statistic", "activation"]
 
 
@@ -94,7 +94,10 @@ class Program:
 
 
 class ProgramBuilder:
-    """Collects launches and buffers; every launch's arguments are checked against its kernel."""
+    """Collects launches and buffers; every launch's arguments are checked against its kernel.
+
+    ``again``: names may be declared a second time, and from then on mean the new buffers; inputs stay what they are.
+    """
 
     def __init__(self, *, dtype: DTypeName, alignment: int) -> None:
         self.dtype = dtype
@@ -103,17 +106,25 @@ class ProgramBuilder:
         self.shapes: dict[str, Shape] = {}
         self.roles: dict[str, Role] = {}
         self.aliases: dict[str, str] = {}
+        self.again = False
 
     def buffer(self, name: str, shape: Shape, role: Role = "activation") -> str:
         """Declare a buffer; returns its name."""
+        if self.again and (name in self.shapes or name in self.aliases):
+            if role == "input":
+                return name
+            new = self.fresh(name)
+            self.shapes[new], self.roles[new] = shape, "activation"
+            self.aliases[name] = new
+            return name
         self._check_new(name)
-        self.shapes[name] = shape
-        self.roles[name] = role
+        self.shapes[name], self.roles[name] = shape, role
         return name
 
     def alias(self, name: str, of: str) -> str:
         """Another name of a buffer: the same bytes under another shape."""
-        self._check_new(name)
+        if not self.again:
+            self._check_new(name)
         self.aliases[name] = self.resolve(of)
         return name
 

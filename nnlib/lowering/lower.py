@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nnlib.graph import Graph
 from nnlib.lowering.site import (
     LossSite,
@@ -17,6 +19,7 @@ from nnlib.lowering.site import (
 from nnlib.model import Model
 from nnlib.precision import DTypeName
 from nnlib.program import Program, ProgramBuilder
+from nnlib.segments import segments
 
 
 def lower_forward(*, graph: Graph, batch: int, dtype: DTypeName, alignment: int = 128) -> Program:
@@ -26,11 +29,14 @@ def lower_forward(*, graph: Graph, batch: int, dtype: DTypeName, alignment: int 
     return lowering.builder.finish(kept=graph.outputs)
 
 
-def lower_gradients(*, model: Model, batch: int, dtype: DTypeName, alignment: int = 128) -> Program:
+def lower_gradients(
+    *, model: Model, batch: int, dtype: DTypeName, alignment: int = 128, recompute: bool = False
+) -> Program:
     """Forward, losses and backward of ``batch`` samples on one core group.
 
     Gradients are in buffers ``grad:PARAMETER``, statistics after the batch in ``new:STATISTIC``. Of layers that no loss
-    depends on there is nothing.
+    depends on there is nothing. ``recompute``: before the backward pass of a segment of the network its forward pass
+    is launched once more, so that its activations need not be kept until then.
     """
     lowering = _declare(model.training, batch=batch, dtype=dtype, alignment=alignment, training=True)
     builder = lowering.builder
@@ -41,11 +47,13 @@ def lower_gradients(*, model: Model, batch: int, dtype: DTypeName, alignment: in
         builder.buffer(shares_buffer(number), (batch, 1), "input")
         builder.buffer(loss_buffer(number), (batch, 1))
         lower_loss_of(loss, LossSite(lowering, loss, number))
-    for site in reversed(sites):
-        if site.name in lowering.graph.learned and site.name in lowering.gradients:
-            site.phase = "backward"
-            lower_backward_of(site.node.layer, site)
-            lowering.add_parts(layer=site.name)
+    by_name = {site.name: site for site in sites}
+    parts = segments(lowering.graph) if recompute else (lowering.graph.nodes,)
+    for part in reversed(parts):
+        some = [by_name[node.name] for node in part]
+        if part is not parts[-1]:
+            _lower_again(lowering, some)
+        _lower_backward(lowering, some)
     return builder.finish(kept=[loss_buffer(number) for number in range(len(model.losses))])
 
 
@@ -56,6 +64,22 @@ def _declare(graph: Graph, *, batch: int, dtype: DTypeName, alignment: int, trai
     for name, shape in graph.variables.items():
         builder.buffer(name, shape, "parameter")
     return Lowering(graph=graph, builder=builder, batch=batch, training=training)
+
+
+def _lower_again(lowering: Lowering, sites: Sequence[Site]) -> None:
+    lowering.builder.again = True
+    for site in sites:
+        site.phase = "recompute"
+        lower_forward_of(site.node.layer, site)
+    lowering.builder.again = False
+
+
+def _lower_backward(lowering: Lowering, sites: Sequence[Site]) -> None:
+    for site in reversed(sites):
+        if site.name in lowering.graph.learned and site.name in lowering.gradients:
+            site.phase = "backward"
+            lower_backward_of(site.node.layer, site)
+            lowering.add_parts(layer=site.name)
 
 
 def _lower_layers(lowering: Lowering) -> list[Site]:

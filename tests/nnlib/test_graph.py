@@ -248,5 +248,5 @@ def test_an_unknown_input_is_refused(source: str) -> None:
 
 
 def test_layers_that_do_not_fit_are_refused_when_the_graph_is_built() -> None:
-    with pytest.raises(ShapeError, match=r"'l' \(linear\).*\(2, 2, 5\)"):
-        Graph.chain((4, 4, 1), [Conv2d("c", 5, (1, 1)), MaxPool("p", (2, 2), 2), Linear("l", 3)])
+    with pytest.raises(ShapeError, match=r"'c' \(conv2d\).*\(16,\)"):
+        Graph.chain((4, 4, 1), [Flatten("f"), Conv2d("c", 5, (1, 1))])

@@ -71,8 +71,8 @@ def test_a_given_name_that_meets_a_number_is_refused() -> None:
 
 
 def test_layers_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ShapeError, match=r"'linear1'.*\(4, 4, 1\)"):
-        build_graph(input_shape=(4, 4, 1), layers=keys({"type": "linear", "units": 3}))
+    with pytest.raises(ShapeError, match=r"'conv2d1'.*\(4,\)"):
+        build_graph(input_shape=(4,), layers=keys({"type": "conv2d", "channels": 3, "kernel": 1}))
 
 
 @pytest.mark.parametrize(
