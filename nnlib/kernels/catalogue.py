@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from nnlib.kernels.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
+from nnlib.kernels.attention_shape import AttentionShape
 from nnlib.kernels.convolution import Convolution, Pass
 from nnlib.kernels.elementwise import BiasAdd, Elementwise, Function, SumCopies
 from nnlib.kernels.gemm import Gemm
@@ -16,6 +18,7 @@ from nnlib.kernels.launch import Launch
 from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
 from nnlib.kernels.reduction import ColumnSum
 from nnlib.kernels.softmax import SoftmaxCrossEntropy
+from nnlib.kernels.stacked_gemm import StackedGemm
 from nnlib.kernels.window import Window
 from nnlib.precision import DTypeName
 
@@ -85,6 +88,47 @@ def _gemm(sizes: Sizes, dtype: DTypeName, library: Library) -> tuple[Launch, ...
     return (Launch.of(Gemm(m=sizes["m"], n=sizes["n"], k=sizes["k"], dtype=dtype, library=library)),)
 
 
+def _stacked_gemm(sizes: Sizes, dtype: DTypeName, library: Library) -> tuple[Launch, ...]:
+    leading = (sizes["batch"],)
+    gemm = Gemm(m=sizes["m"], n=sizes["n"], k=sizes["k"], dtype=dtype, library=library)
+    return (Launch.of(StackedGemm(gemm=gemm, a_leading=leading, b_leading=leading, c_leading=leading)),)
+
+
+def _attention_shape(sizes: Sizes, dtype: DTypeName) -> AttentionShape:
+    depth = sizes["depth"]
+    return AttentionShape(
+        batch=sizes["batch"],
+        heads=sizes["heads"],
+        queries=sizes["queries"],
+        keys=sizes["keys"],
+        depth=depth,
+        value_depth=depth,
+        dtype=dtype,
+        scale=depth**-0.5,
+        causal=bool(sizes["causal"]),
+    )
+
+
+def _attention(sizes: Sizes, dtype: DTypeName, library: Library) -> tuple[Launch, ...]:
+    return (Launch.of(Attention(_attention_shape(sizes, dtype), library)),)
+
+
+def _attention_gradient(sizes: Sizes, dtype: DTypeName, library: Library) -> tuple[Launch, ...]:
+    shape = _attention_shape(sizes, dtype)
+    by_query = AttentionQueryGradient(shape, library=library)
+    return Launch.of(by_query), Launch.of(AttentionKeyValueGradient(shape, library))
+
+
+def _attention_flops(products: int) -> Callable[[Sizes], int]:
+    """Of products of all queries with all keys, seen or not."""
+
+    def of(sizes: Sizes) -> int:
+        pairs = sizes["batch"] * sizes["heads"] * sizes["queries"] * sizes["keys"]
+        return 2 * products * pairs * sizes["depth"]
+
+    return of
+
+
 def _convolution(which: Pass) -> Operation:
     return Operation(
         CONVOLUTION,
@@ -113,6 +157,14 @@ POOLING: Final = {
 }
 MATRIX: Final = {"rows": "rows", "columns": "columns"}
 
+ATTENTION: Final = {
+    "batch": "samples",
+    "heads": "heads",
+    "queries": "queries of a sample",
+    "keys": "keys of a sample",
+    "depth": "numbers of a query's head",
+}
+
 OPERATIONS: Final[Mapping[str, Operation]] = {
     "gemm": Operation(
         {"m": "rows of a and c", "n": "columns of b and c", "k": "columns of a, rows of b"},
@@ -120,6 +172,30 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         _gemm,
         lambda sizes: 2 * sizes["m"] * sizes["n"] * sizes["k"],
         plan="mesh gemm",
+    ),
+    "stacked_gemm": Operation(
+        {
+            "batch": "pairs of matrices",
+            "m": "rows of a and c",
+            "n": "columns of b and c",
+            "k": "columns of a, rows of b",
+        },
+        "batch",
+        _stacked_gemm,
+        lambda sizes: 2 * sizes["batch"] * sizes["m"] * sizes["n"] * sizes["k"],
+        plan="mesh gemm",
+    ),
+    "attention": Operation(
+        ATTENTION, "batch", _attention, _attention_flops(2), defaults={"causal": 0}, plan="blocks of queries"
+    ),
+    # five products would do, but probabilities and their gradients are made once for queries and once for keys
+    "attention_gradient": Operation(
+        ATTENTION,
+        "batch",
+        _attention_gradient,
+        _attention_flops(5),
+        defaults={"causal": 0},
+        plan="blocks of queries, blocks of keys",
     ),
     "conv2d": _convolution("forward"),
     "conv2d_input_gradient": _convolution("input_gradient"),

@@ -29,6 +29,11 @@ SIZES = {
     "columns": "Columns of a matrix.",
     "elements": "Numbers.",
     "count": "Copies.",
+    "heads": "Heads of an attention.",
+    "queries": "Queries of an attention.",
+    "keys": "Keys of an attention.",
+    "depth": "Numbers of a query's head.",
+    "causal": "1: no query sees the keys after it.",
 }
 
 

@@ -21,7 +21,7 @@ from tests.sim.trace.test_perfetto import fields, message
 
 SMALL = {
     "m": 70, "n": 33, "k": 3, "batch": 9, "ni": 3, "no": 5, "ro": 4, "co": 5, "rows": 90, "columns": 7,
-    "elements": 700, "count": 3,
+    "elements": 700, "count": 3, "heads": 2, "queries": 20, "keys": 13, "depth": 5,
 }  # fmt: skip
 FIELDS = [
     "op", "plan", "library", "dtype", "core_groups", "launches", "cycles", "seconds", "gflops", "peak_fraction",

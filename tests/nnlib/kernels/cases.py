@@ -16,7 +16,9 @@ from nnlib.kernels.reduction import ColumnSum
 from nnlib.kernels.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.window import Window
 from sim.chip.memory import Array
+from tests.nnlib.kernels.arrangements import arrangements, fill_arrangement
 from tests.nnlib.kernels.attentions import AttentionKernel, attentions, fill_attention
+from tests.nnlib.kernels.stacks import stacked_gemms
 
 dtypes = st.sampled_from(["fp64", "fp32"])
 functions = st.sampled_from(sorted(FUNCTIONS))
@@ -41,8 +43,10 @@ def windows(draw: st.DrawFn, *, padded: bool = True) -> Window:
 
 gemms = st.builds(Gemm, m=small, n=small, k=small, dtype=dtypes, transpose_a=st.booleans(), transpose_b=st.booleans())
 kernels: st.SearchStrategy[Kernel] = st.one_of(
+    arrangements,
     gemms,
     attentions,
+    stacked_gemms(),
     st.builds(Elementwise, function=functions, elements=st.integers(1, 3000), dtype=dtypes),
     st.builds(SumCopies, count=st.integers(1, 5), elements=st.integers(1, 2000), dtype=dtypes),
     st.builds(BiasAdd, rows=st.integers(1, 300), channels=small, dtype=dtypes),
@@ -70,6 +74,7 @@ def data_for(kernel: Kernel, *, seed: int = 0) -> dict[str, Array]:
         fill_elementwise(kernel, arrays)
     if isinstance(kernel, AttentionKernel):
         fill_attention(kernel, arrays, rng)
+    fill_arrangement(kernel, arrays, rng)
     return arrays
 
 
