@@ -89,7 +89,7 @@ def test_random_squares_follow_key_and_draw_alone(root: Path) -> None:
     mirrored = [squares.get(each[:, ::-1].tobytes()) for each in images]
     assert all((a is None) != (b is None) for a, b in zip(plain, mirrored, strict=True))
     assert 30 <= sum(each is None for each in plain) <= 70
-    assert {(each or other)[0] for each, other in zip(plain, mirrored, strict=True) if each or other} == set(range(9))
+    assert {each[0] for each in (*plain, *mirrored) if each is not None} == set(range(9))
 
 
 def test_damaged_images_are_all_named(root: Path) -> None:
