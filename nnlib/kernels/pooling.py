@@ -1,4 +1,7 @@
-"""Max pooling forward, over blocks of output pixels, and backward, over blocks of pixels with all windows on them."""
+"""Max pooling forward, over blocks of output pixels, and backward, over blocks of pixels with all windows on them.
+
+What a block sees beyond the image comes in as zeros, and the CPE overwrites it: padding is never the largest.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nnlib.kernels.kernel import Arguments, Parameter
+from nnlib.kernels.pool_window import PoolWindow, Touching, never_largest, touching
 from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, Window, plan_items
 from nnlib.ops.pooling import max_pool_backward, max_pool_forward
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup
-from sim.chip.memory import Array, Shape
+from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
-from sim.machine.spec import ProcessorSpec
+from sim.machine.spec import CpeSpec, ProcessorSpec
 
 
 @dataclass(frozen=True)
 class MaxPool:
     """``y`` = the largest number under each window of ``x``."""
 
-    window: Window
+    window: Window | PoolWindow
     dtype: DTypeName
 
     @property
@@ -28,32 +32,39 @@ class MaxPool:
         return "max_pool"
 
     def parameters(self) -> tuple[Parameter, ...]:
-        window = self.window
-        return (
-            Parameter("x", (window.batch, window.height, window.width, window.channels), "in"),
-            Parameter("y", (window.batch, window.out_height, window.out_width, window.channels), "out"),
-        )
+        window = pool_window(self.window)
+        return Parameter("x", window.image, "in"), Parameter("y", window.pooled, "out")
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
-        arrays["y"][...] = max_pool_forward(arrays["x"], self.window.kernel, self.window.stride)
+        window = pool_window(self.window)
+        arrays["y"][...] = max_pool_forward(
+            arrays["x"],
+            window.kernel,
+            window.stride,
+            padding=(window.rows.padding, window.columns.padding),
+            dilation=window.dilation,
+            ceil_mode=window.rows.ceil_mode,
+        )
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
-        window = self.window
-        items, image, pooled = _plan(self, core_group.processor)
-        plan = items.plan
+        window = pool_window(self.window)
+        items, image, pooled = _plan(window, self.name, self.dtype, core_group.processor)
+        plan, cpe = items.plan, core_group.processor.cpe
         body = Body(loads=window.taps, stores=1, arithmetic=2 * window.taps)
-        elements = plan.rows * plan.columns * plan.channels
+        cycles = stream_cycles(cpe=cpe, body=body, elements=plan.rows * plan.columns * plan.channels)
 
-        def run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
-            outs[0][:, 0] = max_pool_forward(ins[0][:, 0], window.kernel, window.stride)
+        def run_at(iteration: int, ins: Sequence[Array], outs: Sequence[Array]) -> None:
+            _, row, column, _ = image.place(items.origins(iteration))
+            x = never_largest(ins[0][:, 0], window, row, column)
+            outs[0][:, 0] = max_pool_forward(x, window.kernel, window.stride, dilation=window.dilation)
 
         items.stream(
             core_group,
             self.name,
             inputs=[image.operand(arguments["x"])],
             outputs=[pooled.operand(arguments["y"])],
-            cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements),
-            run=run,
+            cycles=cycles + _border_cycles(window, image.size, cpe),
+            run_at=run_at,
         )
 
 
@@ -61,7 +72,7 @@ class MaxPool:
 class MaxPoolGradient:
     """``grad_x``: each ``grad_y`` goes to the first largest pixel of its window."""
 
-    window: Window
+    window: Window | PoolWindow
     dtype: DTypeName
 
     @property
@@ -69,67 +80,72 @@ class MaxPoolGradient:
         return "max_pool_gradient"
 
     def parameters(self) -> tuple[Parameter, ...]:
-        window = self.window
-        image = (window.batch, window.height, window.width, window.channels)
-        pooled = (window.batch, window.out_height, window.out_width, window.channels)
+        window = pool_window(self.window)
         return (
-            Parameter("x", image, "in"),
-            Parameter("grad_y", pooled, "in"),
-            Parameter("grad_x", image, "out"),
+            Parameter("x", window.image, "in"),
+            Parameter("grad_y", window.pooled, "in"),
+            Parameter("grad_x", window.image, "out"),
         )
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
-        arrays["grad_x"][...] = max_pool_backward(arrays["x"], arrays["grad_y"], self.window.kernel, self.window.stride)
+        window = pool_window(self.window)
+        arrays["grad_x"][...] = max_pool_backward(
+            arrays["x"],
+            arrays["grad_y"],
+            window.kernel,
+            window.stride,
+            padding=(window.rows.padding, window.columns.padding),
+            dilation=window.dilation,
+            ceil_mode=window.rows.ceil_mode,
+        )
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The tile program: an item is a block of pixels; it gets all windows that touch it, and puts its own pixels.
 
         Maxima under windows across a border are found on both of its sides.
         """
-        window = self.window
-        plan = _plan_gradient(self, core_group.processor)
+        window = pool_window(self.window)
+        plan = _plan_gradient(window, self.name, self.dtype, core_group.processor)
         rows, columns = plan.touching
+        cpe = core_group.processor.cpe
         body = Body(loads=2 * window.taps + 1, stores=window.taps, arithmetic=4 * window.taps)
         elements = rows.windows * columns.windows * plan.items.plan.channels
 
-        def run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
-            x, grad, own = ins[0][:, 0], ins[1][:, 0], outs[0][:, 0]
-            found = max_pool_backward(x, grad, window.kernel, window.stride)[:, rows.before :, columns.before :]
-            found = found[:, : own.shape[1], : own.shape[2]]
+        def run_at(iteration: int, ins: Sequence[Array], outs: Sequence[Array]) -> None:
+            _, row, column, _ = plan.seen.place(plan.items.origins(iteration))
+            x = never_largest(ins[0][:, 0], window, row, column)
+            grad, own = ins[1][:, 0], outs[0][:, 0]
+            found = max_pool_backward(x, grad, window.kernel, window.stride, dilation=window.dilation)
+            found = found[:, rows.before :, columns.before :][:, : own.shape[1], : own.shape[2]]
             own[...] = 0  # strides may pass over the block's last pixels: no window reaches them
             own[:, : found.shape[1], : found.shape[2]] = found
 
+        cycles = stream_cycles(cpe=cpe, body=body, elements=elements)
         plan.items.stream(
             core_group,
             self.name,
             inputs=[plan.seen.operand(arguments["x"]), plan.pooled.operand(arguments["grad_y"])],
             outputs=[plan.own.operand(arguments["grad_x"])],
-            cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements),
-            run=run,
+            cycles=cycles + _border_cycles(window, plan.seen.size, cpe),
+            run_at=run_at,
         )
 
 
-@dataclass(frozen=True)
-class _Touching:
-    """The windows that touch a block of pixels along an axis.
-
-    ``windows`` of them from the one ``first`` after the block's number of strides on; under them lie ``pixels`` pixels,
-    ``before`` of these in front of the block.
-    """
-
-    windows: int
-    first: int
-    pixels: int
-    before: int
+def pool_window(window: Window | PoolWindow) -> PoolWindow:
+    """The windows by rows and columns."""
+    return window if isinstance(window, PoolWindow) else PoolWindow.of(window)
 
 
-def _touching(*, length: int, kernel: int, stride: int, block: int) -> _Touching:
-    """The windows that touch ``block`` pixels, from a multiple of the stride on, of an axis ``length`` long."""
-    if block >= length:
-        return _Touching(windows=(length - kernel) // stride + 1, first=0, pixels=length, before=0)
-    ahead = (kernel - 1) // stride
-    windows = ahead + (block - 1) // stride + 1
-    return _Touching(windows=windows, first=-ahead, pixels=(windows - 1) * stride + kernel, before=ahead * stride)
+def _border_cycles(window: PoolWindow, seen: tuple[int, ...], cpe: CpeSpec) -> float:
+    """Cycles to overwrite what an item sees beyond the image, as much as it can be."""
+    if window.inside:
+        return 0.0
+    within = 1
+    for pool, size in zip(window.axes, seen[1:3], strict=True):
+        beyond = max((pool.count - 1) * pool.stride + pool.reach - pool.padding - pool.length, 0)
+        within *= max(size - pool.padding - (beyond if size >= pool.length else 0), 0)
+    border = (seen[1] * seen[2] - within) * seen[3]
+    return stream_cycles(cpe=cpe, body=Body(stores=1), elements=border)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,102 +153,87 @@ class _GradientPlan:
     """The items, the windows that touch one by rows and by columns, the pixels seen, their windows, its own pixels."""
 
     items: Items
-    touching: tuple[_Touching, _Touching]
+    touching: tuple[Touching, Touching]
     seen: Boxes
     pooled: Boxes
     own: Boxes
 
 
 @lru_cache(maxsize=64)
-def _plan_gradient(kernel: MaxPoolGradient, processor: ProcessorSpec) -> _GradientPlan:
-    """Blocks of pixels, cut in multiples of the stride. Raises InfeasiblePlan if the smallest does not fit the LDM."""
-    window = kernel.window
-    image, pooled = _shapes(kernel)
-    (kh, kw), stride = window.kernel, window.stride
+def _plan_gradient(window: PoolWindow, name: str, dtype: DTypeName, processor: ProcessorSpec) -> _GradientPlan:
+    """Blocks of pixels, cut in multiples of the strides. Raises InfeasiblePlan if the smallest does not fit the LDM."""
+    strides = window.stride
 
-    def touching(plan: ItemPlan) -> tuple[_Touching, _Touching]:
-        return (
-            _touching(length=window.height, kernel=kh, stride=stride, block=plan.rows),
-            _touching(length=window.width, kernel=kw, stride=stride, block=plan.columns),
-        )
+    def touched(plan: ItemPlan) -> tuple[Touching, Touching]:
+        return touching(window.rows, block=plan.rows), touching(window.columns, block=plan.columns)
 
     def boxes(plan: ItemPlan) -> tuple[ItemBox, ItemBox, ItemBox]:
-        rows, columns = touching(plan)
+        rows, columns = touched(plan)
         return (
-            ItemBox((1, rows.pixels, columns.pixels, plan.channels), image),
-            ItemBox((1, rows.windows, columns.windows, plan.channels), pooled),
-            ItemBox((1, plan.rows, plan.columns, plan.channels), image),
+            ItemBox((1, rows.pixels, columns.pixels, plan.channels), window.image),
+            ItemBox((1, rows.windows, columns.windows, plan.channels), window.pooled),
+            ItemBox((1, plan.rows, plan.columns, plan.channels), window.image),
         )
 
     items = plan_items(
-        kernel=kernel.name,
+        kernel=name,
         batch=window.batch,
-        rows=window.height,
-        columns=window.width,
+        rows=window.rows.length,
+        columns=window.columns.length,
         channels=window.channels,
-        multiple=stride,
-        item_bytes=DTYPES[kernel.dtype].itemsize,
+        multiple=strides,
+        item_bytes=DTYPES[dtype].itemsize,
         boxes=boxes,
         processor=processor,
     )
     seen, under, own = boxes(items.plan)
-    rows, columns = touching(items.plan)
+    rows, columns = touched(items.plan)
     return _GradientPlan(
         items=items,
         touching=(rows, columns),
         seen=items.boxes(seen.size, lambda o: (o[0], o[1] - rows.before, o[2] - columns.before, o[3])),
         pooled=items.boxes(
-            under.size, lambda o: (o[0], o[1] // stride + rows.first, o[2] // stride + columns.first, o[3])
+            under.size, lambda o: (o[0], o[1] // strides[0] + rows.first, o[2] // strides[1] + columns.first, o[3])
         ),
         own=items.boxes(own.size, tuple),
     )
 
 
-def _reach(window: Window, plan: ItemPlan) -> tuple[int, int]:
-    """Image rows and columns under the windows of an item."""
-    return (
-        (plan.rows - 1) * window.stride + window.kernel[0],
-        (plan.columns - 1) * window.stride + window.kernel[1],
-    )
-
-
 @lru_cache(maxsize=64)
-def _plan(kernel: MaxPool, processor: ProcessorSpec) -> tuple[Items, Boxes, Boxes]:
+def _plan(window: PoolWindow, name: str, dtype: DTypeName, processor: ProcessorSpec) -> tuple[Items, Boxes, Boxes]:
     """Items of output pixels, the pixels under them, and they."""
-    window = kernel.window
-    image, pooled = _shapes(kernel)
+    by_rows, by_columns = window.axes
 
     def boxes(plan: ItemPlan) -> tuple[ItemBox, ItemBox]:
+        rows = (plan.rows - 1) * by_rows.stride + by_rows.reach
+        columns = (plan.columns - 1) * by_columns.stride + by_columns.reach
         return (
-            ItemBox((1, *_reach(window, plan), plan.channels), image),
-            ItemBox((1, plan.rows, plan.columns, plan.channels), pooled),
+            ItemBox((1, rows, columns, plan.channels), window.image),
+            ItemBox((1, plan.rows, plan.columns, plan.channels), window.pooled),
         )
 
     items = plan_items(
-        kernel=kernel.name,
+        kernel=name,
         batch=window.batch,
-        rows=window.out_height,
-        columns=window.out_width,
+        rows=by_rows.count,
+        columns=by_columns.count,
         channels=window.channels,
         multiple=1,
-        item_bytes=DTYPES[kernel.dtype].itemsize,
+        item_bytes=DTYPES[dtype].itemsize,
         boxes=boxes,
         processor=processor,
     )
-    of_image, of_pooled = boxes(items.plan)
+    image, pooled = boxes(items.plan)
     return (
         items,
-        items.boxes(of_image.size, lambda o: (o[0], o[1] * window.stride, o[2] * window.stride, o[3])),
-        items.boxes(of_pooled.size, tuple),
-    )
-
-
-def _shapes(kernel: MaxPool | MaxPoolGradient) -> tuple[Shape, Shape]:
-    """The images and what is pooled from them. Raises ValueError for a window that pooling does not know."""
-    window = kernel.window
-    if window.dilation != 1:
-        raise ValueError(f"{kernel.name}: a dilation of {window.dilation} is not known, only 1")
-    return (
-        (window.batch, window.height, window.width, window.channels),
-        (window.batch, window.out_height, window.out_width, window.channels),
+        items.boxes(
+            image.size,
+            lambda o: (
+                o[0],
+                o[1] * by_rows.stride - by_rows.padding,
+                o[2] * by_columns.stride - by_columns.padding,
+                o[3],
+            ),
+        ),
+        items.boxes(pooled.size, tuple),
     )

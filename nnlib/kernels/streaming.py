@@ -141,8 +141,8 @@ def stream(
     """Get the inputs, compute, put the outputs, with two buffers each: the next get runs under the compute.
 
     ``whole``: the iterations in which every CPE has as much to do as in any other, its operands ``period`` iterations
-    later lying further on by the same number of bytes. ``run(inputs, outputs)``, or ``run_at`` with the iteration before
-    these, gets the tiles' arrays. ``resident`` tiles are read and ``accumulators`` written by it.
+    later lying further on by the same number of bytes. ``run(inputs, outputs)``, or ``run_at`` with the iteration
+    before these, gets the tiles' arrays. ``resident`` tiles are read and ``accumulators`` written by it.
     """
     ins = [_Buffers(core_group, f"in{number}", operand) for number, operand in enumerate(inputs)]
     outs = [_Buffers(core_group, f"out{number}", operand) for number, operand in enumerate(outputs)]

@@ -31,7 +31,7 @@ MISSING: Final = 1 << 30
 class Window:
     """Images (batch, height, width, channels) under a kernel (kh, kw) with stride and zero padding.
 
-    ``dilation``: pixels from one tap to the next; pooling knows none.
+    ``dilation``: pixels from one tap to the next.
     """
 
     batch: int
@@ -200,7 +200,7 @@ def plan_items(
     rows: int,
     columns: int,
     channels: int,
-    multiple: int,
+    multiple: int | tuple[int, int],
     item_bytes: int,
     boxes: Callable[[ItemPlan], Sequence[ItemBox]],
     processor: ProcessorSpec,
@@ -208,13 +208,14 @@ def plan_items(
     """The items with the least estimated DMA time among those that fit the LDM twice.
 
     ``boxes`` gives what an item transfers, elements of ``item_bytes``; rows and columns are cut in multiples of
-    ``multiple``. Raises InfeasiblePlan if the smallest item does not fit.
+    ``multiple``, one for both or one for each. Raises InfeasiblePlan if the smallest item does not fit.
     """
     cpes, dma = processor.cpes_per_core_group, processor.dma
     startup = dma.startup_cycles / processor.clock_hertz
     best: tuple[float, ItemPlan] | None = None
     smallest: int | None = None
-    row_blocks, column_blocks = (doubling(length, least=multiple) for length in (rows, columns))
+    down, across = (multiple, multiple) if isinstance(multiple, int) else multiple
+    row_blocks, column_blocks = doubling(rows, least=down), doubling(columns, least=across)
     for plan in (ItemPlan(*sizes) for sizes in product(row_blocks, column_blocks, doubling(channels))):
         moved = boxes(plan)
         needed = 2 * sum(aligned(box.elements * item_bytes) for box in moved)

@@ -8,6 +8,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from nnlib.ops.pool_axis import PoolAxis
+
 Array = NDArray[np.floating]
 Integers = NDArray[np.int64]
 
@@ -99,6 +101,15 @@ def adaptive_map(length: int, size: int) -> AxisMap:
     places = first[:, None] + np.arange((end - first).max())
     used = places < end[:, None]
     return AxisMap(length, np.where(used, places, first[:, None]), used / (end - first)[:, None])
+
+
+@lru_cache(maxsize=256)
+def average_map(pool: PoolAxis, *, padded: bool = True, divisor: int | None = None) -> AxisMap:
+    """Means of windows, over the pixels of the padding too or not; ``divisor``: sums divided by that instead."""
+    places = pool.pixels()
+    used = (places >= 0) & (places < pool.length)
+    sizes = pool.sizes(padded=padded) if divisor is None else np.full(pool.count, divisor)
+    return AxisMap(pool.length, np.clip(places, 0, pool.length - 1), used / sizes[:, None])
 
 
 @lru_cache(maxsize=256)

@@ -29,16 +29,21 @@ def keep_mask(key: int, first_sample: int, shape: Sequence[int], rate: float) ->
     kept = np.empty((samples * blocks, LANES), dtype=bool)
     for first in range(0, len(kept), CHUNK):
         sample, block = np.divmod(np.arange(first, min(first + CHUNK, len(kept))), max(blocks, 1))
-        for lane, numbers in enumerate(_numbers(key, first_sample + sample, block)):
+        for lane, numbers in enumerate(_numbers(key, samples_from(first_sample, sample), block)):
             np.greater_equal(numbers, threshold(rate), out=kept[first : first + CHUNK, lane])
     return np.ascontiguousarray(kept.reshape(samples, -1)[:, :elements]).reshape(tuple(shape))
 
 
-def keep_at(key: int, sample: Integers, element: Integers, rate: float) -> Mask:
+def keep_at(key: int, sample: Integers | Bits, element: Integers, rate: float) -> Mask:
     """The same for any elements of any samples: arrays of their numbers, of one shape."""
     lane = element % LANES
     numbers = _numbers(key, sample, element // LANES)
     return np.asarray(np.choose(lane, numbers) >= threshold(rate))
+
+
+def samples_from(first: int, numbers: Integers) -> Bits:
+    """The numbers of samples from number ``first`` on, below 2⁶⁴."""
+    return np.uint64(first) + numbers.astype(np.uint64)
 
 
 def threshold(rate: float) -> np.uint64:
@@ -63,7 +68,7 @@ def dropout_backward(grad: Array, mask: Mask, rate: float) -> Array:
     return dropout_forward(grad, mask, rate)
 
 
-def _numbers(key: int, sample: Integers, block: Integers) -> tuple[Bits, Bits, Bits, Bits]:
+def _numbers(key: int, sample: Integers | Bits, block: Integers) -> tuple[Bits, Bits, Bits, Bits]:
     wide = block.astype(np.uint64), sample.astype(np.uint64)
     counter = (wide[0] & MASK, wide[0] >> HALF, wide[1] & MASK, wide[1] >> HALF)
     return philox(counter, key)

@@ -65,6 +65,11 @@ class PoolAxis:
         """True if all taps of all windows are on pixels."""
         return self.padding == 0 and (self.count - 1) * self.stride + self.reach <= self.length
 
+    def pixels(self) -> NDArray[np.int64]:
+        """The place of each tap of each window, (windows, taps); also places outside the axis."""
+        first = np.arange(self.count) * self.stride - self.padding
+        return first[:, None] + np.arange(self.kernel) * self.dilation
+
     def sizes(self, *, padded: bool) -> NDArray[np.int64]:
         """Pixels of each window; ``padded``: those of the padding too, but none beyond it. Only without dilation."""
         first = np.arange(self.count) * self.stride - self.padding

@@ -1,0 +1,92 @@
+"""What a kernel does along one axis of images, as a hashable description that gives the linear map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from nnlib.ops.arrangement import PadMode, pad_map
+from nnlib.ops.axis_map import AxisMap, adaptive_map, average_map, chosen
+from nnlib.ops.pool_axis import PoolAxis
+from nnlib.ops.resize import Mode, axis_map
+
+
+class AxisRule(Protocol):
+    """A frozen, hashable description of a linear map along an axis."""
+
+    def map(self) -> AxisMap:
+        """The map from the axis to its outputs."""
+
+
+@dataclass(frozen=True)
+class Same:
+    """The axis as it is."""
+
+    length: int
+
+    def map(self) -> AxisMap:
+        return chosen(self.length, np.arange(self.length))
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """Means of windows; ``padded``: over pixels of the padding too. ``divisor``: sums divided by it instead."""
+
+    pool: PoolAxis
+    padded: bool = True
+    divisor: int | None = None
+
+    def map(self) -> AxisMap:
+        return average_map(self.pool, padded=self.padded, divisor=self.divisor)
+
+
+@dataclass(frozen=True)
+class Binned:
+    """Means of ``size`` bins that cover the axis."""
+
+    length: int
+    size: int
+
+    def map(self) -> AxisMap:
+        return adaptive_map(self.length, self.size)
+
+
+@dataclass(frozen=True)
+class Resized:
+    """``size`` pixels, each the nearest one or between two."""
+
+    length: int
+    size: int
+    mode: Mode = "nearest"
+    align_corners: bool = False
+
+    def map(self) -> AxisMap:
+        return axis_map(self.length, self.size, mode=self.mode, align_corners=self.align_corners)
+
+
+@dataclass(frozen=True)
+class Bordered:
+    """Pixels before and after, mirrored or equal to the outermost."""
+
+    length: int
+    before: int
+    after: int
+    mode: PadMode
+
+    def map(self) -> AxisMap:
+        return pad_map(self.length, self.before, self.after, mode=self.mode)
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """``count`` pixels from ``start`` on, ``step`` apart, which may be negative."""
+
+    length: int
+    start: int
+    step: int
+    count: int
+
+    def map(self) -> AxisMap:
+        return chosen(self.length, self.start + self.step * np.arange(self.count))
