@@ -287,7 +287,7 @@ class Graph:
         pending: dict[str, Array],
         found: dict[str, Array],
     ) -> None:
-        """From gradients ``pending`` of the outputs of ``nodes`` to those of their inputs; parameters' come into ``found``."""
+        """From gradients ``pending`` of the outputs of ``nodes`` to those of their inputs; ``found``: parameters'."""
         for node in reversed(nodes):
             grad_output = pending.pop(node.name, None)
             kept = saved.pop(node.name)

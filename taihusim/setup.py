@@ -74,7 +74,7 @@ class Setup:
         available = self.machine.processor.memory.bytes
         if program.memory_bytes <= available:
             return []
-        expected = f"at least {program.memory_bytes} B per core group for this batch; take a smaller one"
+        expected = f"at least {program.memory_bytes} B per core group for this batch; take a smaller one, or --set mapping.recompute=true"
         key, found = "processor.memory.capacity", f"{available} B"
         return [Problem(file=f"machine {self.machine.name}", key=key, value=found, expected=expected)]
 

@@ -130,6 +130,7 @@ class _Timed:
             batch=setup.core_group_batch(nodes),
             dtype=setup.mapping.precision,
             alignment=setup.machine.processor.memory.alignment_bytes,
+            recompute=setup.mapping.recompute,
         )
         setup.check_program(program)
         optimizer = setup.workload.recipe.optimizer
@@ -264,8 +265,10 @@ def _numerics(
 def _device(setup: Setup, nodes: int) -> Device:
     together = setup.core_group_batch(nodes)
     if setup.mapping.numerics == "layer":
-        return HostDevice(setup.model, together)
-    return CoreGroupDevice(setup.model, together, setup.mapping.precision, setup.machine.processor)
+        return HostDevice(setup.model, together, setup.mapping.recompute)
+    return CoreGroupDevice(
+        setup.model, together, setup.mapping.precision, setup.machine.processor, setup.mapping.recompute
+    )
 
 
 def _reduction(setup: Setup, nodes: int, timed: _Timed, *, repeats: bool) -> Reduction:

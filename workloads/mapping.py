@@ -37,6 +37,7 @@ class Mapping:
     bucket_bytes: int
     overlap: bool
     persistent_threads: bool
+    recompute: bool
 
     def samples_per_node(self, *, nodes: int, recipe_batch_per_node: int) -> int:
         """Samples each of ``nodes`` nodes computes in a step.

@@ -40,3 +40,4 @@ class MappingFile(BaseModel):
     gradient_buckets: Bytes
     overlap: StrictBool
     persistent_threads: StrictBool
+    recompute: StrictBool
