@@ -2,9 +2,23 @@
 
 from nnlib.layers.activation import ReLU
 from nnlib.layers.arrangement import Flatten
-from nnlib.layers.convolution import Conv2d
+from nnlib.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from nnlib.layers.convolution import Conv1d, Conv2d
 from nnlib.layers.layer import INFERENCE, Layer, Run, ShapeError
 from nnlib.layers.linear import Linear
 from nnlib.layers.pooling import MaxPool
 
-__all__ = ["INFERENCE", "Conv2d", "Flatten", "Layer", "Linear", "MaxPool", "ReLU", "Run", "ShapeError"]
+__all__ = [
+    "INFERENCE",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "Flatten",
+    "Layer",
+    "Linear",
+    "MaxPool",
+    "ReLU",
+    "Run",
+    "ShapeError",
+]

@@ -1,8 +1,8 @@
 """Transposed convolution: the input gradient of a convolution as a layer of its own, its mirrored convolution.
 
-The mirrored convolution goes from the outputs here to the inputs here: what is forward there is the input gradient here.
-Its weights are (kh, kw, No of a group, Ni), those here (kh, kw, Ni, No of a group). ``output_padding``: pixels more below and on the right, which the
-mirrored convolution does not reach with every stride; padding takes pixels away.
+The mirrored convolution goes from the outputs here to the inputs here: its forward pass is the input gradient here. Its
+weights are (kh, kw, No of a group, Ni), those here (kh, kw, Ni, No of a group). ``output_padding``: pixels more below
+and on the right, which the mirrored convolution does not reach with every stride; padding takes pixels away.
 """
 
 from __future__ import annotations
@@ -13,9 +13,31 @@ from nnlib.ops.patches import Array
 from nnlib.ops.reach import Kernel, Padding, Pair, pair, sides
 
 
-def transposed_size(length: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int = 1) -> int:
-    """Output pixels along an axis of a transposed convolution; ``padding`` of the mirrored one, before and behind."""
-    return (length - 1) * stride + dilation * (kernel - 1) + 1 - sum(padding)
+def transposed_shape(
+    lengths: tuple[int, int],
+    kernel: Kernel,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    dilation: Pair = 1,
+) -> tuple[int, int]:
+    """Rows and columns of the output of a transposed convolution of images of ``lengths``.
+
+    Raises ValueError if no output is left, or if the output padding is neither below the stride nor the dilation.
+    """
+    around = sides(mirrored_padding(padding, output_padding))
+    found = []
+    for length, taps, step, edges, more, apart in zip(
+        lengths, kernel, pair(stride), around, pair(output_padding), pair(dilation), strict=True
+    ):
+        if more >= max(step, apart):
+            raise ValueError(f"an output padding of {more} is neither below the stride {step} nor the dilation {apart}")
+        found.append((length - 1) * step + apart * (taps - 1) + 1 - sum(edges))
+        if found[-1] < 1:
+            raise ValueError(f"a transposed kernel of {taps} taps over {length} pixels leaves nothing of the padding")
+    rows, columns = found
+    return rows, columns
 
 
 def conv_transpose2d_forward(
@@ -34,13 +56,14 @@ def conv_transpose2d_forward(
     Raises ValueError if no output is left, or if the output padding is neither below the stride nor the dilation.
     """
     around = mirrored_padding(padding, output_padding)
-    rows, columns = (
-        _output(*axis)
-        for axis in zip(
-            x.shape[1:3], weight.shape[:2], pair(stride), sides(around), pair(output_padding), pair(dilation),
-            strict=True,
-        )
-    )  # fmt: skip
+    rows, columns = transposed_shape(
+        (x.shape[1], x.shape[2]),
+        (weight.shape[0], weight.shape[1]),
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        dilation=dilation,
+    )
     shape = len(x), rows, columns, weight.shape[3] * groups
     y = conv2d_input_gradient(
         x, mirrored(weight), shape, stride=stride, padding=around, dilation=dilation, groups=groups
@@ -167,15 +190,3 @@ def conv_transpose1d_weight_gradient(
     )
     taps: Array = gradient[0]
     return taps
-
-
-def _output(length: int, kernel: int, stride: int, padding: tuple[int, int], output_padding: int, dilation: int) -> int:
-    """Checked output pixels along an axis."""
-    size = transposed_size(length, kernel, stride, padding, dilation)
-    if output_padding >= max(stride, dilation):
-        raise ValueError(
-            f"an output padding of {output_padding} is neither below the stride {stride} nor the dilation {dilation}"
-        )
-    if size < 1:
-        raise ValueError(f"a transposed kernel of {kernel} over {length} pixels leaves nothing of padding {padding}")
-    return size

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nnlib.device import HostDevice
 from nnlib.graph import INPUT, Graph, Input, Node
-from nnlib.layers import Conv2d, Flatten, Layer, Linear, MaxPool, ReLU, Run, ShapeError
+from nnlib.layers import Conv2d, Flatten, Layer, Linear, ReLU, Run, ShapeError
 from nnlib.layers.layer import Array, Params, Saved, Shape
 from tests.nnlib.batches import classifier, labelled
 from workloads.spec import load_workload
