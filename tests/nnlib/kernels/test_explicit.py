@@ -16,7 +16,6 @@ from nnlib.kernels.im2col import Col2im, Im2col
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.launch import compute_launches
 from nnlib.kernels.order import Order, from_channels_last, to_channels_last
-from nnlib.kernels.pooling import MaxPool
 from nnlib.kernels.window import Window
 from nnlib.precision import DTypeName
 from sim.chip.memory import Array
@@ -174,8 +173,3 @@ def test_rows_that_do_not_fit_are_an_error_with_sizes(processor: ProcessorSpec) 
     with pytest.raises(InfeasiblePlan) as caught:
         simulate(Im2col(Window(1, 9, 9, 1, (7, 7)), "fp64", "channels-first"), processor=small)
     assert caught.value.needed > caught.value.available == 128
-
-
-def test_pooling_knows_no_dilation(processor: ProcessorSpec) -> None:
-    with pytest.raises(ValueError, match="a dilation of 2 is not known"):
-        simulate(MaxPool(Window(1, 8, 8, 1, (2, 2), 2, 0, 2), "fp64"), processor=processor)
