@@ -8,7 +8,6 @@ sees only what comes with a step and what is kept of it, and that under the comp
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -16,6 +15,7 @@ from math import prod
 import numpy as np
 
 from nnlib.kernels.batched import plane
+from nnlib.kernels.double_buffer import DoubleBuffer
 from nnlib.kernels.gemm_scheme import SCHEMES
 from nnlib.kernels.generations import Library
 from nnlib.kernels.grid import Grid
@@ -79,25 +79,6 @@ def plan_resident(*, layer: RecurrentShape, cell: RecurrentCell, processor: Proc
     return ResidentPlan(grid=grid, streamed=tuple(streamed), put=tuple(put), states=tuple(kept))
 
 
-class _Steps:
-    """The two buffers of an array that comes or goes with each step."""
-
-    def __init__(self, program: ResidentProgram, name: str, size: Sequence[int], split: Split) -> None:
-        group = program.core_group
-        self.program, self.name = program, name
-        self.tiles = [
-            group.alloc(f"{name}.{i}", size=size, dtype=DTYPES[program.cell.dtype], split=split) for i in range(2)
-        ]
-
-    def get(self, number: int, arguments: Arguments, row: int) -> Transfer:
-        array, start = self.program.place(self.name, number, arguments, row, self.tiles[0])
-        return self.program.core_group.get(self.tiles[number % 2], array, start)
-
-    def put(self, number: int, arguments: Arguments, row: int) -> Transfer:
-        array, start = self.program.place(self.name, number, arguments, row, self.tiles[0])
-        return self.program.core_group.put(self.tiles[number % 2], array, start)
-
-
 class ResidentProgram:
     """The tile program of either direction through time; ``of_product``: the gradient that goes through the weights."""
 
@@ -126,10 +107,10 @@ class ResidentProgram:
         self.states = {
             name: group.alloc(f"state {name}", size=part, dtype=dtype, split=MATRIX) for name in self.plan.states
         }
-        self.ins = [_Steps(self, name, (self.rows, n, self.width), PLANES) for name, n in self.plan.streamed]
+        self.ins = [self.buffers(name, (self.rows, n, self.width), PLANES) for name, n in self.plan.streamed]
         if self.cell.masked:
-            self.ins.append(_Steps(self, "inside", (self.rows, 1), Split(rows=0)))
-        self.outs = [_Steps(self, name, (self.rows, n, self.width), PLANES) for name, n in self.plan.put]
+            self.ins.append(self.buffers("inside", (self.rows, 1), Split(rows=0)))
+        self.outs = [self.buffers(name, (self.rows, n, self.width), PLANES) for name, n in self.plan.put]
         fixed = self.load_bias(arguments)
         converted = []
         if self.cell.dtype == "fp32" and self.scheme.fp32 != "direct":  # room for what the mesh GEMM converts
@@ -143,7 +124,12 @@ class ResidentProgram:
         for block in group.loop("samples", blocks, steady=range(whole)):
             self.block(block, arguments, fixed)
         group.free(*self.weights, *self.products, *self.states.values(), *fixed.values(), *converted)
-        group.free(*(tile for each in (*self.ins, *self.outs) for tile in each.tiles))
+        for each in (*self.ins, *self.outs):
+            each.free()
+
+    def buffers(self, name: str, size: tuple[int, ...], split: Split) -> DoubleBuffer:
+        """Of an array that comes or goes with each step."""
+        return DoubleBuffer.of(self.core_group, name, size=size, dtype=DTYPES[self.cell.dtype], split=split)
 
     def load_weights(self, arguments: Arguments) -> list[Tile]:
         """Each gate's weights, transposed for the gradient.
@@ -193,16 +179,20 @@ class ResidentProgram:
             array = array.reshape(self.layer.batch, tile.size[1], self.layer.hidden)
         return array, (row, *(0,) * (len(tile.size) - 1))
 
+    def get(self, number: int, arguments: Arguments, row: int) -> list[Transfer]:
+        """Start getting what comes with a step."""
+        return [each.get(number, *self.place(each.name, number, arguments, row, each.tiles[0])) for each in self.ins]
+
     def block(self, block: int, arguments: Arguments, fixed: dict[str, Tile]) -> None:
         """All steps of a block of samples."""
         group, steps = self.core_group, self.layer.steps
         row = block * self.rows * group.mesh[0]
         first = [group.get(tile, *self.place(name, 0, arguments, row, tile)) for name, tile in self.states.items()]
-        under_way = [each.get(0, arguments, row) for each in self.ins]
+        under_way = self.get(0, arguments, row)
         group.wait(*first)
         puts: deque[list[Transfer]] = deque()
         for number in group.loop(self.cell.name, steps, steady=range(2, steps - 1)):
-            following = [each.get(number + 1, arguments, row) for each in self.ins] if number + 1 < steps else []
+            following = self.get(number + 1, arguments, row) if number + 1 < steps else []
             group.wait(*under_way)
             under_way = following
             if len(puts) == 2:
@@ -215,7 +205,9 @@ class ResidentProgram:
                 for g, (product, weight) in enumerate(zip(self.products, self.weights, strict=True)):
                     adds = g > 0 or self.adds
                     self.multiply(self.states["grad_hidden"], product, weight, row, number, accumulate=adds)
-            puts.append([each.put(number, arguments, row) for each in self.outs])
+            puts.append(
+                [each.put(number, *self.place(each.name, number, arguments, row, each.tiles[0])) for each in self.outs]
+            )
         for remaining in puts:
             group.wait(*remaining)
         if not self.forward:
@@ -242,8 +234,8 @@ class ResidentProgram:
     def open_gates(self, number: int, block: int, fixed: dict[str, Tile]) -> None:
         """The element-wise part of a step: what goes to memory, and the states as the next step finds them."""
         group = self.core_group
-        ins = {each.name: each.tiles[number % 2] for each in self.ins}
-        outs = {each.name: each.tiles[number % 2] for each in self.outs}
+        ins = {each.name: each.tile(number) for each in self.ins}
+        outs = {each.name: each.tile(number) for each in self.outs}
         reads = [*ins.values(), *self.states.values(), *fixed.values(), *(self.products if self.forward else ())]
         writes = [*outs.values(), *self.states.values(), *(() if self.forward else self.products)]
 

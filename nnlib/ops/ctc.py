@@ -10,11 +10,11 @@ import numpy as np
 from nnlib.ops.ctc_lattice import (
     Positions,
     backward_row,
-    first_row,
+    end_log_sum,
     forward_row,
-    log_sum,
     lowered,
     occupancy_row,
+    start_row,
 )
 from nnlib.ops.sequence import Array, Integers, check_lengths, time_major
 
@@ -64,20 +64,17 @@ def ctc_forward(log_probs: Array, targets: Integers, lengths: Integers | None = 
     positions = Positions.of(targets, blank)
     rows = time_major(log_probs)
     emission = np.take_along_axis(rows, positions.labels[None], axis=2)
+    np.copyto(emission, -np.inf, where=~positions.used)
     alpha = np.empty_like(emission)
-    # before the first step a path has seen nothing: it ends where the target is empty
-    row = np.where(np.arange(emission.shape[2]) == 0, np.zeros((), dtype=rows.dtype), -np.inf).astype(rows.dtype)
-    row = np.broadcast_to(row, emission.shape[1:])
+    row = start_row(positions.used, rows.dtype)
     taken_out = np.zeros(batch, dtype=np.float64)
     for t in range(steps):
-        new = first_row(emission[t]) if t == 0 else forward_row(row, emission[t], positions.skips)
-        new, top = lowered(new)
+        new, top = lowered(forward_row(row, emission[t], positions.skips))
         inside = (t < lengths)[:, None]
         row = np.where(inside, new, row)
         taken_out += np.where(inside, top, 0)[:, 0]
         alpha[t] = row
-    ends = np.where(positions.ends, row, -np.inf)
-    losses = -(taken_out + log_sum(*np.moveaxis(_last_two(ends, positions), 1, 0)).astype(np.float64))
+    losses = -(taken_out + end_log_sum(row, positions.ends).astype(np.float64))
     return CtcForward(
         losses=losses.astype(log_probs.dtype),
         log_probs=rows,
@@ -88,23 +85,15 @@ def ctc_forward(log_probs: Array, targets: Integers, lengths: Integers | None = 
     )
 
 
-def _last_two(row: Array, positions: Positions) -> Array:
-    """(B, 2): the row at each sample's last label and the blank behind it; an empty target has no label."""
-    last = positions.count - 1
-    samples = np.arange(len(row))
-    label = np.where(last > 0, row[samples, last - 1], -np.inf).astype(row.dtype)
-    return np.stack([row[samples, last], label], axis=1)
-
-
 def ctc_occupancy(run: CtcForward) -> Array:
-    """The probability (T, B, S) that a path to the target is at a position; 0 past a length, NaN without a path."""
+    """The probability (T, B, S) that a path to the target is at a position; 0 past a length and without a path."""
     steps = len(run.alpha)
     end = np.where(run.positions.ends, np.zeros((), dtype=run.alpha.dtype), -np.inf).astype(run.alpha.dtype)
     beta = end
     occupancy = np.zeros_like(run.alpha)
     for t in reversed(range(steps)):
         if t + 1 < steps:
-            before, _ = lowered(backward_row(beta, run.emission[t + 1], run.positions.skips))
+            before, _ = lowered(backward_row(beta + run.emission[t + 1], run.positions.skips))
             beta = np.where((t + 1 < run.lengths)[:, None], before, end)
         inside = (t < run.lengths)[:, None]
         occupancy[t] = np.where(inside, occupancy_row(run.alpha[t], beta), 0)

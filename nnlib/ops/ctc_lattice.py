@@ -35,16 +35,21 @@ class Positions:
         return cls(labels=labels, skips=skips, count=2 * (targets >= 0).sum(axis=1) + 1)
 
     @property
+    def used(self) -> Mask:
+        """(B, S): the positions in use."""
+        used: Mask = np.arange(self.labels.shape[1]) < self.count[:, None]
+        return used
+
+    @property
     def ends(self) -> Mask:
         """(B, S): the last label and the blank behind it."""
-        places, count = np.arange(self.labels.shape[1]), self.count[:, None]
-        return (places < count) & (places >= count - 2)
+        return self.used & (np.arange(self.labels.shape[1]) >= self.count[:, None] - 2)
 
 
-def first_row(emission: Array) -> Array:
-    """Where a path may begin: the first two positions of the first step's emissions (..., S)."""
-    row = np.full_like(emission, -np.inf)
-    row[..., :2] = emission[..., :2]
+def start_row(used: Mask, dtype: np.dtype[np.floating]) -> Array:
+    """Alpha before the first step (B, S): a path stands in front of the first blank, which it may pass over."""
+    row = np.full(used.shape, -np.inf, dtype=dtype)
+    row[:, 0] = 0
     return row
 
 
@@ -54,9 +59,8 @@ def forward_row(row: Array, emission: Array, skips: Mask) -> Array:
     return log_sum(row, one, np.where(skips, two, -np.inf)) + emission
 
 
-def backward_row(row: Array, emission: Array, skips: Mask) -> Array:
-    """The row of beta before: what follows of ``row`` and the ``emission`` of its own step."""
-    after = row + emission
+def backward_row(after: Array, skips: Mask) -> Array:
+    """The row of beta before: what follows of ``after``, the row of beta with its own step's emission."""
     two = np.where(skips, after, -np.inf)
     return log_sum(after, _moved(after, -1), _moved(two, -2))
 
@@ -83,12 +87,18 @@ def log_sum(*terms: Array) -> Array:
 
 
 def occupancy_row(alpha: Array, beta: Array) -> Array:
-    """The probability of each position at a step; NaN where no path exists."""
+    """The probability of each position at a step; 0 where no path exists."""
     row, _ = lowered(alpha + beta)
     row = np.exp(row)
-    with np.errstate(invalid="ignore"):
-        row /= row.sum(axis=-1, keepdims=True)
+    total = row.sum(axis=-1, keepdims=True)
+    row /= np.where(total > 0, total, np.ones((), dtype=row.dtype))
     return row
+
+
+def end_log_sum(row: Array, ends: Mask) -> Array:
+    """Logarithm (B,) of the paths' probability over the ends of a row."""
+    row = np.where(ends, row, -np.inf)
+    return log_sum(*np.moveaxis(np.sort(row, axis=1)[:, -2:], 1, 0))
 
 
 def _moved(row: Array, by: int) -> Array:
