@@ -15,7 +15,7 @@ from nnlib.ops.row_convolution import row_convolution_backward, row_convolution_
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
-from sim.chip.memory import Array, MemoryArray
+from sim.chip.memory import Array, MemoryArray, Shape
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 from sim.machine.spec import ProcessorSpec
@@ -53,12 +53,15 @@ class RowConvolution:
 
     def parameters(self) -> tuple[Parameter, ...]:
         inputs, output = self.arrays
-        shapes = dict.fromkeys(("x", "y", "grad_x", "grad_y"), (self.batch, self.steps, self.channels))
-        shapes |= dict.fromkeys(("weight", "grad_weight"), (self.taps, self.channels))
-        found = [Parameter(name, shapes[name], "in", common=name == "weight") for name in inputs]
+        sequences, matrix = (self.batch, self.steps, self.channels), (self.taps, self.channels)
+
+        def shape(name: str) -> Shape:
+            return matrix if name.endswith("weight") else sequences
+
+        found = [Parameter(name, shape(name), "in", common=name == "weight") for name in inputs]
         if self.masked:
             found.append(Parameter("lengths", (self.batch, 1), "in"))
-        return (*found, Parameter(output, shapes[output], "out"))
+        return (*found, Parameter(output, shape(output), "out"))
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
         lengths = arrays["lengths"][:, 0].astype(np.int64) if self.masked else None
@@ -101,14 +104,13 @@ class Channels:
 
     def plan(self, processor: ProcessorSpec) -> Items:
         """Blocks of steps of each sample, beside the weights."""
-        kernel, item = self.kernel, self.dtype.itemsize
+        kernel = self.kernel
         shape = (kernel.batch, kernel.steps, self.width)
-        resident = ItemBox((1, -(-aligned(self.core_group.ldm.used) // (2 * item))), (1, MISSING))
 
         def boxes(plan: ItemPlan) -> list[ItemBox]:
             lengths = [ItemBox((1, 1), (kernel.batch, 1))] if kernel.masked else []
             moved = [ItemBox((1, plan.rows + reach, self.width), shape) for reach in (self.reach, 0)]
-            return [*moved, *lengths, resident]
+            return [*moved, *lengths]
 
         return plan_items(
             kernel=kernel.name,
@@ -117,9 +119,10 @@ class Channels:
             columns=1,
             channels=1,
             multiple=1,
-            item_bytes=item,
+            item_bytes=self.dtype.itemsize,
             boxes=boxes,
             processor=processor,
+            resident=self.core_group.ldm.used,
         )
 
     def run(self) -> None:

@@ -204,8 +204,9 @@ def plan_items(
     item_bytes: int,
     boxes: Callable[[ItemPlan], Sequence[ItemBox]],
     processor: ProcessorSpec,
+    resident: int = 0,
 ) -> Items:
-    """The items with the least estimated DMA time among those that fit the LDM twice.
+    """The items with the least estimated DMA time among those that fit the LDM twice beside ``resident`` bytes.
 
     ``boxes`` gives what an item transfers, elements of ``item_bytes``; rows and columns are cut in multiples of
     ``multiple``, one for both or one for each. Raises InfeasiblePlan if the smallest item does not fit.
@@ -218,7 +219,7 @@ def plan_items(
     row_blocks, column_blocks = doubling(rows, least=down), doubling(columns, least=across)
     for plan in (ItemPlan(*sizes) for sizes in product(row_blocks, column_blocks, doubling(channels))):
         moved = boxes(plan)
-        needed = 2 * sum(aligned(box.elements * item_bytes) for box in moved)
+        needed = resident + 2 * sum(aligned(box.elements * item_bytes) for box in moved)
         smallest = needed if smallest is None else min(smallest, needed)
         if needed > processor.cpe.ldm_bytes:
             continue
