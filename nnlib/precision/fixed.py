@@ -68,11 +68,11 @@ def quantise(
     key: int = 0,
     first: int = 0,
 ) -> tuple[Integers, int]:
-    """The integers nearest (or stochastically next) to ``x / step``, and how many saturated.
+    """The integers nearest (or stochastically next) to ``x · (1 / step)``, and how many saturated.
 
     ``step`` is one number, or one for each place of the last axis. ``key``, ``first``: see :func:`rounded`.
     """
-    scaled = np.asarray(x, dtype=np.float64) / np.asarray(step, dtype=np.float64)
+    scaled = np.asarray(x, dtype=np.float64) * (1 / np.asarray(step, dtype=np.float64))
     whole, outside = saturated(rounded(scaled, rounding=rounding, key=key, first=first), storage)
     return whole.astype(STORAGE[storage]), outside
 

@@ -18,6 +18,9 @@ PARITY: Final = 0x1BD11BDA
 """Makes the third word of the key schedule from the key's two."""
 ROTATIONS: Final = ((13, 15, 26, 6), (17, 29, 16, 24))
 WORD: Final = 0xFFFFFFFF
+KEY_NUMBERS: Final = 4
+INSTRUCTIONS: Final = ROUNDS * 5 + ROUNDS // 4 * 3 + 2
+"""Of a vector of counters' two vectors of words; a rotation is two shifts and an or."""
 
 
 def threefry2x32(key: tuple[int, int], counter: tuple[Words, Words]) -> tuple[Words, Words]:
@@ -43,3 +46,13 @@ def uniform(key: int, *, first: int, count: int) -> NDArray[np.float64]:
     words = np.stack(threefry2x32((key & WORD, key >> 32 & WORD), (low, high)), axis=1).reshape(-1)
     skipped = first - 2 * begin
     return (words[skipped : skipped + count].astype(np.float64) + 0.5) * 2.0**-32
+
+
+def key_numbers(key: int) -> list[float]:
+    """A 64-bit key as ``KEY_NUMBERS`` pieces of 16 bits, lowest first: numbers that every precision holds exactly."""
+    return [float(key >> shift & 0xFFFF) for shift in range(0, 16 * KEY_NUMBERS, 16)]
+
+
+def key_from(numbers: NDArray[np.floating]) -> int:
+    """The key of :func:`key_numbers`."""
+    return sum(int(number) << 16 * place for place, number in enumerate(numbers))
