@@ -18,6 +18,7 @@ from nnlib.kernels.window import Window
 from sim.chip.memory import Array
 from tests.nnlib.kernels.arrangements import arrangements, fill_arrangement
 from tests.nnlib.kernels.attentions import AttentionKernel, attentions, fill_attention
+from tests.nnlib.kernels.fixed_points import fill_fixed_point, fixed_points
 from tests.nnlib.kernels.stacks import stacked_gemms
 
 dtypes = st.sampled_from(["fp64", "fp32"])
@@ -46,6 +47,7 @@ kernels: st.SearchStrategy[Kernel] = st.one_of(
     arrangements,
     gemms,
     attentions,
+    fixed_points,
     stacked_gemms(),
     st.builds(Elementwise, function=functions, elements=st.integers(1, 3000), dtype=dtypes),
     st.builds(SumCopies, count=st.integers(1, 5), elements=st.integers(1, 2000), dtype=dtypes),
@@ -75,6 +77,7 @@ def data_for(kernel: Kernel, *, seed: int = 0) -> dict[str, Array]:
     if isinstance(kernel, AttentionKernel):
         fill_attention(kernel, arrays, rng)
     fill_arrangement(kernel, arrays, rng)
+    fill_fixed_point(kernel, arrays, rng)
     return arrays
 
 
