@@ -13,8 +13,10 @@ import numpy as np
 
 from nnlib.kernels.clock import compute_kernel
 from nnlib.kernels.convolution import forward, input_gradient, weight_gradient
+from nnlib.kernels.embedding import GatherRows
 from nnlib.kernels.launch import Launch
 from nnlib.kernels.plans import Task
+from nnlib.kernels.sorting import SortTokens
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array
 from sim.machine.spec import ProcessorSpec
@@ -92,6 +94,8 @@ def _numbers(name: str, shape: tuple[int, ...], launch: Launch, rng: np.random.G
     if name == "labels":
         classes = next(each.shape[1] for each in launch.kernel.parameters() if each.name == "logits")
         found[...] = rng.integers(0, classes, shape)
+    if name == "tokens" and isinstance(launch.kernel, GatherRows | SortTokens):
+        found[...] = rng.integers(0, launch.kernel.picks.rows, shape)
     if name in ("hyper", "square"):  # rates, decays and mean squares are never negative
         found = np.abs(found) % 1
     return found

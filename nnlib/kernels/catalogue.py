@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from nnlib.kernels import arrangement_builds
 from nnlib.kernels.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
 from nnlib.kernels.attention_shape import AttentionShape
 from nnlib.kernels.convolution import Convolution, Pass
@@ -156,6 +157,7 @@ POOLING: Final = {
     "k": "rows and columns of the window",
 }
 MATRIX: Final = {"rows": "rows", "columns": "columns"}
+EMBEDDING: Final = {"rows": "tokens", "columns": "features", "count": "rows of the table"}
 
 ATTENTION: Final = {
     "batch": "samples",
@@ -211,6 +213,26 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     ),
     "max_pool_gradient": Operation(
         POOLING, "batch", _single(lambda sizes, dtype: MaxPoolGradient(_window(sizes), dtype)), defaults={"stride": 2}
+    ),
+    "average_pool": Operation(
+        POOLING, "batch", _single(arrangement_builds.average_pool), defaults={"stride": 2, "padding": 0}
+    ),
+    "average_pool_gradient": Operation(
+        POOLING,
+        "batch",
+        _single(lambda sizes, dtype: arrangement_builds.average_pool(sizes, dtype, gradient=True)),
+        defaults={"stride": 2, "padding": 0},
+    ),
+    "upsample": Operation(
+        {**POOLING, "k": "output rows to an input row"}, "batch", _single(arrangement_builds.upsample)
+    ),
+    "concatenate": Operation(
+        {**MATRIX, "count": "matrices side by side"}, "rows", _single(arrangement_builds.concatenate)
+    ),
+    "dropout": Operation(MATRIX, "rows", _single(arrangement_builds.dropout)),
+    "embedding": Operation(EMBEDDING, "rows", _single(arrangement_builds.embedding)),
+    "embedding_gradient": Operation(
+        EMBEDDING, "rows", lambda sizes, dtype, _: arrangement_builds.embedding_gradient(sizes, dtype)
     ),
     "bias_add": Operation(
         MATRIX, "rows", _single(lambda sizes, dtype: BiasAdd(sizes["rows"], sizes["columns"], dtype))

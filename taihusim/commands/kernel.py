@@ -83,6 +83,7 @@ def command(
     """Run operation OP on a core group, or on all of a chip, and say where its time goes.
 
     OP is gemm, conv2d, conv2d_input_gradient, conv2d_weight_gradient, im2col, col2im, max_pool, max_pool_gradient,
+    average_pool, average_pool_gradient, upsample, concatenate, dropout, embedding, embedding_gradient,
     bias_add, column_sum, softmax_cross_entropy, sum_copies, relu, relu_gradient, sgd, nesterov, lars or adam.
     Core groups share out rows or images. The time includes the launch of every kernel by the MPE.
 
