@@ -50,7 +50,7 @@ class Attention:
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
         """By whole arrays."""
-        shape = self.shape
+        shape, arrays = self.shape, self.shape.unpacked_arrays(arrays)
         query, key, value = (_flat(arrays[name]) for name in ("query", "key", "value"))
         out, logs = attention_forward(
             query, key, value, heads=shape.heads, masking=shape.masking(arrays), scale=shape.scale
@@ -93,7 +93,9 @@ class AttentionQueryGradient:
             Parameter("out", shape.queries_shape(shape.value_depth), "in"),
             Parameter("logs", shape.scores_shape[:3], "in"),
             Parameter("grad_out", shape.queries_shape(shape.value_depth), "in"),
-            Parameter("grad_query", shape.queries_shape(shape.depth), "out"),
+            Parameter("grad_qkv", shape.packed_shape, "out")
+            if shape.packed
+            else Parameter("grad_query", shape.queries_shape(shape.depth), "out"),
             Parameter("delta", shape.scores_shape[:3], "out"),
         ]
         if self.mask_gradient:
@@ -102,6 +104,7 @@ class AttentionQueryGradient:
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
         """By whole arrays."""
+        arrays = self.shape.unpacked_arrays(arrays)
         arrays["delta"][...] = (arrays["grad_out"] * arrays["out"]).sum(axis=3).transpose(0, 2, 1)
         if self.mask_gradient:
             arrays["grad_mask"][...] = 0
@@ -139,17 +142,23 @@ class AttentionKeyValueGradient:
 
     def parameters(self) -> tuple[Parameter, ...]:
         shape = self.shape
-        return (
+        found = [
             *shape.inputs,
             Parameter("logs", shape.scores_shape[:3], "in"),
             Parameter("grad_out", shape.queries_shape(shape.value_depth), "in"),
             Parameter("delta", shape.scores_shape[:3], "in"),
+        ]
+        if shape.packed:  # the gradient by queries is there already
+            return (*found, Parameter("grad_qkv", shape.packed_shape, "inout"))
+        return (
+            *found,
             Parameter("grad_key", shape.keys_shape(shape.depth), "out"),
             Parameter("grad_value", shape.keys_shape(shape.value_depth), "out"),
         )
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
         """By whole arrays."""
+        arrays = self.shape.unpacked_arrays(arrays)
         _, grad_key, grad_value = whole_gradients(self.shape, arrays, None)
         arrays["grad_key"][...] = grad_key.reshape(arrays["grad_key"].shape)
         arrays["grad_value"][...] = grad_value.reshape(arrays["grad_value"].shape)

@@ -11,6 +11,7 @@ import numpy as np
 from nnlib.kernels.attention_frame import AttentionFrame, Step
 from nnlib.kernels.attention_plan import MATRIX, ROWS, SAME, SWAPPED, AttentionPlan, Blocks, Buffer, Layout, Product
 from nnlib.kernels.attention_shape import AttentionShape
+from nnlib.kernels.dropout import HYPER
 from nnlib.kernels.generations import Library
 from nnlib.kernels.kernel import Arguments
 from sim.chip.core_group import CoreGroup
@@ -31,7 +32,7 @@ def forward_blocks(*, shape: AttentionShape, library: Library, kernel: str, proc
             Buffer(name="key", size=(columns, depth), split=SWAPPED, copies=2, turned=True),
             Buffer(name="value", size=(columns, value_depth), split=MATRIX, copies=2),
         ]
-        pass_by += [Buffer(name=name, size=(rows, columns), split=MATRIX, copies=2) for name in score_operands(shape)]
+        pass_by += mask_buffers(shape, (rows, columns), transposed=False)
         work = [
             Buffer(name="scores", size=(rows, columns), split=MATRIX),
             Buffer(name="top", size=(rows,), split=ROWS),
@@ -40,8 +41,7 @@ def forward_blocks(*, shape: AttentionShape, library: Library, kernel: str, proc
             Buffer(name="out", size=(rows, value_depth), split=MATRIX),
             Buffer(name="logs", size=(rows,), split=None),
         ]
-        if shape.padded:
-            work.append(Buffer(name="lengths", size=(1,), split=SAME, copies=2))
+        work += sample_buffers(shape)
         return Layout(
             stay=(Buffer(name="query", size=(rows, depth), split=MATRIX, copies=2),),
             pass_by=tuple(pass_by),
@@ -56,22 +56,29 @@ def forward_blocks(*, shape: AttentionShape, library: Library, kernel: str, proc
     )
 
 
-def score_operands(shape: AttentionShape) -> list[str]:
-    """Arguments that have a number for each score."""
-    return [name for name, there in (("mask", shape.mask is not None), ("keep", shape.dropped is not None)) if there]
+def sample_buffers(shape: AttentionShape) -> list[Buffer]:
+    """Buffers of the masks that are not blocks of numbers: lengths and what decides on dropout."""
+    found = [Buffer(name="lengths", size=(1,), split=SAME, copies=2)] if shape.padded else []
+    return found if shape.dropped is None else [*found, Buffer(name="hyper", size=(HYPER,), split=SAME)]
+
+
+def mask_buffers(shape: AttentionShape, size: tuple[int, int], *, transposed: bool) -> list[Buffer]:
+    """The buffer of the mask's blocks, queries by keys."""
+    if shape.mask is None:
+        return []
+    return [Buffer(name="mask", size=size, split=SWAPPED if transposed else MATRIX, copies=2, turned=transposed)]
 
 
 class AttentionForward:
     """One run."""
 
     def __init__(self, *, shape: AttentionShape, blocks: Blocks, core_group: CoreGroup, arguments: Arguments) -> None:
-        self.shape, self.arguments = shape, arguments
+        self.shape = shape
         self.frame = AttentionFrame(
             shape=shape, blocks=blocks, core_group=core_group, arguments=arguments, transposed=False
         )
-        self.tiles, self.streams = self.frame.tiles, self.frame.streams
+        self.tiles, self.streams, self.arguments = self.frame.tiles, self.frame.streams, self.frame.arguments
         self.rows, self.columns = self.frame.plan.rows, self.frame.plan.columns
-        self.score_operands = score_operands(shape)
 
     def run(self) -> None:
         """All samples and heads."""
@@ -85,8 +92,8 @@ class AttentionForward:
         if columns:
             for name in ("key", "value"):
                 self.streams[name].fetch(step.head.rows(self.arguments[name]), (column, 0))
-        for name in self.score_operands:
-            self.streams[name].fetch(step.head.plane(self.arguments[name]), (row, column))
+        if self.shape.mask is not None:
+            self.streams["mask"].fetch(step.head.plane(self.arguments["mask"]), (row, column))
 
     def compute(self, step: Step) -> None:
         """One block of scores, and what is done with its rows at their begin and end."""
@@ -141,15 +148,12 @@ class AttentionForward:
 
     def exponentials(self, step: Step) -> None:
         """``exp(score - maximum)`` and each CPE's part of their sums; dropout afterwards."""
-        frame, shape = self.frame, self.shape
+        frame = self.frame
         scores, top, factor, sums = (self.tiles[name] for name in ("scores", "top", "factor", "sums"))
-        reads, extra = [scores, top], 0
-        keep: Tile | None = None
-        if shape.dropped is not None:
-            keep = self.streams["keep"].tile()
-            reads, extra = [*reads, keep], 1
-        if not step.first:
-            reads += [factor, sums]
+        reads = [scores, top] if step.first else [scores, top, factor, sums]
+        drops = self.shape.dropped is not None
+        if drops:
+            reads.append(self.tiles["hyper"])
 
         def run() -> None:
             numbers = scores.values()
@@ -158,10 +162,10 @@ class AttentionForward:
             mesh_columns = frame.group.mesh[1]
             found = numbers.reshape(len(numbers), mesh_columns, -1).sum(axis=2)
             sums.values()[...] = found if step.first else sums.values() * factor.values()[:, None] + found
-            if keep is not None:
-                numbers *= keep.values() * shape.kept
+            if drops:
+                numbers *= frame.kept(step, numbers.dtype)
 
-        body = Body(loads=1 + extra, stores=1, arithmetic=2 + 2 * extra, exponentials=1)
+        body = Body(loads=1, stores=1, arithmetic=2 + frame.dropout_arithmetic, exponentials=1)
         frame.compute(
             "exponentials", body, elements=self.rows * self.columns, reads=reads, writes=[scores, sums], run=run
         )

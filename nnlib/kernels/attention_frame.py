@@ -14,12 +14,15 @@ import numpy as np
 
 from nnlib.kernels.attention_plan import MATRIX, AttentionPlan, Blocks, Buffer, Layout
 from nnlib.kernels.attention_shape import AttentionShape, Head, Hidden
+from nnlib.kernels.dropout import ROUND_INSTRUCTIONS, key_and_sample
 from nnlib.kernels.generations import GENERATIONS
 from nnlib.kernels.kernel import Arguments
+from nnlib.ops.dropout import dropout_scale, keep_at
+from nnlib.ops.random_bits import LANES, ROUNDS
 from nnlib.precision import DTYPES
 from sim.chip import pipeline
 from sim.chip.core_group import CoreGroup, Transfer
-from sim.chip.memory import MemoryArray
+from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Tile
 
@@ -111,7 +114,8 @@ class AttentionFrame:
         transposed: bool,
         skips: bool = True,
     ) -> None:
-        self.shape, self.blocks, self.group, self.arguments = shape, blocks, core_group, arguments
+        self.shape, self.blocks, self.group = shape, blocks, core_group
+        self.arguments = shape.unpacked(arguments)
         self.plan: AttentionPlan = blocks.best(core_group.processor)
         self.layout: Layout = blocks.layout(self.plan)
         self.transposed, self.skips = transposed, skips
@@ -139,6 +143,9 @@ class AttentionFrame:
             for name, elements in zip("ab", self.layout.room(), strict=True)
             if blocks.converts
         ]
+
+        if "hyper" in self.tiles:
+            core_group.wait(core_group.get(self.tiles["hyper"], self.arguments["hyper"], (0,)))
 
     def run(self, fetch: Callable[[Step, bool, bool], None], compute: Callable[[Step], None]) -> None:
         """All blocks. ``fetch(step, rows, columns)`` starts the transfers of a step, of its rows and columns if new."""
@@ -231,6 +238,27 @@ class AttentionFrame:
         transfer = self.puts.pop(name, None)
         if transfer is not None:
             self.group.wait(transfer)
+
+    def kept(self, step: Step, dtype: np.dtype[np.floating]) -> Array:
+        """What dropout multiplies the probabilities of a block with."""
+        shape = self.shape
+        assert shape.dropped is not None
+        key, first = key_and_sample(self.tiles["hyper"].values())
+        queries, keys = (np.arange(each.start, each.stop) for each in self.queries_and_keys(step))
+        element = (step.head.head * shape.queries + queries[:, None]) * shape.keys + keys
+        mask = keep_at(key, np.full_like(element, first + step.head.sample), element, shape.dropped)
+        return (mask.T if self.transposed else mask) * dtype.type(dropout_scale(shape.dropped))
+
+    @property
+    def dropout_arithmetic(self) -> int:
+        """Instructions by which a vector of probabilities is dropped or kept; integers are no vectors."""
+        if self.shape.dropped is None:
+            return 0
+        lanes = self.group.processor.cpe.vector_lanes
+        # a vector whose first key is no multiple of the numbers of one counter needs two
+        counters = -(-lanes // LANES) + (self.shape.keys % LANES != 0)
+        turned = lanes if self.transposed else 0
+        return counters * ROUNDS * ROUND_INSTRUCTIONS + 2 * lanes + turned + 1
 
     def length(self) -> float | None:
         """How many keys the sample has; only in numeric runs."""

@@ -6,9 +6,9 @@ The scores are made transposed, keys by queries, so that they are left factors a
 
 from __future__ import annotations
 
-from nnlib.kernels.attention_forward import scale_in_place, score_operands
+from nnlib.kernels.attention_forward import mask_buffers, sample_buffers, scale_in_place
 from nnlib.kernels.attention_frame import AttentionFrame, Step
-from nnlib.kernels.attention_plan import COLUMNS, MATRIX, SAME, SWAPPED, AttentionPlan, Blocks, Buffer, Layout, Product
+from nnlib.kernels.attention_plan import COLUMNS, MATRIX, SWAPPED, AttentionPlan, Blocks, Buffer, Layout, Product
 from nnlib.kernels.attention_query_gradient import probabilities, score_gradient
 from nnlib.kernels.attention_shape import AttentionShape
 from nnlib.kernels.generations import Library
@@ -37,18 +37,14 @@ def key_gradient_blocks(*, shape: AttentionShape, library: Library, kernel: str,
             Buffer(name="logs", size=(columns,), split=COLUMNS, copies=2),
             Buffer(name="delta", size=(columns,), split=COLUMNS, copies=2),
         ]
-        pass_by += [
-            Buffer(name=name, size=(columns, rows), split=SWAPPED, copies=2, turned=True)
-            for name in score_operands(shape)
-        ]
+        pass_by += mask_buffers(shape, (columns, rows), transposed=True)
         work = [
             Buffer(name="scores", size=(rows, columns), split=MATRIX),
             Buffer(name="grad_scores", size=(rows, columns), split=MATRIX),
             Buffer(name="grad_key", size=(rows, depth), split=MATRIX),
             Buffer(name="grad_value", size=(rows, value_depth), split=MATRIX),
         ]
-        if shape.padded:
-            work.append(Buffer(name="lengths", size=(1,), split=SAME, copies=2))
+        work += sample_buffers(shape)
         return Layout(
             stay=stay,
             pass_by=tuple(pass_by),
@@ -72,12 +68,11 @@ class KeyGradient:
     """One run."""
 
     def __init__(self, *, shape: AttentionShape, blocks: Blocks, core_group: CoreGroup, arguments: Arguments) -> None:
-        self.shape, self.arguments = shape, arguments
+        self.shape = shape
         self.frame = AttentionFrame(
             shape=shape, blocks=blocks, core_group=core_group, arguments=arguments, transposed=True
         )
-        self.tiles, self.streams = self.frame.tiles, self.frame.streams
-        self.score_operands = score_operands(shape)
+        self.tiles, self.streams, self.arguments = self.frame.tiles, self.frame.streams, self.frame.arguments
 
     def run(self) -> None:
         """All samples and heads."""
@@ -97,8 +92,8 @@ class KeyGradient:
                 self.streams[f"{name} rows"].fetch(array, (column, 0))
             for name in ("logs", "delta"):
                 self.streams[name].fetch(head.plane(arguments[name]), (column,))
-        for name in self.score_operands:
-            self.streams[name].fetch(head.plane(arguments[name]), (column, row))
+        if self.shape.mask is not None:
+            self.streams["mask"].fetch(head.plane(arguments["mask"]), (column, row))
 
     def compute(self, step: Step) -> None:
         """One block of scores, and what is done with its rows at their begin and end."""
@@ -113,7 +108,7 @@ class KeyGradient:
             "grad probabilities", c="grad_scores", a=value, b=grads, depth=value_depth, step=step, accumulate=False
         )
         probabilities(frame, step, logs=streams["logs"].tile())
-        score_gradient(frame, delta=streams["delta"].tile(), drops_probabilities=True)
+        score_gradient(frame, step, delta=streams["delta"].tile(), drops_probabilities=True)
         if step.first:
             frame.wait_put("grad_value")
             frame.wait_put("grad_key")

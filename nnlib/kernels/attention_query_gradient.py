@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnlib.kernels.attention_forward import mask_scores, scale_in_place, score_operands
+from nnlib.kernels.attention_forward import mask_buffers, mask_scores, sample_buffers, scale_in_place
 from nnlib.kernels.attention_frame import AttentionFrame, Step
-from nnlib.kernels.attention_plan import MATRIX, ROWS, SAME, SWAPPED, AttentionPlan, Blocks, Buffer, Layout, Product
+from nnlib.kernels.attention_plan import MATRIX, ROWS, SWAPPED, AttentionPlan, Blocks, Buffer, Layout, Product
 from nnlib.kernels.attention_shape import AttentionShape
 from nnlib.kernels.generations import Library
 from nnlib.kernels.kernel import Arguments
@@ -38,7 +38,7 @@ def query_gradient_blocks(*, shape: AttentionShape, library: Library, kernel: st
             Buffer(name="value", size=(columns, value_depth), split=SWAPPED, copies=2, turned=True),
             Buffer(name="key rows", size=(columns, depth), split=MATRIX, copies=2),
         ]
-        pass_by += [Buffer(name=name, size=(rows, columns), split=MATRIX, copies=2) for name in score_operands(shape)]
+        pass_by += mask_buffers(shape, (rows, columns), transposed=False)
         work = [
             Buffer(name="scores", size=(rows, columns), split=MATRIX),
             Buffer(name="grad_scores", size=(rows, columns), split=MATRIX),
@@ -47,8 +47,7 @@ def query_gradient_blocks(*, shape: AttentionShape, library: Library, kernel: st
             Buffer(name="delta out", size=(rows,), split=None),
             Buffer(name="grad_query", size=(rows, depth), split=MATRIX),
         ]
-        if shape.padded:
-            work.append(Buffer(name="lengths", size=(1,), split=SAME, copies=2))
+        work += sample_buffers(shape)
         return Layout(
             stay=stay,
             pass_by=tuple(pass_by),
@@ -79,7 +78,7 @@ class QueryGradient:
         arguments: Arguments,
         mask_gradient: bool,
     ) -> None:
-        self.shape, self.arguments, self.mask_gradient = shape, arguments, mask_gradient
+        self.shape, self.mask_gradient = shape, mask_gradient
         self.frame = AttentionFrame(
             shape=shape,
             blocks=blocks,
@@ -88,9 +87,8 @@ class QueryGradient:
             transposed=False,
             skips=not mask_gradient,
         )
-        self.tiles, self.streams = self.frame.tiles, self.frame.streams
+        self.tiles, self.streams, self.arguments = self.frame.tiles, self.frame.streams, self.frame.arguments
         self.rows, self.columns = self.frame.plan.rows, self.frame.plan.columns
-        self.score_operands = score_operands(shape)
 
     def run(self) -> None:
         """All samples and heads."""
@@ -108,8 +106,8 @@ class QueryGradient:
             for name in ("key", "value"):
                 self.streams[name].fetch(head.rows(arguments[name]), (column, 0))
             self.streams["key rows"].fetch(head.rows(arguments["key"]), (column, 0))
-        for name in self.score_operands:
-            self.streams[name].fetch(head.plane(arguments[name]), (row, column))
+        if self.shape.mask is not None:
+            self.streams["mask"].fetch(head.plane(arguments["mask"]), (row, column))
 
     def compute(self, step: Step) -> None:
         """One block of scores, and what is done with its rows at their begin and end."""
@@ -132,7 +130,7 @@ class QueryGradient:
             accumulate=False,
         )
         probabilities(frame, step, logs=self.streams["logs"].tile())
-        score_gradient(frame, delta=self.tiles["delta"], drops_probabilities=False)
+        score_gradient(frame, step, delta=self.tiles["delta"], drops_probabilities=False)
         if step.first:
             frame.wait_put("grad_query")
         frame.product(
@@ -198,18 +196,17 @@ def probabilities(frame: AttentionFrame, step: Step, *, logs: Tile) -> None:
     frame.compute("probabilities", body, elements=elements, reads=reads, writes=[scores], run=run)
 
 
-def score_gradient(frame: AttentionFrame, *, delta: Tile, drops_probabilities: bool) -> None:
+def score_gradient(frame: AttentionFrame, step: Step, *, delta: Tile, drops_probabilities: bool) -> None:
     """``p ∘ (grad_p - delta)`` in place of grad_p, dropped and scaled as p was.
 
     ``drops_probabilities``: p, too, is left as dropout left it.
     """
     scores, grad = frame.tiles["scores"], frame.tiles["grad_scores"]
-    keep = frame.streams["keep"].tile() if frame.shape.dropped is not None else None
-    kept = frame.shape.kept
+    dropped = frame.shape.dropped is not None
 
     def run() -> None:
         p, numbers = scores.values(), grad.values()
-        factor = None if keep is None else keep.values() * kept
+        factor = frame.kept(step, numbers.dtype) if dropped else None
         if factor is not None:
             numbers *= factor
         found = delta.values()
@@ -218,9 +215,8 @@ def score_gradient(frame: AttentionFrame, *, delta: Tile, drops_probabilities: b
         if factor is not None and drops_probabilities:
             p *= factor
 
-    dropped = keep is not None
     writes = [grad, scores] if dropped and drops_probabilities else [grad]
-    body = Body(loads=2 + dropped, stores=len(writes), arithmetic=2 + dropped * (1 + len(writes)))
-    reads = [scores, grad, delta, *([] if keep is None else [keep])]
+    body = Body(loads=2, stores=len(writes), arithmetic=1 + len(writes) + frame.dropout_arithmetic)
+    reads = [scores, grad, delta, *([frame.tiles["hyper"]] if dropped else [])]
     elements = grad.size[0] * grad.size[1]
     frame.compute("score gradient", body, elements=elements, reads=reads, writes=writes, run=run)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from nnlib.kernels.kernel import Parameter
+from nnlib.kernels.dropout import HYPER, key_and_sample
+from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.ops.attention import Masking
+from nnlib.ops.attention_dropout import KeptProbabilities
 from nnlib.precision import DTypeName
 from sim.chip.memory import Array, MemoryArray, Shape
+
+PARTS: Final = ("query", "key", "value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +24,9 @@ class AttentionShape:
 
     ``depth`` and ``value_depth``: of a head. ``scale``: of the scores. ``causal``: query t sees the keys up to t.
     ``padded``: the argument ``lengths`` (batch,) says how many keys a sample has. ``mask``: samples and heads of the
-    argument ``mask`` that is added to the scores, each 1 or all. ``dropped``: the argument ``keep`` is 0 where a
-    probability is dropped, at this rate, and 1 elsewhere.
+    argument ``mask`` that is added to the scores, each 1 or all. ``dropped``: the rate at which probabilities are
+    dropped, by the argument ``hyper`` (8,) as :class:`nnlib.kernels.dropout.Dropout` has it. ``packed``: query, key and
+    value are parts of one argument ``qkv`` (batch, T, 3, heads, depth), and their gradients of ``grad_qkv``.
     """
 
     batch: int
@@ -35,11 +41,11 @@ class AttentionShape:
     padded: bool = False
     mask: tuple[int, int] | None = None
     dropped: float | None = None
+    packed: bool = False
 
-    @property
-    def kept(self) -> float:
-        """What a probability that is kept is multiplied by."""
-        return 1.0 if self.dropped is None else 1 / (1 - self.dropped)
+    def __post_init__(self) -> None:
+        if self.packed and (self.queries, self.depth) != (self.keys, self.value_depth):
+            raise ValueError("query, key and value of different sizes are not packed into one array")
 
     def queries_shape(self, depth: int) -> Shape:
         """Of an array with a row for each query and head."""
@@ -56,18 +62,43 @@ class AttentionShape:
     @property
     def inputs(self) -> tuple[Parameter, ...]:
         """Query, key, value and the masks there are."""
-        found = [
-            Parameter("query", self.queries_shape(self.depth), "in"),
-            Parameter("key", self.keys_shape(self.depth), "in"),
-            Parameter("value", self.keys_shape(self.value_depth), "in"),
-        ]
+        if self.packed:
+            found = [Parameter("qkv", self.packed_shape, "in")]
+        else:
+            found = [
+                Parameter("query", self.queries_shape(self.depth), "in"),
+                Parameter("key", self.keys_shape(self.depth), "in"),
+                Parameter("value", self.keys_shape(self.value_depth), "in"),
+            ]
         if self.padded:
             found.append(Parameter("lengths", (self.batch,), "in"))
         if self.mask is not None:
             found.append(Parameter("mask", (*self.mask, self.queries, self.keys), "in"))
         if self.dropped is not None:
-            found.append(Parameter("keep", self.scores_shape, "in"))
+            found.append(Parameter("hyper", (HYPER,), "in"))
         return tuple(found)
+
+    @property
+    def packed_shape(self) -> Shape:
+        return self.batch, self.queries, len(PARTS), self.heads, self.depth
+
+    def unpacked(self, arguments: Arguments) -> Arguments:
+        """The arguments with query, key and value, and their gradients, by themselves."""
+        found = dict(arguments)
+        for prefix in ("", "grad_"):
+            whole = found.pop(f"{prefix}qkv", None)
+            if whole is not None:
+                found |= {f"{prefix}{part}": whole.select(2, number) for number, part in enumerate(PARTS)}
+        return found
+
+    def unpacked_arrays(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """The same of whole arrays."""
+        found = dict(arrays)
+        for prefix in ("", "grad_"):
+            whole = found.pop(f"{prefix}qkv", None)
+            if whole is not None:
+                found |= {f"{prefix}{part}": whole[:, :, number] for number, part in enumerate(PARTS)}
+        return found
 
     def masking(self, arrays: Mapping[str, Array]) -> Masking:
         """The masks as whole arrays have them."""
@@ -75,13 +106,21 @@ class AttentionShape:
             causal=self.causal,
             lengths=arrays["lengths"].astype(np.int64) if self.padded else None,
             mask=arrays.get("mask"),
-            keep=None if self.dropped is None else arrays["keep"] != 0,
+            keep=None if self.dropped is None else self._kept(arrays["hyper"]),
             rate=self.dropped or 0.0,
         )
 
-    def products_flops(self, depths: int) -> int:
-        """Of products of all queries with all keys whose depths together are ``depths``."""
-        return 2 * self.batch * self.heads * self.queries * self.keys * depths
+    def _kept(self, hyper: Array) -> KeptProbabilities:
+        key, first_sample = key_and_sample(hyper)
+        assert self.dropped is not None
+        return KeptProbabilities(
+            key=key,
+            first_sample=first_sample,
+            heads=self.heads,
+            queries=self.queries,
+            keys=self.keys,
+            rate=self.dropped,
+        )
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,20 @@ Scores go by blocks of samples and queries, and the gradient computes them again
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nnlib.ops.dropout import dropout_scale
+
 Array = NDArray[np.floating]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 Block: TypeAlias = tuple[slice, slice]
+Keep: TypeAlias = Callable[[slice, slice, int], Booleans]
 Number = TypeVar("Number", np.floating, np.bool_)
 
 BLOCK_SCORES = 1 << 19
@@ -29,15 +32,16 @@ class Masking:
 
     ``causal``: query t sees the keys up to t. ``lengths`` (B,): sample b has the first lengths[b] keys. ``mask``
     (broadcast to (B, heads, Tq, Tk)) is added to the scores. ``seen`` (the same): True where a query may see a key.
-    ``keep`` (the same): True where dropout at ``rate`` leaves a probability, which then grows by 1 / (1 - rate). A
-    query that sees no key gets zeros.
+    ``keep`` (samples, queries, keys) gives for slices of samples and queries and a number of keys where dropout at
+    ``rate`` leaves a probability, which then grows by 1 / (1 - rate): (b, heads, queries, keys). A query that sees no
+    key gets zeros.
     """
 
     causal: bool = False
     lengths: Integers | None = None
     mask: Array | None = None
     seen: Booleans | None = None
-    keep: Booleans | None = None
+    keep: Keep | None = None
     rate: float = 0.0
 
     def apply(self, scores: Array, block: Block) -> None:
@@ -56,8 +60,8 @@ class Masking:
     def drop(self, probabilities: Array, block: Block) -> None:
         """Drop probabilities of a block, or their gradients, in place."""
         if self.keep is not None:
-            probabilities *= _part(self.keep, block, probabilities.shape[3])
-            probabilities *= probabilities.dtype.type(1 / (1 - self.rate))
+            probabilities *= self.keep(*block, probabilities.shape[3])
+            probabilities *= probabilities.dtype.type(dropout_scale(self.rate))
 
 
 UNMASKED = Masking()

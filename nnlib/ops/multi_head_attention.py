@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnlib.ops.attention import UNMASKED, Masking, attention_backward, attention_forward, row_dots
+from nnlib.ops.convolution import channel_sums
+from nnlib.ops.linear import linear_forward, linear_input_gradient, linear_weight_gradient
 
 Array = NDArray[np.floating]
 Params = Mapping[str, Array]
 
-PACKED = "qkv_weight"
-SEPARATE = ("query_weight", "key_weight", "value_weight")
+PARTS = ("query", "key", "value")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,71 +36,44 @@ def multi_head_attention_forward(
     """Output (B, Tq, E) and what the gradient needs.
 
     ``inputs``: one array (B, T, E) for self-attention, two for query and memory, or query, key and value.
-    ``params``: ``qkv_weight`` (E, 3·E), query's columns first, or ``query_weight``, ``key_weight`` and
-    ``value_weight``; ``qkv_bias`` (3·E,) if any; ``out_weight`` (E, E) and ``out_bias`` (E,) if any.
+    ``params``: of self-attention ``qkv_weight`` (E, 3·E), query's columns first, and ``qkv_bias``; else
+    ``query_weight`` (E, E), ``key_weight`` and ``value_weight`` (features, E), and biases (E,); always ``out_weight``
+    (E, E) and ``out_bias``. Biases may be left out.
     """
-    if len(inputs) == 1 and PACKED in params:
-        packed = _affine(inputs[0], params[PACKED], params.get("qkv_bias"))
-        q, k, v = _thirds(packed)
+    if len(inputs) == 1:
+        q, k, v = _thirds(_affine(inputs[0], params, "qkv"))
     else:
-        sources = _sources(inputs)
-        biases = _biases(params)
-        q, k, v = (_affine(x, w, b) for x, w, b in zip(sources, _weights(params), biases, strict=True))
+        q, k, v = (_affine(x, params, part) for x, part in zip(_sources(inputs), PARTS, strict=True))
     attended, logs = attention_forward(q, k, v, heads=heads, masking=masking)
-    y = _affine(attended, params["out_weight"], params.get("out_bias"))
     saved = SavedAttention(
         inputs=inputs, projected=(q, k, v), attended=attended, logs=logs, heads=heads, masking=masking
     )
-    return y, saved
+    return _affine(attended, params, "out"), saved
 
 
 def multi_head_attention_backward(
     grad: Array, params: Params, saved: SavedAttention
 ) -> tuple[tuple[Array, ...], dict[str, Array]]:
     """Gradients by the inputs and by the parameters."""
-    grads = {"out_weight": _weight_gradient(saved.attended, grad)}
-    if "out_bias" in params:
-        grads["out_bias"] = grad.sum(axis=(0, 1))
-    grad_attended = grad @ params["out_weight"].T
+    grads: dict[str, Array] = {}
+    grad_attended = _affine_backward(grad, saved.attended, params, "out", grads)
+    dots = row_dots(grad_attended, saved.attended, heads=saved.heads)
     by_projected = attention_backward(
-        grad_attended,
-        *saved.projected,
-        saved.logs,
-        dots=row_dots(grad_attended, saved.attended, heads=saved.heads),
-        heads=saved.heads,
-        masking=saved.masking,
+        grad_attended, *saved.projected, saved.logs, dots=dots, heads=saved.heads, masking=saved.masking
     )
-    if "qkv_bias" in params:
-        grads["qkv_bias"] = np.concatenate([each.sum(axis=(0, 1)) for each in by_projected])
-    sources = _sources(saved.inputs)
-    by_weight = [_weight_gradient(x, g) for x, g in zip(sources, by_projected, strict=True)]
-    if PACKED in params:
-        grads[PACKED] = np.concatenate(by_weight, axis=1)
-    else:
-        grads.update(zip(SEPARATE, by_weight, strict=True))
-    q, k, v = (g @ w.T for g, w in zip(by_projected, _weights(params), strict=True))
-    match len(saved.inputs):
-        case 1:
-            return (q + k + v,), grads
-        case 2:
-            return (q, k + v), grads
-        case _:
-            return (q, k, v), grads
+    if len(saved.inputs) == 1:
+        packed = np.concatenate(by_projected, axis=2)
+        return (_affine_backward(packed, saved.inputs[0], params, "qkv", grads),), grads
+    q, k, v = (
+        _affine_backward(by, x, params, part, grads)
+        for by, x, part in zip(by_projected, _sources(saved.inputs), PARTS, strict=True)
+    )
+    return ((q, k + v) if len(saved.inputs) == 2 else (q, k, v)), grads
 
 
 def _sources(inputs: tuple[Array, ...]) -> tuple[Array, Array, Array]:
     """What query, key and value are projected from."""
-    return inputs[0], inputs[min(1, len(inputs) - 1)], inputs[-1]
-
-
-def _weights(params: Params) -> tuple[Array, Array, Array]:
-    if PACKED in params:
-        return _thirds(params[PACKED])
-    return params[SEPARATE[0]], params[SEPARATE[1]], params[SEPARATE[2]]
-
-
-def _biases(params: Params) -> tuple[Array | None, Array | None, Array | None]:
-    return _thirds(params["qkv_bias"]) if "qkv_bias" in params else (None, None, None)
+    return inputs[0], inputs[1], inputs[-1]
 
 
 def _thirds(packed: Array) -> tuple[Array, Array, Array]:
@@ -108,13 +82,13 @@ def _thirds(packed: Array) -> tuple[Array, Array, Array]:
     return packed[..., :width], packed[..., width : 2 * width], packed[..., 2 * width :]
 
 
-def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
-    y: Array = (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], weight.shape[1])
-    if bias is not None:
-        y += bias
-    return y
+def _affine(x: Array, params: Params, part: str) -> Array:
+    return linear_forward(x, params[f"{part}_weight"], params.get(f"{part}_bias"))
 
 
-def _weight_gradient(x: Array, grad: Array) -> Array:
-    product: Array = x.reshape(-1, x.shape[-1]).T @ grad.reshape(-1, grad.shape[-1])
-    return product
+def _affine_backward(grad: Array, x: Array, params: Params, part: str, grads: dict[str, Array]) -> Array:
+    """The gradient by x; those by weight and bias come into ``grads``."""
+    grads[f"{part}_weight"] = linear_weight_gradient(grad, x)
+    if f"{part}_bias" in params:
+        grads[f"{part}_bias"] = channel_sums(grad)
+    return linear_input_gradient(grad, params[f"{part}_weight"])

@@ -8,23 +8,25 @@ from hypothesis import strategies as st
 from nnlib.kernels.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
 from nnlib.kernels.attention_shape import AttentionShape
 from nnlib.kernels.kernel import Kernel
+from nnlib.layers.randomness import key_numbers
 from sim.chip.memory import Array
 
 AttentionKernel = Attention | AttentionQueryGradient | AttentionKeyValueGradient
 
 
 @st.composite
-def attention_shapes(draw: st.DrawFn) -> AttentionShape:
+def attention_shapes(draw: st.DrawFn, *, may_pack: bool = True) -> AttentionShape:
     """Queries and keys of any number, heads of any width, all kinds of masks."""
     batch, heads = draw(st.integers(1, 4)), draw(st.integers(1, 4))
-    depth = draw(st.integers(1, 20))
+    queries, depth, packed = draw(st.integers(1, 150)), draw(st.integers(1, 20)), may_pack and draw(st.booleans())
     return AttentionShape(
         batch=batch,
         heads=heads,
-        queries=draw(st.integers(1, 150)),
-        keys=draw(st.integers(1, 150)),
+        queries=queries,
+        keys=queries if packed else draw(st.integers(1, 150)),
         depth=depth,
-        value_depth=draw(st.integers(1, 20)),
+        value_depth=depth if packed else draw(st.integers(1, 20)),
+        packed=packed,
         dtype=draw(st.sampled_from(["fp64", "fp32"])),
         scale=depth**-0.5,
         causal=draw(st.booleans()),
@@ -36,18 +38,18 @@ def attention_shapes(draw: st.DrawFn) -> AttentionShape:
 
 attentions: st.SearchStrategy[Kernel] = st.one_of(
     st.builds(Attention, attention_shapes()),
-    st.builds(AttentionQueryGradient, attention_shapes(), st.booleans()),
+    # packed, it leaves the gradients by keys and values to the other kernel
+    st.builds(AttentionQueryGradient, attention_shapes(may_pack=False), st.booleans()),
     st.builds(AttentionKeyValueGradient, attention_shapes()),
 )
 
 
 def fill_attention(kernel: AttentionKernel, arrays: dict[str, Array], rng: np.random.Generator) -> None:
-    """Lengths that leave a key, what dropout keeps, and sums of exponentials that belong to scores."""
+    """Lengths that leave a key, keys of dropout, and sums of exponentials that belong to scores."""
     shape = kernel.shape
     if "lengths" in arrays:
         arrays["lengths"][...] = rng.integers(1, shape.keys + 1, shape.batch)
-    if "keep" in arrays:
-        assert shape.dropped is not None
-        arrays["keep"][...] = rng.random(arrays["keep"].shape) >= shape.dropped
+    if "hyper" in arrays:
+        arrays["hyper"][...] = key_numbers(int(rng.integers(0, 1 << 62)), int(rng.integers(0, 100)))
     if not isinstance(kernel, Attention):
         arrays["logs"][...] = np.abs(arrays["logs"]) + np.log(shape.keys)

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from nnlib.kernels.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
 from nnlib.kernels.attention_shape import AttentionShape
 from nnlib.kernels.clock import KernelClock, simulate
-from nnlib.kernels.kernel import InfeasiblePlan, Kernel
+from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.precision import DTypeName
 from sim.chip.counters import LoopReport
 from sim.chip.memory import Array
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
-from tests.nnlib.kernels.attentions import attentions
+from tests.nnlib.kernels.attentions import AttentionKernel, attentions
 from tests.nnlib.kernels.cases import data_for
 from tests.nnlib.kernels.tiles import check_tiles
 from tests.nnlib.kernels.waits import check_every_wait
@@ -45,11 +45,18 @@ def shape(batch: int, heads: int, queries: int, keys: int, depth: int, **options
 TINY = shape(1, 1, 1, 1, 1)
 RAGGED = shape(3, 2, 37, 21, 5, value_depth=11, padded=True, mask=(1, 2), dropped=0.25)
 CAUSAL = shape(2, 3, 70, 70, 16, causal=True)
+PACKED = shape(3, 2, 30, 30, 10, packed=True, dropped=0.5)
 BIGGER_THAN_THE_LDM = shape(1, 2, 1100, 900, 24)
-SHAPES = {"tiny": TINY, "ragged": RAGGED, "causal": CAUSAL, "bigger than the LDM": BIGGER_THAN_THE_LDM}
+SHAPES = {
+    "tiny": TINY,
+    "ragged": RAGGED,
+    "causal": CAUSAL,
+    "packed": PACKED,
+    "bigger than the LDM": BIGGER_THAN_THE_LDM,
+}
 
 
-def kernels(shape: AttentionShape) -> list[Kernel]:
+def kernels(shape: AttentionShape) -> list[AttentionKernel]:
     return [
         Attention(shape),
         AttentionQueryGradient(shape, mask_gradient=shape.mask is not None),
@@ -69,7 +76,7 @@ def test_tiles_of_a_small_attention_compute_the_reference(processor: ProcessorSp
 @pytest.mark.parametrize("name", SHAPES)
 def test_tiles_compute_the_reference_in_the_same_time(name: str, dtype: DTypeName, processor: ProcessorSpec) -> None:
     for kernel in kernels(replace(SHAPES[name], dtype=dtype)):
-        timing = check_tiles(kernel, processor)
+        timing = check_tiles(kernel, processor, partly=kernel.shape.packed)
         assert KernelClock(processor).time(kernel) == timing, kernel
 
 
@@ -77,9 +84,9 @@ def test_tiles_compute_the_reference_in_the_same_time(name: str, dtype: DTypeNam
 @pytest.mark.numeric
 @settings(max_examples=25, deadline=None)
 @given(kernel=attentions)
-def test_any_attention_computes_the_reference_in_the_same_time(kernel: Kernel) -> None:
+def test_any_attention_computes_the_reference_in_the_same_time(kernel: AttentionKernel) -> None:
     processor = load_machine("sunway_taihulight").processor
-    timing = check_tiles(kernel, processor)
+    timing = check_tiles(kernel, processor, partly=kernel.shape.packed)
     assert KernelClock(processor).time(kernel) == timing == simulate(kernel, processor=processor, plainly=True)
     for cpe, total in enumerate(zip(*timing.reasons.values(), strict=True)):
         assert sum(total) == timing.ticks, f"the reasons of CPE {cpe} leave a gap"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from nnlib.ops import attention as attention_module
 from nnlib.ops.attention import Masking, attention_backward, attention_forward, row_dots
+from nnlib.ops.attention_dropout import KeptProbabilities
+from nnlib.ops.dropout import keep_mask
 from nnlib.ops.matmul import matmul_backward, matmul_forward
 from nnlib.ops.multi_head_attention import multi_head_attention_backward, multi_head_attention_forward
 from tests.nnlib.parity import TOLERANCE, Array, check_same
@@ -51,16 +54,21 @@ class Case:
             rng.standard_normal((self.batch, length, self.heads * width)).astype(dtype)
             for length, width in zip(lengths, widths, strict=True)
         ]
-        full = (self.batch, self.heads, self.queries, self.keys)
-        masking = Masking(
+        return arrays, Masking(
             causal=self.causal,
             lengths=rng.integers(0, self.keys + 1, self.batch) if self.padded else None,
             mask=None if self.mask is None else rng.standard_normal(self.mask).astype(dtype),
             seen=None if self.seen is None else rng.random(self.seen) < 0.7,
-            keep=rng.random(full) >= self.rate if self.rate else None,
+            keep=self.kept if self.rate else None,
             rate=self.rate,
         )
-        return arrays, masking
+
+    @property
+    def kept(self) -> KeptProbabilities:
+        """What dropout keeps."""
+        return KeptProbabilities(
+            key=self.seed, first_sample=3, heads=self.heads, queries=self.queries, keys=self.keys, rate=self.rate
+        )
 
 
 @st.composite
@@ -123,7 +131,8 @@ def expected_attention(
         # a query without keys: PyTorch's softmax is NaN there, its attention 0
         blind = torch.isneginf(mask).all(dim=-1, keepdim=True)
         p = torch.softmax((q @ k.transpose(2, 3) * scale + mask).masked_fill(blind, 0), dim=-1).masked_fill(blind, 0)
-        y = (p * torch.tensor(masking.keep) / (1 - case.rate)) @ v
+        kept = keep_mask(case.seed, 3, tuple(p.shape), case.rate)
+        y = (p * torch.tensor(kept) / (1 - case.rate)) @ v
     return y.transpose(1, 2).reshape(case.batch, case.queries, -1)
 
 
@@ -165,6 +174,30 @@ def check_gradients(found: dict[str, Array], expected: dict[str, Array]) -> None
         assert error <= limit, (name, error)
 
 
+def torch_parts(
+    module: torch.nn.MultiheadAttention, names: Iterable[str], packed: bool, *, grad: bool = False
+) -> dict[str, torch.Tensor]:
+    """The module's parameters, or their gradients, by the names here; what it has packed by thirds."""
+
+    def of(parameter: torch.Tensor) -> torch.Tensor:
+        return parameter.grad if grad else parameter.data
+
+    found = {}
+    for name in names:
+        part, kind = name.split("_")
+        if part == "out":
+            found[name] = of(getattr(module.out_proj, kind))
+            continue
+        whole = getattr(module, f"in_proj_{kind}")
+        if whole is None:
+            found[name] = of(getattr(module, f"{part[0]}_proj_weight"))
+        elif packed:
+            found[name] = of(whole)
+        else:
+            found[name] = of(whole).chunk(3)[("query", "key", "value").index(part)]
+    return found
+
+
 @dtypes
 @pytest.mark.parametrize("sources", [1, 2, 3])
 @examples
@@ -173,19 +206,19 @@ def test_multi_head_attention(dtype: str, sources: int, case: Case, bias: bool, 
     rng = np.random.default_rng(case.seed)
     width = case.heads * case.depth
     keys = case.queries if sources == 1 else case.keys
-    # another width of keys and values than of queries needs weights of its own for each
     widths = (width, width + 2, width + 3) if sources == 3 and separate else (width,) * 3
     inputs = tuple(
         rng.standard_normal((case.batch, length, size)).astype(dtype)
         for length, size in list(zip((case.queries, keys, keys), widths, strict=True))[:sources]
     )
-    shapes: dict[str, tuple[int, ...]] = {"out_weight": (width, width), "qkv_weight": (width, 3 * width)}
-    if widths[0] != widths[1]:
-        del shapes["qkv_weight"]
-        separated = ("query_weight", "key_weight", "value_weight")
-        shapes |= {name: (size, width) for name, size in zip(separated, widths, strict=True)}
+    parts = ("qkv",) if sources == 1 else ("query", "key", "value")
+    outs = 3 * width if sources == 1 else width
+    shapes: dict[str, tuple[int, ...]] = {
+        f"{part}_weight": (size, outs) for part, size in zip(parts, widths, strict=False)
+    }
+    shapes["out_weight"] = (width, width)
     if bias:
-        shapes |= {"qkv_bias": (3 * width,), "out_bias": (width,)}
+        shapes |= {f"{part}_bias": (outs,) for part in parts} | {"out_bias": (width,)}
     params = {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
     # PyTorch's module gives NaN to a query that sees no key
     lengths = rng.integers(1, keys + 1, case.batch) if case.padded else None
@@ -197,18 +230,9 @@ def test_multi_head_attention(dtype: str, sources: int, case: Case, bias: bool, 
     module = torch.nn.MultiheadAttention(
         width, case.heads, bias=bias, batch_first=True, kdim=widths[1], vdim=widths[2], dtype=getattr(torch, dtype)
     )
-    theirs = {
-        "qkv_weight": module.in_proj_weight,
-        "query_weight": module.q_proj_weight,
-        "key_weight": module.k_proj_weight,
-        "value_weight": module.v_proj_weight,
-        "out_weight": module.out_proj.weight,
-        "qkv_bias": module.in_proj_bias,
-        "out_bias": module.out_proj.bias,
-    }
     with torch.no_grad():
-        for name, array in params.items():
-            theirs[name].copy_(torch.tensor(array.T))
+        for name, tensor in torch_parts(module, params, sources == 1).items():
+            tensor.copy_(torch.tensor(params[name].T))
     tensors = [leaf(each) for each in inputs]
     query, key, value = tensors[0], tensors[min(1, sources - 1)], tensors[-1]
     expected, _ = module(
@@ -225,7 +249,7 @@ def test_multi_head_attention(dtype: str, sources: int, case: Case, bias: bool, 
     check_gradients(
         dict(zip(names, by_inputs, strict=True)) | by_params,
         {name: tensor.grad.numpy() for name, tensor in zip(names, tensors, strict=True)}
-        | {name: theirs[name].grad.numpy().T for name in params},
+        | {name: tensor.numpy().T for name, tensor in torch_parts(module, params, sources == 1, grad=True).items()},
     )
 
 
