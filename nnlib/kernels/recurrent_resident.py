@@ -20,7 +20,7 @@ from nnlib.kernels.gemm_scheme import SCHEMES
 from nnlib.kernels.generations import Library
 from nnlib.kernels.grid import Grid
 from nnlib.kernels.kernel import Arguments, check_fits
-from nnlib.kernels.recurrent_cell import GATES, RecurrentCell
+from nnlib.kernels.recurrent_cell import GATES, RecurrentCell, cell_arrays
 from nnlib.kernels.recurrent_shape import RecurrentShape
 from nnlib.precision import DTYPES
 from sim.chip import pipeline
@@ -199,12 +199,12 @@ class ResidentProgram:
                 group.wait(*puts.popleft())
             if self.forward:
                 for product, weight in zip(self.products, self.weights, strict=True):
-                    self.multiply(product, self.states["hidden"], weight, row, number, accumulate=False)
+                    self.multiply(product, self.states["hidden"], weight, block, accumulate=False)
             self.open_gates(number, block, fixed)
             if not self.forward:
                 for g, (product, weight) in enumerate(zip(self.products, self.weights, strict=True)):
                     adds = g > 0 or self.adds
-                    self.multiply(self.states["grad_hidden"], product, weight, row, number, accumulate=adds)
+                    self.multiply(self.states["grad_hidden"], product, weight, block, accumulate=adds)
             puts.append(
                 [each.put(number, *self.place(each.name, number, arguments, row, each.tiles[0])) for each in self.outs]
             )
@@ -217,15 +217,19 @@ class ResidentProgram:
             ]
             group.wait(*last)
 
-    def multiply(self, c: Tile, a: Tile, b: Tile, row: int, number: int, *, accumulate: bool) -> None:
+    def samples(self, block: int) -> int:
+        """Of a block."""
+        most = self.rows * self.core_group.mesh[0]
+        return min(most, self.layer.batch - block * most)
+
+    def multiply(self, c: Tile, a: Tile, b: Tile, block: int, *, accumulate: bool) -> None:
         """A gate's product over the mesh."""
-        samples = min(self.layer.batch - row, self.rows * self.core_group.mesh[0])
         self.core_group.mesh_gemm(
             "product",
             c=c,
             a=a,
             b=b,
-            flops=2 * samples * self.layer.hidden**2,
+            flops=2 * self.samples(block) * self.layer.hidden**2,
             accumulate=accumulate,
             schedule=self.scheme.schedule,
             k_step_residual=self.scheme.k_step_residual(self.core_group.processor),
@@ -267,6 +271,7 @@ class ResidentProgram:
             cycles=partial(self.plan.grid.cycles(wider, group.processor.cpe), block),
             reads=reads,
             writes=writes,
+            flops=cell_arrays(self.layer.cell, self.cell.direction).flops * self.samples(block) * self.layer.hidden,
             run=run,
         )
 

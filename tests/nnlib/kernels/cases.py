@@ -19,6 +19,7 @@ from sim.chip.memory import Array
 from tests.nnlib.kernels.arrangements import arrangements, fill_arrangement
 from tests.nnlib.kernels.attentions import AttentionKernel, attentions, fill_attention
 from tests.nnlib.kernels.fixed_points import fill_fixed_point, fixed_points
+from tests.nnlib.kernels.sequences import fill_sequences, sequence_kernels
 from tests.nnlib.kernels.stacks import stacked_gemms
 
 dtypes = st.sampled_from(["fp64", "fp32"])
@@ -49,6 +50,7 @@ kernels: st.SearchStrategy[Kernel] = st.one_of(
     attentions,
     fixed_points,
     stacked_gemms(),
+    sequence_kernels,
     st.builds(Elementwise, function=functions, elements=st.integers(1, 3000), dtype=dtypes),
     st.builds(SumCopies, count=st.integers(1, 5), elements=st.integers(1, 2000), dtype=dtypes),
     st.builds(BiasAdd, rows=st.integers(1, 300), channels=small, dtype=dtypes),
@@ -78,6 +80,7 @@ def data_for(kernel: Kernel, *, seed: int = 0) -> dict[str, Array]:
         fill_attention(kernel, arrays, rng)
     fill_arrangement(kernel, arrays, rng)
     fill_fixed_point(kernel, arrays, rng)
+    fill_sequences(kernel, arrays, rng)
     return arrays
 
 

@@ -1,0 +1,92 @@
+"""Random kernels over sequences, and data for them: recurrent cells and layers, row convolution, CTC."""
+
+from __future__ import annotations
+
+from typing import Final, get_args
+
+import numpy as np
+from hypothesis import strategies as st
+
+from nnlib.kernels.ctc import CtcLoss
+from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.recurrent import RecurrentLayer, RecurrentLayerGradient
+from nnlib.kernels.recurrent_cell import CellName, RecurrentCell
+from nnlib.kernels.recurrent_shape import RecurrentShape
+from nnlib.kernels.row_convolution import RowConvolution
+from nnlib.ops.ctc import log_softmax
+from sim.chip.memory import Array
+
+SequenceKernel: Final = (RecurrentCell, RecurrentLayer, RecurrentLayerGradient, RowConvolution, CtcLoss)
+dtypes = st.sampled_from(["fp64", "fp32"])
+cells = st.sampled_from(get_args(CellName))
+shapes = st.builds(
+    RecurrentShape,
+    cell=cells,
+    batch=st.integers(1, 70),
+    steps=st.integers(1, 4),
+    hidden=st.integers(1, 40),
+    masked=st.booleans(),
+    reverse=st.booleans(),
+)
+sequence_kernels: st.SearchStrategy[Kernel] = st.one_of(
+    st.builds(
+        RecurrentCell,
+        cell=cells,
+        batch=st.integers(1, 200),
+        hidden=st.integers(1, 200),
+        dtype=dtypes,
+        direction=st.sampled_from(["forward", "gradient"]),
+        masked=st.booleans(),
+    ),
+    st.builds(RecurrentLayer, shape=shapes, dtype=dtypes, resident=st.booleans()),
+    st.builds(RecurrentLayerGradient, shape=shapes, dtype=dtypes, resident=st.booleans()),
+    st.builds(
+        RowConvolution,
+        batch=st.integers(1, 9),
+        steps=st.integers(1, 30),
+        channels=st.integers(1, 40),
+        taps=st.integers(1, 6),
+        dtype=dtypes,
+        towards=st.sampled_from(["forward", "input_gradient", "weight_gradient"]),
+        masked=st.booleans(),
+    ),
+    st.builds(
+        CtcLoss,
+        batch=st.integers(1, 10),
+        steps=st.integers(1, 12),
+        classes=st.integers(2, 12),
+        labels=st.integers(1, 6),
+        dtype=dtypes,
+        zero_infinity=st.booleans(),
+    ),
+)
+
+
+def fill_sequences(kernel: Kernel, arrays: dict[str, Array], rng: np.random.Generator) -> None:
+    """Masks, lengths and targets as they occur; weights under which states neither explode nor vanish."""
+    if "inside" in arrays:
+        arrays["inside"][...] = rng.integers(0, 2, arrays["inside"].shape)
+    if isinstance(kernel, (RecurrentLayer, RecurrentLayerGradient)):
+        arrays["weight"] /= np.sqrt(kernel.shape.hidden).astype(arrays["weight"].dtype)
+    if isinstance(kernel, RowConvolution) and kernel.masked:
+        arrays["lengths"][...] = rng.integers(0, kernel.steps + 1, (kernel.batch, 1))
+    if isinstance(kernel, CtcLoss):
+        fill_ctc(kernel, arrays, rng)
+
+
+def fill_ctc(
+    kernel: CtcLoss, arrays: dict[str, Array], rng: np.random.Generator, *, lost: tuple[int, ...] = ()
+) -> None:
+    """Targets that fit their inputs, but for the samples ``lost``."""
+    arrays["log_probs"][...] = log_softmax(arrays["log_probs"])
+    counts = rng.integers(0, min(kernel.labels, (kernel.steps + 1) // 2) + 1, kernel.batch)
+    labels = rng.integers(1, kernel.classes, (kernel.batch, kernel.labels))
+    steps = rng.integers(np.maximum(2 * counts - 1, 1), kernel.steps + 1)
+    for sample in lost:
+        counts[sample], steps[sample] = min(kernel.labels, 2), 1
+        labels[sample] = 1
+    positions = np.arange(kernel.positions)
+    inside = positions < 2 * counts[:, None] + 1
+    extended = np.where(positions % 2, labels.repeat(2, axis=1)[:, positions % (2 * kernel.labels) - 1], 0)
+    arrays["labels"][...] = np.where(inside, extended, -1)
+    arrays["sizes"][...] = np.stack([steps, 2 * counts + 1, 0.5 + rng.random(kernel.batch)], axis=1)
