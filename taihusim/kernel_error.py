@@ -92,10 +92,13 @@ def _numbers(name: str, shape: tuple[int, ...], launch: Launch, rng: np.random.G
     """Random numbers that the parameter may have."""
     found: Array = rng.standard_normal(shape).astype(DTYPES[dtype])
     if name == "labels":
-        classes = next(each.shape[1] for each in launch.kernel.parameters() if each.name == "logits")
+        of_classes = ("logits", "probabilities")
+        classes = next(each.shape[-1] for each in launch.kernel.parameters() if each.name in of_classes)
         found[...] = rng.integers(0, classes, shape)
     if name == "tokens" and isinstance(launch.kernel, GatherRows | SortTokens):
         found[...] = rng.integers(0, launch.kernel.picks.rows, shape)
-    if name in ("hyper", "square"):  # rates, decays and mean squares are never negative
+    if name in ("hyper", "square", "probabilities"):  # nor are rates, decays and mean squares ever negative
         found = np.abs(found) % 1
+    if launch.kernel.name in ("log", "sqrt"):
+        found = np.abs(found)
     return found

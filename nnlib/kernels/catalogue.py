@@ -9,15 +9,21 @@ from typing import Final, TypeAlias
 from nnlib.kernels import arrangement_builds
 from nnlib.kernels.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
 from nnlib.kernels.attention_shape import AttentionShape
+from nnlib.kernels.batched import Batched
 from nnlib.kernels.convolution import Convolution, Pass
+from nnlib.kernels.dice import DiceGradient, DiceSums
 from nnlib.kernels.elementwise import BiasAdd, Elementwise, Function, SumCopies
+from nnlib.kernels.functions.table import FUNCTIONS
 from nnlib.kernels.gemm import Gemm
 from nnlib.kernels.generations import Library
 from nnlib.kernels.im2col import Col2im, Im2col
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.launch import Launch
 from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
+from nnlib.kernels.prelu import Prelu, PreluGradient
 from nnlib.kernels.reduction import ColumnSum
+from nnlib.kernels.row_loss import LOSSES, LossFunction, RowLoss
+from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient
 from nnlib.kernels.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.stacked_gemm import StackedGemm
 from nnlib.kernels.window import Window
@@ -149,6 +155,18 @@ def _elementwise(function: Function) -> Operation:
     )
 
 
+def _row_loss(function: LossFunction) -> Operation:
+    return Operation(
+        MATRIX, "rows", _single(lambda sizes, dtype: RowLoss(function, sizes["rows"], sizes["columns"], dtype))
+    )
+
+
+def _dice(sizes: Sizes, dtype: DTypeName, library: Library) -> tuple[Launch, ...]:
+    shape = sizes["rows"], sizes["columns"], dtype
+    kernels: tuple[Kernel, ...] = (DiceSums(*shape), DiceGradient(*shape))
+    return tuple(Launch.of(Batched(kernel=each, total=sizes["batch"])) for each in kernels)
+
+
 POOLING: Final = {
     "batch": "images",
     "ni": "channels",
@@ -250,12 +268,28 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "elements",
         _single(lambda sizes, dtype: SumCopies(sizes["count"], sizes["elements"], dtype)),
     ),
-    "add": _elementwise("add"),
-    "relu": _elementwise("relu"),
-    "relu_gradient": _elementwise("relu_gradient"),
-    "sgd": _elementwise("sgd"),
-    "nesterov": _elementwise("nesterov"),
-    "lars": _elementwise("lars"),
-    "adam": _elementwise("adam"),
+    "softmax": Operation(
+        MATRIX, "rows", _single(lambda sizes, dtype: RowSoftmax(sizes["rows"], sizes["columns"], dtype))
+    ),
+    "softmax_gradient": Operation(
+        MATRIX, "rows", _single(lambda sizes, dtype: RowSoftmaxGradient(sizes["rows"], sizes["columns"], dtype))
+    ),
+    "log_softmax": Operation(
+        MATRIX, "rows", _single(lambda sizes, dtype: RowSoftmax(sizes["rows"], sizes["columns"], dtype, log=True))
+    ),
+    "log_softmax_gradient": Operation(
+        MATRIX,
+        "rows",
+        _single(lambda sizes, dtype: RowSoftmaxGradient(sizes["rows"], sizes["columns"], dtype, log=True)),
+    ),
+    "prelu": Operation(MATRIX, "rows", _single(lambda sizes, dtype: Prelu(sizes["rows"], sizes["columns"], dtype))),
+    "prelu_gradient": Operation(
+        MATRIX, "rows", _single(lambda sizes, dtype: PreluGradient(sizes["rows"], sizes["columns"], dtype))
+    ),
+    "dice": Operation(
+        {"batch": "samples", "rows": "positions of a sample", "columns": "classes"}, "batch", _dice, plan="two passes"
+    ),
+    **{function: _row_loss(function) for function in LOSSES},
+    **{function: _elementwise(function) for function in FUNCTIONS},
 }
 """What ``taihusim kernel`` knows."""

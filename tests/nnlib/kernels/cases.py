@@ -6,15 +6,23 @@ import numpy as np
 from hypothesis import strategies as st
 
 from nnlib.kernels.clock import empty_arrays
+from nnlib.kernels.depthwise import DepthwiseForward, DepthwiseInputGradient, DepthwiseWeightGradient
+from nnlib.kernels.dice import DiceGradient, DiceSums
 from nnlib.kernels.elementwise import BiasAdd, Elementwise, SumCopies
 from nnlib.kernels.functions.table import FUNCTIONS
 from nnlib.kernels.gemm import Gemm
+from nnlib.kernels.grouped import Grouped
 from nnlib.kernels.im2col import Col2im, Im2col
 from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.patch_window import PatchWindow
 from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
+from nnlib.kernels.prelu import Prelu, PreluGradient
 from nnlib.kernels.reduction import ColumnSum
+from nnlib.kernels.row_loss import LOSSES, RowLoss
+from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient
 from nnlib.kernels.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.window import Window
+from nnlib.ops.reach import reaches
 from sim.chip.memory import Array
 from tests.nnlib.kernels.arrangements import arrangements, fill_arrangement
 from tests.nnlib.kernels.attentions import AttentionKernel, attentions, fill_attention
@@ -43,6 +51,35 @@ def windows(draw: st.DrawFn, *, padded: bool = True) -> Window:
     )
 
 
+@st.composite
+def dice_kernels(draw: st.DrawFn) -> Kernel:
+    """The sums or the gradient; binary ones have one class."""
+    binary, squared = draw(st.booleans()), draw(st.booleans())
+    positions, dtype = draw(st.integers(1, 900)), draw(dtypes)
+    classes = 1 if binary else draw(st.integers(1, 30))
+    if draw(st.booleans()):
+        return DiceSums(positions, classes, dtype, binary=binary, squared=squared)
+    return DiceGradient(positions, classes, dtype, binary=binary, squared=squared)
+
+
+@st.composite
+def patch_windows(draw: st.DrawFn) -> PatchWindow:
+    """Windows of convolutions that fit: strides, dilation and padding of every side apart."""
+    kernel = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    dilation = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    top, bottom, left, right = (draw(st.integers(0, 2)) for _ in range(4))
+    around = top + bottom, left + right
+    least = [max(1, apart * (taps - 1) + 1 - more) for apart, taps, more in zip(dilation, kernel, around, strict=True)]
+    rows, columns = reaches(
+        (draw(st.integers(least[0], 12)), draw(st.integers(least[1], 12))),
+        kernel,
+        stride=(draw(st.integers(1, 3)), draw(st.integers(1, 3))),
+        padding=(top, bottom, left, right),
+        dilation=dilation,
+    )
+    return PatchWindow(draw(st.integers(1, 4)), draw(st.integers(1, 9)), rows, columns)
+
+
 gemms = st.builds(Gemm, m=small, n=small, k=small, dtype=dtypes, transpose_a=st.booleans(), transpose_b=st.booleans())
 kernels: st.SearchStrategy[Kernel] = st.one_of(
     arrangements,
@@ -52,12 +89,40 @@ kernels: st.SearchStrategy[Kernel] = st.one_of(
     stacked_gemms(),
     sequence_kernels,
     st.builds(Elementwise, function=functions, elements=st.integers(1, 3000), dtype=dtypes),
+    st.builds(
+        RowSoftmax,
+        rows=st.integers(1, 200),
+        columns=st.one_of(st.integers(1, 90), st.integers(3000, 9000)),
+        dtype=dtypes,
+        log=st.booleans(),
+    ),
+    st.builds(
+        RowSoftmaxGradient,
+        rows=st.integers(1, 200),
+        columns=st.one_of(st.integers(1, 90), st.integers(3000, 6000)),
+        dtype=dtypes,
+        log=st.booleans(),
+    ),
+    st.builds(
+        RowLoss,
+        function=st.sampled_from(sorted(LOSSES)),
+        rows=st.integers(1, 200),
+        columns=st.one_of(st.integers(1, 90), st.integers(3000, 5000)),
+        dtype=dtypes,
+    ),
+    st.builds(Prelu, rows=st.integers(1, 300), channels=small, dtype=dtypes),
+    st.builds(PreluGradient, rows=st.integers(1, 300), channels=small, dtype=dtypes),
+    dice_kernels(),
     st.builds(SumCopies, count=st.integers(1, 5), elements=st.integers(1, 2000), dtype=dtypes),
     st.builds(BiasAdd, rows=st.integers(1, 300), channels=small, dtype=dtypes),
     st.builds(ColumnSum, rows=st.integers(1, 300), columns=small, dtype=dtypes, squared=st.booleans()),
     st.builds(SoftmaxCrossEntropy, rows=st.integers(1, 200), classes=st.integers(1, 20), dtype=dtypes),
-    st.builds(Im2col, window=windows(), dtype=dtypes),
-    st.builds(Col2im, window=windows(), dtype=dtypes),
+    st.builds(Im2col, window=windows() | patch_windows(), dtype=dtypes),
+    st.builds(Col2im, window=windows() | patch_windows(), dtype=dtypes),
+    st.builds(DepthwiseForward, window=patch_windows(), dtype=dtypes),
+    st.builds(DepthwiseInputGradient, window=patch_windows(), dtype=dtypes),
+    st.builds(DepthwiseWeightGradient, window=patch_windows(), dtype=dtypes),
+    st.builds(Grouped, kernel=gemms, groups=st.integers(1, 4), planes=st.just(("a",))),
     st.builds(MaxPool, window=windows(padded=False), dtype=dtypes),
     st.builds(MaxPoolGradient, window=windows(padded=False), dtype=dtypes),
 )
@@ -76,6 +141,8 @@ def data_for(kernel: Kernel, *, seed: int = 0) -> dict[str, Array]:
         arrays["labels"][:, 0] = rng.integers(0, kernel.classes, kernel.rows)
     if isinstance(kernel, Elementwise):
         fill_elementwise(kernel, arrays)
+    if isinstance(kernel, RowLoss | DiceSums | DiceGradient):
+        fill_loss(kernel, arrays, rng)
     if isinstance(kernel, AttentionKernel):
         fill_attention(kernel, arrays, rng)
     fill_arrangement(kernel, arrays, rng)
@@ -97,3 +164,19 @@ def fill_elementwise(kernel: Elementwise, arrays: dict[str, Array]) -> None:
         arrays["square"][...] = np.abs(arrays["square"])
     for place, name in enumerate(kernel.hyper):
         arrays["hyper"][place] = HYPER.get(name, abs(arrays["hyper"][place]))
+
+
+def fill_loss(kernel: RowLoss | DiceSums | DiceGradient, arrays: dict[str, Array], rng: np.random.Generator) -> None:
+    """Probabilities; targets and labels of which some are left out; sums that probabilities may have."""
+    if "probabilities" in arrays:
+        arrays["probabilities"][...] = rng.uniform(0.01, 0.99, arrays["probabilities"].shape)
+    if isinstance(kernel, RowLoss):
+        if kernel.function.startswith("binary"):
+            arrays["target"][...] = rng.uniform(-0.3, 1, arrays["target"].shape)
+        # neither may the sum of a row nearly cancel
+        arrays["weights"][...] = np.abs(arrays["weights"])
+        return
+    shape = arrays["labels"].shape
+    arrays["labels"][...] = rng.uniform(-0.3, 1, shape) if kernel.binary else rng.integers(-1, kernel.classes, shape)
+    if isinstance(kernel, DiceGradient):
+        arrays["both"][...], arrays["sizes"][...] = np.abs(arrays["both"]), 3 + np.abs(arrays["sizes"])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from nnlib.kernels.batched import Batched
 from nnlib.kernels.caffe_order import RowIm2col
 from nnlib.kernels.convolution import PASSES, Convolution
+from nnlib.kernels.dice import DiceGradient, DiceSums
 from nnlib.kernels.direct import DirectConvolution
 from nnlib.kernels.dma_convolution import DmaConvolution
 from nnlib.kernels.elementwise import BiasAdd, Elementwise, SumCopies
@@ -23,7 +24,10 @@ from nnlib.kernels.launch import Launch
 from nnlib.kernels.layout import Transpose
 from nnlib.kernels.plans import Task, build
 from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
+from nnlib.kernels.prelu import Prelu, PreluGradient
 from nnlib.kernels.reduction import ColumnSum
+from nnlib.kernels.row_loss import LOSSES, RowLoss
+from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient
 from nnlib.kernels.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.window import Window
 from nnlib.kernels.winograd import winograd
@@ -97,6 +101,21 @@ streaming: st.SearchStrategy[Kernel] = st.one_of(
     st.builds(BiasAdd, rows=turns, channels=sizes(70, whole=16), dtype=dtypes),
     st.builds(ColumnSum, rows=turns, columns=sizes(70, whole=16), dtype=dtypes, squared=st.booleans()),
     st.builds(SoftmaxCrossEntropy, rows=turns, classes=sizes(40), dtype=dtypes),
+    st.builds(RowSoftmax, rows=st.integers(1, 2000), columns=sizes(400, whole=16), dtype=dtypes, log=st.booleans()),
+    st.builds(
+        RowSoftmaxGradient, rows=st.integers(1, 2000), columns=sizes(400, whole=16), dtype=dtypes, log=st.booleans()
+    ),
+    st.builds(
+        RowLoss,
+        function=st.sampled_from(sorted(LOSSES)),
+        rows=st.integers(1, 2000),
+        columns=sizes(400, whole=16),
+        dtype=dtypes,
+    ),
+    st.builds(Prelu, rows=turns, channels=sizes(70, whole=16), dtype=dtypes),
+    st.builds(PreluGradient, rows=turns, channels=sizes(70, whole=16), dtype=dtypes),
+    st.builds(DiceSums, positions=turns, classes=sizes(40), dtype=dtypes),
+    st.builds(DiceGradient, positions=turns, classes=sizes(40), dtype=dtypes),
 )
 on_images: st.SearchStrategy[Kernel] = st.one_of(
     st.builds(Im2col, window=windows(), dtype=dtypes, order=st.sampled_from(ORDERS)),
