@@ -41,11 +41,13 @@ class Node:
     """A layer and the names of the nodes or inputs that it takes.
 
     ``shared``: pairs of a parameter of the layer and the graph's parameter ``LAYER.NAME`` that it is, the same numbers.
+    ``frozen``: parameters of the layer that training leaves as they are; the graph counts them as statistics.
     """
 
     layer: Layer
     inputs: tuple[str, ...]
     shared: tuple[tuple[str, str], ...] = ()
+    frozen: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -135,12 +137,14 @@ class Graph:
 
     @cached_property
     def statistics(self) -> Mapping[str, Shape]:
-        """Shapes of all arrays that follow the samples and are not learned, by ``LAYER.NAME``."""
-        return {
-            f"{node.name}.{name}": shape
-            for node in self.nodes
-            for name, shape in node.layer.statistic_shapes(self.input_shapes(node)).items()
-        }
+        """Shapes of all arrays that are not learned, by ``LAYER.NAME``: those that follow the samples, and frozen ones."""
+        found: dict[str, Shape] = {}
+        for node in self.nodes:
+            shapes = self.input_shapes(node)
+            frozen = node.layer.parameter_shapes(shapes) if node.frozen else {}
+            own = node.layer.statistic_shapes(shapes) | {name: frozen[name] for name in node.frozen}
+            found |= {f"{node.name}.{name}": shape for name, shape in own.items()}
+        return found
 
     @property
     def variables(self) -> Mapping[str, Shape]:
@@ -298,7 +302,8 @@ class Graph:
             del kept, grad_output
             names = self.variable_names[node.name]
             for name, value in own.items():
-                _add(found, names[name], value)
+                if name not in node.frozen:
+                    _add(found, names[name], value)
             for name, by in zip(node.inputs, by_input, strict=True):
                 if by is not None and name in self.learned:
                     _add(pending, name, by)
@@ -315,9 +320,9 @@ class Graph:
         return {name: node.name for node in self.nodes for name in node.inputs}
 
     def _own_parameters(self, node: Node) -> dict[str, Shape]:
-        shared = dict(node.shared)
+        elsewhere = {*dict(node.shared), *node.frozen}
         shapes = node.layer.parameter_shapes(self.input_shapes(node))
-        return {f"{node.name}.{name}": shape for name, shape in shapes.items() if name not in shared}
+        return {f"{node.name}.{name}": shape for name, shape in shapes.items() if name not in elsewhere}
 
     def _check_shared(self) -> None:
         known: dict[str, Shape] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -28,11 +28,13 @@ class Gradients:
 class Model:
     """``losses`` over nodes and inputs of ``graph``; their sum is what training makes small.
 
+    ``weights``: values of all variables to begin with, where there are any; otherwise fresh ones are drawn.
     Raises ShapeError if a loss names an unknown node or cannot take its output.
     """
 
     graph: Graph
     losses: tuple[Loss, ...] = ()
+    weights: Mapping[str, Array] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for loss in self.losses:
@@ -63,6 +65,12 @@ class Model:
     def training(self) -> Graph:
         """The part of the network that the losses depend on."""
         return self.graph.pruned(self.wanted)
+
+    def initialise(self, rng: np.random.Generator, dtype: np.dtype[np.floating]) -> dict[str, Array]:
+        """Parameters and statistics to begin with: the model's own, or drawn from ``rng``."""
+        if self.weights is None:
+            return self.graph.initialise(rng, dtype)
+        return {name: array.astype(dtype) for name, array in self.weights.items()}
 
     def gradients(
         self,

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from nnlib.device import CoreGroupDevice, Device, HostDevice
-from nnlib.graph import INPUT
 from nnlib.lowering import lower_forward
 from nnlib.precision import DTYPES
 from sim.chip.memory import Array
@@ -18,8 +17,11 @@ from sim.problems import BadInput, Problem
 from taihusim.setup import Setup, node_problems
 from workloads.bottleneck import inference_bottleneck
 from workloads.checkpoint import load_weights
-from workloads.datasets.load import load_dataset
+from workloads.datasets.load import load_dataset, measure_of
+from workloads.datasets.measure import Measure
+from workloads.evaluation import answers, measured
 from workloads.inference import InferenceTiming, time_inference
+from workloads.training import accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +37,20 @@ class InferRequest:
 class Inferred:
     """The points by node count as in the record, and what the model says of the test set.
 
-    ``outputs`` has shape (samples, classes); it and ``accuracy`` are None without numerics.
+    ``outputs`` are the network's first output, samples in front; it and ``measured``, how good they are by ``measure``,
+    are None without numerics.
     """
 
     points: list[dict[str, Any]]
     outputs: Array | None
-    accuracy: float | None
+    measure: Measure | None
+    measured: float | None
     trained: bool
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share that is right, where that is what is measured."""
+        return accuracy(self.measure, self.measured)
 
 
 def infer(setup: Setup, request: InferRequest) -> Inferred:
@@ -54,18 +63,29 @@ def infer(setup: Setup, request: InferRequest) -> Inferred:
     if 1 not in timed:
         with suppress(BadInput):  # one node, to compare with, may be too small for the whole of a global batch
             timed[1] = _time(setup, 1)
-    outputs = accuracy = None
+    outputs, measure, value = None, None, None
     if setup.mapping.numerics != "off":
-        test = load_dataset(setup.workload).test
-        images = test.images.astype(DTYPES[setup.mapping.precision], copy=False)
-        outputs = _device(setup).outputs(variables=parameters, inputs={INPUT: images})[setup.graph.output]
-        accuracy = float(np.mean(outputs.argmax(axis=1) == test.labels))
+        outputs, measure, value = _answers(setup, parameters)
     return Inferred(
         points=[_point(setup, nodes, timed) for nodes in request.nodes],
         outputs=outputs,
-        accuracy=accuracy,
+        measure=measure,
+        measured=value,
         trained=request.weights is not None,
     )
+
+
+def _answers(setup: Setup, variables: dict[str, Array]) -> tuple[Array, Measure | None, float | None]:
+    """The first output for the test set, and how good it is by which measure."""
+    data = load_dataset(setup.workload, setup.model)
+    measure, device = measure_of(setup.workload, data, setup.model), _device(setup)
+    parts, totals = [], []
+    for outputs, batch in answers(device, variables=variables, part=data.test):
+        parts.append(outputs[setup.graph.output])
+        if measure is not None:
+            totals.append(measured(measure, device, variables=variables, outputs=outputs, batch=batch))
+    value = None if measure is None else measure.value(np.sum(totals, axis=0))
+    return np.concatenate(parts), measure, value
 
 
 def _time(setup: Setup, nodes: int) -> InferenceTiming:
@@ -112,7 +132,7 @@ def _point(setup: Setup, nodes: int, timed: dict[int, InferenceTiming]) -> dict[
 def _parameters(setup: Setup, request: InferRequest) -> dict[str, Array]:
     dtype = DTYPES[setup.mapping.precision]
     if request.weights is None:
-        return setup.graph.initialise(np.random.default_rng(request.seed), dtype)
+        return setup.model.initialise(np.random.default_rng(request.seed), dtype)
     loaded = load_weights(request.weights)
     wanted = setup.graph.variables
     problems = [

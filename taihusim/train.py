@@ -26,11 +26,12 @@ from taihusim.tile_problem import tile_problem
 from workloads.bottleneck import training_bottleneck
 from workloads.checkpoint import weights_sha256
 from workloads.datasets.dataset import Dataset
-from workloads.datasets.load import load_dataset
+from workloads.datasets.load import goal_of, load_dataset, measure_of
+from workloads.datasets.measure import Measure
 from workloads.datasets.stream import SampleStream
 from workloads.reduction import Reduction, choose_order
 from workloads.step import StepTiming, time_step
-from workloads.training import Goal, Trainer, TrainingState
+from workloads.training import Goal, Trainer, TrainingState, accuracy
 from workloads.words import nodes_in_words
 
 Stop = Callable[[], bool]
@@ -105,7 +106,9 @@ def train(
     if 1 not in timed:
         with suppress(BadInput):  # one node, to compare with, may be too small for the whole of a global batch
             timed[1] = _Timed.of(setup, 1)
-    data = load_dataset(setup.workload) if setup.mapping.numerics != "off" else None
+    data = load_dataset(setup.workload, setup.model) if setup.mapping.numerics != "off" else None
+    if data is not None:
+        _goal(setup, request, 1, measure_of(setup.workload, data, setup.model))  # before anything is computed
     done = []
     for nodes in request.nodes:
         done.append(_run(setup, request, nodes, timed, data, watch, stop))
@@ -141,15 +144,18 @@ class _Timed:
         return cls(program=program, step=step, host_seconds=host.perf_counter() - begin)
 
 
-def _goal(setup: Setup, request: TrainRequest, global_batch: int) -> Goal:
+def _goal(setup: Setup, request: TrainRequest, global_batch: int, measure: Measure | None) -> Goal:
     recipe = setup.workload.recipe
     steps = None
     if request.epochs is not None:
         steps = max(1, round(request.epochs * setup.workload.data.train_size / global_batch))
     wanted = request.until_accuracy
-    if wanted is None and request.epochs is None:
-        wanted = recipe.until_accuracy
-    return Goal(until_accuracy=wanted, steps=steps, max_steps=recipe.max_steps, evaluate_every=recipe.evaluate_every)
+    if wanted is not None and measure is not None and measure.name != "accuracy":
+        expected = f"--set workload.recipe.until_measure=... instead, as the model is judged by {measure.name}"
+        raise BadInput([Problem(file="--until-accuracy", key="", value=wanted, expected=expected)])
+    if wanted is None and request.epochs is None and setup.mapping.numerics != "off":
+        wanted = goal_of(setup.workload, measure)
+    return Goal(until=wanted, steps=steps, max_steps=recipe.max_steps, evaluate_every=recipe.evaluate_every)
 
 
 def _run(
@@ -163,11 +169,12 @@ def _run(
 ) -> TrainedRun:
     per_node = setup.samples_per_node(nodes)
     step = timed[nodes].step
-    goal = _goal(setup, request, per_node * nodes)
+    measure = None if data is None else measure_of(setup.workload, data, setup.model)
+    goal = _goal(setup, request, per_node * nodes, measure)
     state = None
     order = None
     if data is not None:
-        trainer, state = _numerics(setup, request, nodes, timed[nodes], data, goal)
+        trainer, state = _numerics(setup, request, nodes, timed[nodes], data, goal, measure)
         order = trainer.reduction.order
         keeper = _keeper(setup, request, nodes)
         keeper.restore(state, train=data.train)
@@ -184,7 +191,7 @@ def _run(
         trainer.run(state, after_step=after_step)
         keeper.keep(state, now=True)
         steps = state.step
-        reached = trainer.reached(state) if goal.until_accuracy is not None else None
+        reached = trainer.reached(state) if goal.until is not None else None
     else:
         steps = goal.steps or 0
         reached = None
@@ -199,7 +206,7 @@ def _run(
             "global_batch": per_node * nodes,
             "steps": steps,
             "final_loss": None if state is None else state.loss,
-            "test_accuracy": None if state is None else state.accuracy,
+            "test_accuracy": None if state is None else accuracy(measure, state.measured),
             "reached": reached,
             "seconds_per_step": step.seconds,
             "seconds_total": seconds,
@@ -223,6 +230,9 @@ def _run(
             "host_seconds_numerics": 0.0 if state is None else state.host_seconds,
             "samples_per_second": per_node * nodes / step.seconds,
             "reduction_order": order,
+            "measure": None if measure is None else measure.name,
+            "measured": None if state is None else state.measured,
+            "storage_bytes_per_sample": None if data is None else data.stored.bytes_per_sample,
         },
     )
 
@@ -240,12 +250,12 @@ def _efficiency(setup: Setup, nodes: int, timed: dict[int, _Timed]) -> float | N
 
 
 def _numerics(
-    setup: Setup, request: TrainRequest, nodes: int, timed: _Timed, data: Dataset, goal: Goal
+    setup: Setup, request: TrainRequest, nodes: int, timed: _Timed, data: Dataset, goal: Goal, measure: Measure | None
 ) -> tuple[Trainer, TrainingState]:
     mapping, recipe = setup.mapping, setup.workload.recipe
     global_batch = setup.samples_per_node(nodes) * nodes
-    stream = SampleStream(data.train, setup.workload.data.max_shift, request.seed)
-    variables = setup.graph.initialise(np.random.default_rng(request.seed), DTYPES[mapping.precision])
+    stream = SampleStream(data.train, request.seed)
+    variables = setup.model.initialise(np.random.default_rng(request.seed), DTYPES[mapping.precision])
     optimizer = recipe.optimizer
     trainer = Trainer(
         device=_device(setup, nodes),
@@ -253,6 +263,7 @@ def _numerics(
         optimizer=optimizer,
         rate=recipe.learning_rate,
         test=data.test,
+        measure=measure,
         global_batch=global_batch,
         seconds_per_step=timed.step.seconds,
         goal=goal,

@@ -145,6 +145,9 @@ class Site:
 
     def parameter_gradient(self, name: str) -> str:
         """Declare the buffer of a parameter's gradient, which the layer writes next."""
+        if name in self.node.frozen:
+            full = self.variable(name)
+            return self.builder.buffer(self.builder.fresh(f"unused:{full}"), self.lowering.graph.statistics[full])
         return self.lowering.parameter_gradient(self.variable(name))
 
     def input_gradient(self, number: int = 0) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from nnlib.graph import Graph
@@ -12,11 +13,16 @@ from nnlib.losses import CrossEntropy, Loss
 from nnlib.model import Model
 from nnlib.models.catalogue import MODELS
 from nnlib.models.network import Network
-from nnlib.models.schema import LAYERS, LOSSES, OTHER_NAMES, LayerKeys, LayersKeys, LossKeys
+from nnlib.models.schema import LAYERS, LOSSES, OTHER_NAMES, FileKeys, LayerKeys, LayersKeys, LossKeys, ModelKeys
 
 
-def build_model(keys: Any) -> Model:
-    """The model of layers (``LayersKeys``) or of a name. Raises ShapeError if the layers do not fit together."""
+def build_model(keys: ModelKeys, *, folder: Path = Path()) -> Model:
+    """The model of layers, of a name or of a file, whose path is relative to ``folder``.
+
+    Raises ShapeError if layers or losses do not fit together, BadInput if a file cannot be imported.
+    """
+    if isinstance(keys, FileKeys):
+        return _imported(keys, folder)
     if isinstance(keys, LayersKeys):
         graph = build_graph(input_shape=keys.input, layers=keys.layers)
         return Model(graph, (build_loss(keys.loss, graph),))
@@ -47,6 +53,15 @@ def build_loss(keys: LossKeys | None, graph: Graph) -> Loss:
     if keys.target is not None:
         values["target"] = keys.target
     return kind(**{**values, "outputs": keys.outputs or (graph.output,), "weight": keys.weight})
+
+
+def _imported(keys: FileKeys, folder: Path) -> Model:
+    """The model of a file; without a loss it can only answer."""
+    from nnlib.importers.onnx import load_onnx
+
+    found = load_onnx(folder / keys.file, shapes=keys.shapes, channels_last=True)
+    losses = () if keys.loss is None else (build_loss(keys.loss, found.graph),)
+    return Model(found.graph, losses, found.variables)
 
 
 def _layer(keys: LayerKeys, name: str) -> Layer:

@@ -27,9 +27,11 @@ class Network:
             self.join(layer, self.last)
         return self.last
 
-    def join(self, layer: Layer, *inputs: str, shared: tuple[tuple[str, str], ...] = ()) -> str:
-        """A layer over named inputs; returns its name."""
-        self.nodes.append(Node(layer, inputs, shared))
+    def join(
+        self, layer: Layer, *inputs: str, shared: tuple[tuple[str, str], ...] = (), frozen: tuple[str, ...] = ()
+    ) -> str:
+        """A layer over named inputs; returns its name. ``shared``, ``frozen``: see :class:`nnlib.graph.Node`."""
+        self.nodes.append(Node(layer, inputs, shared, frozen))
         self.last = layer.name
         return self.last
 

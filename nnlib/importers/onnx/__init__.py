@@ -1,0 +1,5 @@
+"""Models in ONNX files, operator set 13 and newer, with their weights."""
+
+from nnlib.importers.onnx.load import Imported, Origin, load_onnx
+
+__all__ = ["Imported", "Origin", "load_onnx"]

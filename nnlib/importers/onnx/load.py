@@ -1,0 +1,222 @@
+"""From an ONNX file to a network of the library and the values of its variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from nnlib.graph import Graph, Input
+from nnlib.importers.onnx import arranging, normalising, pointwise, products, recurrent
+from nnlib.importers.onnx.file import read_onnx
+from nnlib.importers.onnx.folding import folded
+from nnlib.importers.onnx.importer import RULES, Importer, Origin
+from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported, Weight
+from nnlib.layers.layer import Array
+from sim.problems import BadInput, Problem
+
+RULE_FILES: Final = (arranging, normalising, pointwise, products, recurrent)
+ANY_BATCH: Final = 1009
+"""Stands for a batch of any size where shapes are computed; a prime, so that no other length is a multiple of it."""
+FLOATS: Final = ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16")
+INTEGERS: Final = ("INT32", "INT64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """A network with the values of its parameters and statistics.
+
+    Inputs and outputs are called as in the file. ``origins``: the initialiser behind each parameter that is
+    one as it is, or with its axes in another order.
+    """
+
+    graph: Graph
+    variables: dict[str, Array]
+    origins: Mapping[str, Origin]
+    outputs: Mapping[str, str]
+    """For each output of the file the node that makes it."""
+
+
+def load_onnx(path: Path, *, shapes: Mapping[str, int] | None = None, channels_last: bool = False) -> Imported:
+    """Import a model whose first axis of each input is the batch.
+
+    ``shapes``: lengths of axes that the file leaves open, by the names that it gives them or as ``INPUT.AXIS``.
+    ``channels_last``: images come in and go out as (H, W, C) and not as in the file.
+    Raises BadInput with every problem: a file that cannot be read, open axes, operators that are not supported, by
+    name; ModuleNotFoundError when onnx is not installed.
+    """
+    try:
+        model = read_onnx(path)
+    except ModuleNotFoundError as error:
+        text = "ONNX files are read with the package onnx: install it with `pip install 'taihusim[onnx]'`"
+        raise ModuleNotFoundError(text, name=error.name) from error
+    inputs, batch = _inputs(path, model, shapes or {})
+    importer = Importer(inputs, batch=batch, channels_last=channels_last)
+    by_name = {value.name: importer.values.get(_clean(value.name)) for value in model.graph.input}
+    importer.values.update({name: value for name, value in by_name.items() if value is not None})
+    _initialisers(importer, model)
+    problems = _operators(importer, model)
+    if problems:
+        raise BadInput([Problem(file=str(path), key=key, value=None, expected=text) for key, text in problems])
+    return _finished(path, importer, model, channels_last=channels_last)
+
+
+def _inputs(path: Path, model: Any, shapes: Mapping[str, int]) -> tuple[tuple[Input, ...], int]:
+    from onnx import TensorProto
+
+    known = {each.name for each in model.graph.initializer}
+    problems, found, batches, used = [], [], set(), set()
+    for value in model.graph.input:
+        if value.name in known:
+            continue
+        kind = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+        if kind not in (*FLOATS, *INTEGERS):
+            expected = f"floating-point numbers or integers; {kind} is not supported"
+            problems.append(Problem(file=str(path), key=value.name, value=None, expected=expected))
+            continue
+        dims = value.type.tensor_type.shape.dim
+        if not dims:
+            expected = "an input with a batch as its first axis"
+            problems.append(Problem(file=str(path), key=value.name, value=None, expected=expected))
+            continue
+        if dims[0].HasField("dim_value"):
+            batches.add(dims[0].dim_value)
+        lengths = []
+        for axis, dim in enumerate(dims[1:], start=1):
+            names = [name for name in (dim.dim_param, f"{value.name}.{axis}") if name]
+            given = next((shapes[name] for name in names if name in shapes), None)
+            used.update(names)
+            if dim.HasField("dim_value") and dim.dim_value > 0:
+                lengths.append(dim.dim_value)
+            elif given is not None:
+                lengths.append(given)
+            else:
+                expected = f"a length for axis {axis} of this input; give --shape {names[0]}=LENGTH"
+                problems.append(Problem(file=str(path), key=value.name, value=None, expected=expected))
+        found.append(Input(_clean(value.name), tuple(lengths), kind in INTEGERS))
+    if not found and not problems:
+        problems.append(Problem(file=str(path), key="", value=None, expected="a model with inputs"))
+    if len(batches) > 1:
+        expected = "one batch size at the first axis of all inputs"
+        problems.append(Problem(file=str(path), key="", value=", ".join(map(str, sorted(batches))), expected=expected))
+    problems += [
+        Problem(
+            file=f"--shape {name}",
+            key="",
+            value=None,
+            expected=f"one of the open axes {', '.join(sorted(used)) or '(there are none)'}",
+        )
+        for name in shapes
+        if name not in used
+    ]
+    if problems:
+        raise BadInput(problems)
+    return tuple(found), batches.pop() if batches else ANY_BATCH
+
+
+def _initialisers(importer: Importer, model: Any) -> None:
+    from onnx import numpy_helper
+
+    for each in model.graph.initializer:
+        array = numpy_helper.to_array(each)
+        learned = np.issubdtype(array.dtype, np.floating) and array.ndim > 0
+        weight = Weight(each.name, tuple(range(array.ndim))) if learned else None
+        importer.values[each.name] = Fixed(array, weight)
+
+
+def _operators(importer: Importer, model: Any) -> list[tuple[str, str]]:
+    """Import every node; what cannot be is listed by node, what depends on it passed over."""
+    opset = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    unknown: dict[str, list[str]] = {}
+    problems: list[tuple[str, str]] = []
+    for node in model.graph.node:
+        name = node.name or (node.output[0] if node.output else node.op_type)
+        try:
+            if any(each and each not in importer.values for each in node.input):
+                continue
+            _operator(importer, node, name, opset)
+        except Unsupported as error:
+            problems.append((name, f"a use of {node.op_type} that is supported: {error}"))
+        except KeyError as error:
+            if node.op_type in RULES and node.domain in ("", "ai.onnx"):
+                problems.append((name, f"attribute {error} of {node.op_type}"))
+            else:
+                unknown.setdefault(node.op_type, []).append(name)
+    listed = [
+        (", ".join(names), f"only supported operators; {kind} is not one of them") for kind, names in unknown.items()
+    ]
+    return listed + problems
+
+
+def _operator(importer: Importer, node: Any, name: str, opset: int) -> None:
+    values = [importer.values[each] if each else None for each in node.input]
+    if node.op_type == "Shape" and isinstance(values[0], Tensor):
+        start, end = 0, values[0].rank
+        for each in node.attribute:
+            start, end = (each.i, end) if each.name == "start" else (start, each.i)
+        importer.values[node.output[0]] = Fixed(np.array(values[0].shape[start:end], dtype=np.int64))
+        return
+    fixed = [each for each in values if isinstance(each, Fixed)]
+    if len(fixed) == sum(each is not None for each in values) and node.op_type not in ("Dropout",):
+        results = folded(node, [each if isinstance(each, Fixed) else None for each in values], opset=opset)
+        for output, result in zip([each for each in node.output if each], results, strict=True):
+            importer.values[output] = result
+        return
+    from onnx import helper
+
+    attributes = {each.name: _plain(helper.get_attribute_value(each)) for each in node.attribute}
+    outputs = tuple(node.output)
+    operator = Operator(node.op_type, _layer_name(node, name), attributes, tuple(node.input), outputs, opset)
+    if node.domain not in ("", "ai.onnx"):
+        raise KeyError(node.op_type)
+    RULES[node.op_type](importer, operator)
+
+
+def _finished(path: Path, importer: Importer, model: Any, *, channels_last: bool) -> Imported:
+    outputs: dict[str, str] = {}
+    problems = []
+    for value in model.graph.output:
+        found = importer.values.get(value.name)
+        if not isinstance(found, Tensor):
+            expected = "an output that some operator makes from the inputs"
+            problems.append(Problem(file=str(path), key=value.name, value=None, expected=expected))
+            continue
+        operator = Operator("Output", _clean(value.name), {}, (), (), 0)
+        try:
+            images = channels_last and found.rank == 4
+            natural = importer.channels_last(operator, found) if images else importer.natural(operator, found)
+            if natural.batch_axis:
+                raise Unsupported(f"axis {natural.batch_axis} is the batch")
+        except Unsupported as error:
+            problems.append(
+                Problem(file=str(path), key=value.name, value=None, expected=f"the batch in front: {error}")
+            )
+            continue
+        outputs[value.name] = natural.name
+    if problems:
+        raise BadInput(problems)
+    graph = importer.network.graph(*outputs.values())
+    needed = graph.inference
+    return Imported(
+        graph=needed,
+        variables={name: importer.variables[name] for name in needed.variables},
+        origins={name: origin for name, origin in importer.origins.items() if name in needed.parameters},
+        outputs=outputs,
+    )
+
+
+def _layer_name(node: Any, name: str) -> str:
+    """As the node is called, or where it has none by its output."""
+    return _clean(name) or str(node.op_type)
+
+
+def _clean(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", ".", name).strip(".")
+
+
+def _plain(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
