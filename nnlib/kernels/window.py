@@ -21,6 +21,7 @@ from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
 from sim.chip.memory import MemoryArray
+from sim.chip.tile import Tile
 from sim.machine.spec import ProcessorSpec
 
 MISSING: Final = 1 << 30
@@ -154,6 +155,7 @@ class Items:
         run: Run | None = None,
         run_at: RunAt | None = None,
         flops: int = 0,
+        accumulators: Sequence[Tile] = (),
     ) -> None:
         """Get what each item needs, compute ``cycles`` on it and put its results, the next item's get under that."""
         stream(
@@ -168,6 +170,7 @@ class Items:
             run=run,
             run_at=run_at,
             flops=flops,
+            accumulators=accumulators,
         )
 
     def boxes(self, size: tuple[int, ...], place: Place) -> Boxes:
