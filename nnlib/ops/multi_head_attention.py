@@ -52,23 +52,30 @@ def multi_head_attention_forward(
 
 
 def multi_head_attention_backward(
-    grad: Array, params: Params, saved: SavedAttention
-) -> tuple[tuple[Array, ...], dict[str, Array]]:
-    """Gradients by the inputs and by the parameters."""
+    grad: Array, params: Params, saved: SavedAttention, *, needs: tuple[bool, ...] | None = None
+) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
+    """Gradients by the inputs, None where ``needs`` says that nobody wants it, and by the parameters."""
     grads: dict[str, Array] = {}
-    grad_attended = _affine_backward(grad, saved.attended, params, "out", grads)
+    wanted = needs or (True,) * len(saved.inputs)
+    grad_attended = _input_gradient(grad, params, "out")
+    _add_gradients(grads, grad, saved.attended, params, "out")
     dots = row_dots(grad_attended, saved.attended, heads=saved.heads)
     by_projected = attention_backward(
         grad_attended, *saved.projected, saved.logs, dots=dots, heads=saved.heads, masking=saved.masking
     )
+    del grad_attended
     if len(saved.inputs) == 1:
         packed = np.concatenate(by_projected, axis=2)
-        return (_affine_backward(packed, saved.inputs[0], params, "qkv", grads),), grads
-    q, k, v = (
-        _affine_backward(by, x, params, part, grads)
-        for by, x, part in zip(by_projected, _sources(saved.inputs), PARTS, strict=True)
-    )
-    return ((q, k + v) if len(saved.inputs) == 2 else (q, k, v)), grads
+        _add_gradients(grads, packed, saved.inputs[0], params, "qkv")
+        return (_input_gradient(packed, params, "qkv") if wanted[0] else None,), grads
+    found: list[Array | None] = [None] * len(saved.inputs)
+    numbers = (0, 1, len(saved.inputs) - 1)
+    for by, number, part in zip(by_projected, numbers, PARTS, strict=True):
+        _add_gradients(grads, by, saved.inputs[number], params, part)
+        if wanted[number]:
+            product, before = _input_gradient(by, params, part), found[number]
+            found[number] = product if before is None else before + product
+    return tuple(found), grads
 
 
 def _sources(inputs: tuple[Array, ...]) -> tuple[Array, Array, Array]:
@@ -86,9 +93,12 @@ def _affine(x: Array, params: Params, part: str) -> Array:
     return linear_forward(x, params[f"{part}_weight"], params.get(f"{part}_bias"))
 
 
-def _affine_backward(grad: Array, x: Array, params: Params, part: str, grads: dict[str, Array]) -> Array:
-    """The gradient by x; those by weight and bias come into ``grads``."""
+def _input_gradient(grad: Array, params: Params, part: str) -> Array:
+    return linear_input_gradient(grad, params[f"{part}_weight"])
+
+
+def _add_gradients(grads: dict[str, Array], grad: Array, x: Array, params: Params, part: str) -> None:
+    """The gradients by a product's weight and bias."""
     grads[f"{part}_weight"] = linear_weight_gradient(grad, x)
     if f"{part}_bias" in params:
         grads[f"{part}_bias"] = channel_sums(grad)
-    return linear_input_gradient(grad, params[f"{part}_weight"])
