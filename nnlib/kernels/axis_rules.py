@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from nnlib.ops.arrangement import PadMode, pad_map
-from nnlib.ops.axis_map import AxisMap, adaptive_map, average_map, chosen
+from nnlib.ops.axis_map import AxisMap, adaptive_map, average_map, bins, chosen
 from nnlib.ops.pool_axis import PoolAxis
 from nnlib.ops.resize import Mode, axis_map
 
@@ -51,6 +51,36 @@ class Binned:
 
     def map(self) -> AxisMap:
         return adaptive_map(self.length, self.size)
+
+
+@dataclass(frozen=True)
+class BinPixels:
+    """The pixels of ``size`` bins, bin by bin; shorter bins repeat their last one."""
+
+    length: int
+    size: int
+
+    @property
+    def width(self) -> int:
+        """Pixels of the widest bin."""
+        first, end = bins(self.length, self.size)
+        return int((end - first).max())
+
+    def map(self) -> AxisMap:
+        first, end = bins(self.length, self.size)
+        places = np.minimum(first[:, None] + np.arange(self.width), end[:, None] - 1)
+        return chosen(self.length, places.reshape(-1))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The pixels at ``places``."""
+
+    length: int
+    places: tuple[int, ...]
+
+    def map(self) -> AxisMap:
+        return chosen(self.length, np.array(self.places))
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,10 @@ class PoolWindow:
         return self.rows.dilation, self.columns.dilation
 
     @property
+    def padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        return (self.rows.padding, self.rows.after), (self.columns.padding, self.columns.after)
+
+    @property
     def taps(self) -> int:
         return self.rows.kernel * self.columns.kernel
 

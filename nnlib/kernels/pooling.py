@@ -41,7 +41,7 @@ class MaxPool:
             arrays["x"],
             window.kernel,
             window.stride,
-            padding=(window.rows.padding, window.columns.padding),
+            padding=window.padding,
             dilation=window.dilation,
             ceil_mode=window.rows.ceil_mode,
         )
@@ -94,7 +94,7 @@ class MaxPoolGradient:
             arrays["grad_y"],
             window.kernel,
             window.stride,
-            padding=(window.rows.padding, window.columns.padding),
+            padding=window.padding,
             dilation=window.dilation,
             ceil_mode=window.rows.ceil_mode,
         )

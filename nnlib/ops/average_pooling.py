@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nnlib.ops.pool_axis import PoolAxis, Sizes, along, pool_axes
+from nnlib.ops.pool_axis import Paddings, PoolAxis, Sizes, along, pool_axes
 
 Array = NDArray[np.floating]
 
@@ -17,7 +17,7 @@ def average_pool_forward(
     kernel: Sequence[int],
     stride: Sizes,
     *,
-    padding: Sizes = 0,
+    padding: Paddings = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor: int | None = None,
@@ -40,7 +40,7 @@ def average_pool_backward(
     kernel: Sequence[int],
     stride: Sizes,
     *,
-    padding: Sizes = 0,
+    padding: Paddings = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor: int | None = None,

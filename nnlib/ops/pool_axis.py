@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Value = TypeVar("Value")
 Sizes = int | Sequence[int]
 """One number for all axes of the pixels, or one for each."""
+Paddings = int | Sequence[int | tuple[int, int]]
+"""Also the pixels before and behind each axis."""
 
 
 @dataclass(frozen=True)
 class PoolAxis:
     """Windows of ``kernel`` taps, ``dilation`` pixels apart, every ``stride`` pixels of an axis of ``length``.
 
-    ``padding`` pixels on both sides; ``ceil_mode``: a last window may reach beyond them, if it begins before them
-    (torch.nn.MaxPool2d). Raises ValueError for a padding of more than half a window, for an axis without any window and
-    for dilated windows that have no tap on a pixel.
+    ``padding`` pixels before the axis, and behind it if ``behind`` does not say how many there. ``ceil_mode``: a last
+    window may reach beyond them, if it begins before them (torch.nn.MaxPool2d). Raises ValueError for a padding as long
+    as a window, for an axis without any window and for dilated windows that have no tap on a pixel.
     """
 
     length: int
@@ -28,12 +32,15 @@ class PoolAxis:
     padding: int = 0
     dilation: int = 1
     ceil_mode: bool = False
+    behind: int | None = None
 
     def __post_init__(self) -> None:
-        if 2 * self.padding > self.reach:
-            raise ValueError(f"a padding of {self.padding} is more than half of a window of {self.reach} pixels")
-        if self.length + 2 * self.padding < self.reach:
-            raise ValueError(f"a window of {self.reach} pixels on {self.length} with a padding of {self.padding}")
+        if max(self.padding, self.after) >= self.reach:
+            raise ValueError(f"a padding of {self.padding} and {self.after} around windows of {self.reach} pixels")
+        if self.length + self.padding + self.after < self.reach:
+            raise ValueError(
+                f"a window of {self.reach} pixels on {self.length}, padded {self.padding} and {self.after}"
+            )
         if self.dilation > 1:
             met = np.zeros(self.count, dtype=bool)
             for windows, _ in self.taps:
@@ -46,10 +53,15 @@ class PoolAxis:
         """Pixels from a window's first tap to its last."""
         return self.dilation * (self.kernel - 1) + 1
 
+    @property
+    def after(self) -> int:
+        """Padding behind the axis."""
+        return self.padding if self.behind is None else self.behind
+
     @cached_property
     def count(self) -> int:
         """Windows."""
-        left = self.length + 2 * self.padding - self.reach
+        left = self.length + self.padding + self.after - self.reach
         windows = (-(-left // self.stride) if self.ceil_mode else left // self.stride) + 1
         if self.ceil_mode and (windows - 1) * self.stride >= self.length + self.padding:
             windows -= 1
@@ -73,7 +85,7 @@ class PoolAxis:
     def sizes(self, *, padded: bool) -> NDArray[np.int64]:
         """Pixels of each window; ``padded``: those of the padding too, but none beyond it. Only without dilation."""
         first = np.arange(self.count) * self.stride - self.padding
-        end = np.minimum(first + self.kernel, self.length + (self.padding if padded else 0))
+        end = np.minimum(first + self.kernel, self.length + (self.after if padded else 0))
         return end - (first if padded else np.maximum(first, 0))
 
     def _tap(self, first: int) -> tuple[slice, slice]:
@@ -90,7 +102,7 @@ def pool_axes(
     shape: Sequence[int],
     kernel: Sequence[int],
     stride: Sizes,
-    padding: Sizes = 0,
+    padding: Paddings = 0,
     dilation: Sizes = 1,
     *,
     ceil_mode: bool = False,
@@ -99,18 +111,26 @@ def pool_axes(
     pixels = shape[1:-1]
     if len(kernel) != len(pixels):
         raise ValueError(f"a window of {tuple(kernel)} on images of shape {tuple(shape)}")
-    strides, paddings, dilations = (per_axis(each, len(pixels)) for each in (stride, padding, dilation))
-    return tuple(PoolAxis(*each, ceil_mode) for each in zip(pixels, kernel, strides, paddings, dilations, strict=True))
+    strides, dilations = per_axis(stride, len(pixels)), per_axis(dilation, len(pixels))
+    around = [each if isinstance(each, tuple) else (each, each) for each in _each(padding, len(pixels))]
+    return tuple(
+        PoolAxis(length, taps, step, before, apart, ceil_mode, behind)
+        for length, taps, step, (before, behind), apart in zip(pixels, kernel, strides, around, dilations, strict=True)
+    )
 
 
 def per_axis(sizes: Sizes, axes: int) -> tuple[int, ...]:
     """One number for each axis. Raises ValueError if there are others."""
-    found = (sizes,) * axes if isinstance(sizes, int) else tuple(sizes)
-    if len(found) != axes:
-        raise ValueError(f"{found} for {axes} axes")
-    return found
+    return _each(sizes, axes)
 
 
 def along(axis: int, places: slice) -> tuple[slice, ...]:
     """An index that takes ``places`` of an axis."""
     return (slice(None),) * axis + (places,)
+
+
+def _each(values: int | Sequence[Value], axes: int) -> tuple[Value | int, ...]:
+    found = (values,) * axes if isinstance(values, int) else tuple(values)
+    if len(found) != axes:
+        raise ValueError(f"{found} for {axes} axes")
+    return found

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nnlib.ops.pool_axis import PoolAxis, Sizes, along, pool_axes
+from nnlib.ops.pool_axis import Paddings, PoolAxis, Sizes, along, pool_axes
 
 Array = NDArray[np.floating]
 Kernel = tuple[int, int]
@@ -25,7 +25,7 @@ def max_pool_forward(
     kernel: Sequence[int],
     stride: Sizes,
     *,
-    padding: Sizes = 0,
+    padding: Paddings = 0,
     dilation: Sizes = 1,
     ceil_mode: bool = False,
 ) -> Array:
@@ -45,7 +45,7 @@ def max_pool_backward(
     kernel: Sequence[int],
     stride: Sizes,
     *,
-    padding: Sizes = 0,
+    padding: Paddings = 0,
     dilation: Sizes = 1,
     ceil_mode: bool = False,
 ) -> Array:

@@ -19,6 +19,16 @@ def test_a_last_window_has_to_begin_before_the_padding_behind() -> None:
     assert PoolAxis(112, 3, 2, ceil_mode=True).count == 56  # GoogLeNet's first pooling
 
 
+def test_paddings_of_both_sides_apart() -> None:
+    pool = PoolAxis(4, 3, 2, 0, behind=1)
+    assert (pool.count, pool.taps) == (
+        2,
+        ((slice(0, 2), slice(0, 3, 2)), (slice(0, 2), slice(1, 4, 2)), (slice(0, 1), slice(2, 3, 2))),
+    )
+    x = np.arange(4.0).reshape(1, 4, 1)
+    assert max_pool_forward(x, (3,), 2, padding=[(0, 1)]).ravel().tolist() == [2, 3]
+
+
 def test_sizes_of_windows_leave_out_what_lies_beyond_the_padding() -> None:
     pool = PoolAxis(5, 3, 2, padding=1, ceil_mode=True)
     assert pool.sizes(padded=True).tolist() == [3, 3, 3]
@@ -26,7 +36,7 @@ def test_sizes_of_windows_leave_out_what_lies_beyond_the_padding() -> None:
     assert PoolAxis(6, 3, 2, padding=1, ceil_mode=True).sizes(padded=True).tolist() == [3, 3, 3, 2]
 
 
-@pytest.mark.parametrize(("length", "kernel", "padding"), [(9, 3, 2), (1, 4, 1), (3, 4, 0)])
+@pytest.mark.parametrize(("length", "kernel", "padding"), [(9, 3, 3), (1, 4, 1), (3, 4, 0)])
 def test_windows_that_do_not_fit_are_refused(length: int, kernel: int, padding: int) -> None:
     with pytest.raises(ValueError, match="window"):
         PoolAxis(length, kernel, 1, padding)
