@@ -1,9 +1,9 @@
 """Connectionist temporal classification: each sample's loss and the gradient by its logits.
 
-Four passes, with the lattice in memory between them: what the classes' probabilities are at the target's positions;
-alpha from the first step to the last; beta back, which turns alpha into the positions' occupancies; and the gradient.
-The first and the last go over blocks of steps and classes, any CPE takes any of them. In the others each row of the
-mesh has a sample, its CPEs shares of the positions.
+Five passes, with the lattice in memory between them: the target with its blanks; what the classes' probabilities are at
+these positions; alpha from the first step to the last; beta back, which turns alpha into the positions' occupancies;
+and the gradient. Of alpha and beta each row of the mesh has a sample, its CPEs shares of the positions. The other
+passes go over blocks of steps, positions and classes; any CPE takes any of them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from sim.chip.pipeline import Body, stream_cycles
 class CtcLoss:
     """``loss`` (B, 1) and ``grad_logits`` (B, T, V) from ``log_probs`` (B, T, V).
 
-    ``labels`` (B, 2·L + 1): the target with blanks around and between its labels, -1 behind the last blank.
-    ``sizes`` (B, 3): steps of the input, positions of the target, and a weight that loss and gradient are multiplied
-    by. A target too long for its input costs inf with a gradient of NaN, or both 0 with ``zero_infinity``.
-    ``scale`` (B, 1) is the weight, or what stands for it where there is no path; ``emission`` and ``occupancy``
-    (B, T, 2·L + 1) are the lattice.
+    ``targets`` (B, L) are filled up by -1, ``lengths`` (B, 1) are the inputs' steps if ``masked``. ``weights`` (B, 1)
+    multiply loss and gradient, with ``normalised`` divided by the number of labels. A target too long for its input
+    costs inf with a gradient of NaN, or both 0 with ``zero_infinity`` and where the weight is 0.
+    Besides, there are ``positions`` (B, 2·L + 1), the targets with their blanks, ``scale`` (B, 1), the weight or what
+    stands for it, and the lattice, ``emission`` and ``occupancy`` (B, T, 2·L + 1).
     """
 
     batch: int
@@ -41,6 +41,9 @@ class CtcLoss:
     classes: int
     labels: int
     dtype: DTypeName
+    blank: int = 0
+    masked: bool = True
+    normalised: bool = False
     zero_infinity: bool = False
 
     @property
@@ -48,56 +51,100 @@ class CtcLoss:
         return "ctc_loss"
 
     @property
-    def positions(self) -> int:
-        """Of the longest target."""
+    def width(self) -> int:
+        """Positions of the longest target."""
         return 2 * self.labels + 1
 
     def parameters(self) -> tuple[Parameter, ...]:
         probabilities = (self.batch, self.steps, self.classes)
-        lattice = (self.batch, self.steps, self.positions)
+        lattice = (self.batch, self.steps, self.width)
+        of_sample = (self.batch, 1)
         return (
             Parameter("log_probs", probabilities, "in"),
-            Parameter("labels", (self.batch, self.positions), "in"),
-            Parameter("sizes", (self.batch, 3), "in"),
+            Parameter("targets", (self.batch, self.labels), "in"),
+            *((Parameter("lengths", of_sample, "in"),) if self.masked else ()),
+            Parameter("weights", of_sample, "in"),
             Parameter("grad_logits", probabilities, "out"),
-            Parameter("loss", (self.batch, 1), "out"),
-            Parameter("scale", (self.batch, 1), "out"),
+            Parameter("positions", (self.batch, self.width), "out"),
+            Parameter("loss", of_sample, "out"),
+            Parameter("scale", of_sample, "out"),
             Parameter("emission", lattice, "out"),
             Parameter("occupancy", lattice, "out"),
         )
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
-        """Of the layer's numerics, sample by sample as the sizes say."""
-        labels, sizes = arrays["labels"].astype(np.int64), arrays["sizes"]
-        run = ctc_forward(arrays["log_probs"], labels[:, 1::2], sizes[:, 0].astype(np.int64), blank=int(labels[0, 0]))
-        lost, zero = np.isinf(run.losses), self.zero_infinity
-        scale = np.where(lost, 0 if zero else np.nan, sizes[:, 2])
-        arrays["scale"][:, 0] = scale
-        arrays["loss"][:, 0] = np.where(lost, 0, run.losses) * sizes[:, 2] if zero else run.losses * sizes[:, 2]
-        grad = np.where(lost[:, None, None] & zero, 0, ctc_gradient(run))
-        arrays["grad_logits"][...] = grad * sizes[:, 2, None, None]
+        targets, weights = arrays["targets"].astype(np.int64), arrays["weights"][:, 0]
+        lengths = arrays["lengths"][:, 0].astype(np.int64) if self.masked else None
+        run = ctc_forward(arrays["log_probs"], targets, lengths, blank=self.blank)
+        if self.normalised:
+            weights = weights / np.maximum(run.positions.count // 2, 1).astype(weights.dtype)
+        lost = np.isinf(run.losses)
+        void = (weights == 0) | (lost & self.zero_infinity)
+        arrays["scale"][:, 0] = np.where(void, 0, np.where(lost, np.nan, weights))
+        arrays["loss"][:, 0] = np.where(void, 0, run.losses) * weights
+        arrays["grad_logits"][...] = np.where(void[:, None, None], 0, ctc_gradient(run)) * weights[:, None, None]
+        arrays["positions"][...] = np.where(run.positions.used, run.positions.labels, -1)
         arrays["emission"][...] = np.where(run.positions.used, run.emission, 0).swapaxes(0, 1)
         arrays["occupancy"][...] = ctc_occupancy(run).swapaxes(0, 1)
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The tile program. Raises InfeasiblePlan if not even one step's shares of the positions fit the LDM."""
+        self.extend(core_group, arguments)
+        core_group.sync("positions")
         self.emit(core_group, arguments)
         core_group.sync("emissions")
         CtcLattice(
             batch=self.batch,
             steps=self.steps,
-            positions=self.positions,
+            positions=self.width,
             dtype=self.dtype,
+            masked=self.masked,
+            normalised=self.normalised,
             zero_infinity=self.zero_infinity,
             core_group=core_group,
         ).run(arguments)
         core_group.sync("occupancies")
         self.differentiate(core_group, arguments)
 
+    def extend(self, core_group: CoreGroup, arguments: Arguments) -> None:
+        """Pairs of a blank and a label; a blank is there if the label before it is."""
+
+        def boxes(plan: ItemPlan) -> list[ItemBox]:
+            targets, positions = (self.batch, self.labels), (self.batch, self.width)
+            return [ItemBox((1, plan.channels + 1), targets), ItemBox((1, 2 * plan.channels), positions)]
+
+        items = plan_items(
+            kernel=self.name,
+            batch=self.batch,
+            rows=1,
+            columns=1,
+            channels=self.labels + 1,
+            multiple=1,
+            item_bytes=DTYPES[self.dtype].itemsize,
+            boxes=boxes,
+            processor=core_group.processor,
+        )
+        pairs = items.plan.channels
+
+        def run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
+            labels = ins[0][:, 0]  # in front of the first label there is 0, which is one
+            outs[0][:, 0, ::2] = np.where(labels[:, :-1] >= 0, self.blank, -1)
+            outs[0][:, 0, 1::2] = labels[:, 1:]
+
+        body = Body(loads=2, stores=2, arithmetic=3)
+        items.stream(
+            core_group,
+            "ctc positions",
+            inputs=[items.boxes((1, pairs + 1), lambda o: (o[0], o[3] - 1)).operand(arguments["targets"])],
+            outputs=[items.boxes((1, 2 * pairs), lambda o: (o[0], 2 * o[3])).operand(arguments["positions"])],
+            cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=pairs),
+            run=run,
+        )
+
     def emit(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """Pick the probabilities at the positions, a block of classes and one of positions after the other."""
         for classes in self.blocks(core_group, self.classes, positions=1, steps=1):
-            for positions in self.blocks(core_group, self.positions, classes=len(classes), steps=1):
+            for positions in self.blocks(core_group, self.width, classes=len(classes), steps=1):
                 self.pick(core_group, arguments, classes, positions)
 
     def blocks(
@@ -109,8 +156,8 @@ class CtcLoss:
         def needed(width: int) -> int:
             wide, many = classes or width, positions or width
             row = 2 * aligned(steps * wide * item) + 2 * aligned(steps * many * item)
-            # labels, sizes and scale; what is added to comes before it goes
-            return 2 * row + 2 * aligned(many * item) + 4 * aligned(3 * item)
+            # positions, lengths and scale; what is added to comes before it goes
+            return 2 * row + 2 * aligned(many * item) + 4 * aligned(item)
 
         return column_blocks(length, needed=needed, kernel=self.name, processor=core_group.processor)
 
@@ -146,11 +193,11 @@ class CtcLoss:
     def pick(self, core_group: CoreGroup, arguments: Arguments, classes: range, positions: range) -> None:
         """The emissions at ``positions`` whose class is one of ``classes``; others stay as they are."""
         first = classes.start == 0
-        sizes = [("log_probs", len(classes)), ("labels", len(positions)), ("emission", len(positions))]
+        sizes = [("log_probs", len(classes)), ("positions", len(positions)), ("emission", len(positions))]
         items = self.items(core_group, sizes if first else [*sizes, ("emission", len(positions))])
         inputs = [
             self.operand(items, arguments["log_probs"], classes),
-            self.operand(items, arguments["labels"], positions),
+            self.operand(items, arguments["positions"], positions),
         ]
         emission = self.operand(items, arguments["emission"], positions)
 
@@ -175,7 +222,7 @@ class CtcLoss:
     def differentiate(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The probabilities less the occupancies, a block of classes and one of positions after the other."""
         for classes in self.blocks(core_group, self.classes, positions=1, steps=1):
-            for positions in self.blocks(core_group, self.positions, classes=len(classes), steps=1):
+            for positions in self.blocks(core_group, self.width, classes=len(classes), steps=1):
                 self.subtract(core_group, arguments, classes, positions)
 
     def subtract(self, core_group: CoreGroup, arguments: Arguments, classes: range, positions: range) -> None:
@@ -184,17 +231,18 @@ class CtcLoss:
         source = "log_probs" if first else "grad_logits"
         sizes = [
             (source, len(classes)),
-            ("labels", len(positions)),
+            ("positions", len(positions)),
             ("occupancy", len(positions)),
-            ("sizes", 3),
             ("scale", 1),
+            *((("lengths", 1),) if self.masked else ()),
             ("grad_logits", len(classes)),
         ]
         items = self.items(core_group, sizes)
 
         def run(iteration: int, ins: Sequence[Array], outs: Sequence[Array]) -> None:
-            start, labels, occupancy, of_sample, scale = (each[:, 0] for each in ins)
-            inside = items.origins(iteration)[1][:, None] + np.arange(items.plan.rows) < of_sample[:, 0, None]
+            start, labels, occupancy, scale, *rest = (each[:, 0] for each in ins)
+            lengths = rest[0] if self.masked else self.steps
+            inside = items.origins(iteration)[1][:, None] + np.arange(items.plan.rows) < lengths
             grad = outs[0][:, 0]
             grad[...] = np.where(inside[:, :, None], np.exp(start) * scale[:, :, None], 0) if first else start
             occupied = np.where(inside[:, :, None], occupancy * scale[:, :, None], 0)
@@ -214,10 +262,10 @@ class CtcLoss:
             "ctc gradient",
             inputs=[
                 self.operand(items, arguments[source], classes),
-                self.operand(items, arguments["labels"], positions),
+                self.operand(items, arguments["positions"], positions),
                 self.operand(items, arguments["occupancy"], positions),
-                self.operand(items, arguments["sizes"], range(3)),
                 self.operand(items, arguments["scale"], range(1)),
+                *([self.operand(items, arguments["lengths"], range(1))] if self.masked else []),
             ],
             outputs=[self.operand(items, arguments["grad_logits"], classes)],
             cycles=stream_cycles(cpe=cpe, body=begin, elements=rows * len(classes))

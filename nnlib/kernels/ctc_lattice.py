@@ -45,6 +45,8 @@ class CtcLattice:
     steps: int
     positions: int
     dtype: DTypeName
+    masked: bool
+    normalised: bool
     zero_infinity: bool
     core_group: CoreGroup
 
@@ -62,7 +64,7 @@ class CtcLattice:
         share = -(-self.positions // self.core_group.mesh[1])
 
         def needed(block: int) -> int:
-            return 3 * aligned(share * item) + 6 * aligned(block * share * item) + 5 * aligned(3 * item)
+            return 3 * aligned(share * item) + 6 * aligned(block * share * item) + 5 * aligned(8)
 
         check_fits(kernel="ctc_loss", needed=needed(1), processor=processor)
         blocks = 1
@@ -89,19 +91,24 @@ class Samples:
     def run(self) -> None:
         """Alpha, loss, beta."""
         alloc, dtype, share = self.group.alloc, self.dtype, self.share
-        labels = alloc("labels", size=(1, share), dtype=dtype, split=SHARED)
-        self.sizes = alloc("sizes", size=(1, 3), dtype=dtype, split=OF_SAMPLE)
+        self.labels = alloc("labels", size=(1, share), dtype=dtype, split=SHARED)
+        self.weights = alloc("weights", size=(1, 1), dtype=dtype, split=OF_SAMPLE)
+        self.lengths = alloc("lengths", size=(1, 1), dtype=dtype, split=OF_SAMPLE)
         self.skips = alloc("skips", size=(1, share), dtype=dtype, split=SHARED)
         self.row = alloc("row", size=(1, share), dtype=dtype, split=SHARED)
         self.taken_out = alloc("taken out", size=(1, 1), dtype=DTYPES["fp64"], split=OF_SAMPLE)
         self.group.wait(
-            self.group.get(labels, self.arguments["labels"], (self.first, 0)),
-            self.group.get(self.sizes, self.arguments["sizes"], (self.first, 0)),
+            self.group.get(self.labels, self.arguments["positions"], (self.first, 0)),
+            self.group.get(self.weights, self.arguments["weights"], (self.first, 0)),
         )
+        if self.lattice.masked:
+            self.group.wait(self.group.get(self.lengths, self.arguments["lengths"], (self.first, 0)))
         self.group.row_broadcast("labels of neighbours")
 
         def begin() -> None:
-            found = labels.values()
+            found = self.labels.values()
+            if not self.lattice.masked:
+                self.lengths.values()[...] = self.lattice.steps
             skips = np.zeros_like(found)
             skips[:, 3::2] = found[:, 3::2] != found[:, 1:-2:2]
             self.skips.values()[...] = skips * self.used
@@ -111,27 +118,29 @@ class Samples:
         self.compute(
             "begin",
             Body(loads=2, stores=2, arithmetic=4),
-            reads=[labels, self.sizes],
-            writes=[self.skips, self.row, self.taken_out],
+            reads=[self.labels],
+            writes=[self.skips, self.row, self.taken_out, *(() if self.lattice.masked else (self.lengths,))],
             run=begin,
         )
         self.blocks("alpha", ["emission"], backward=False)
         self.put_loss()
         self.blocks("beta", ["emission", "occupancy"], backward=True)
-        self.group.free(labels, self.sizes, self.skips, self.row, self.taken_out)
+        self.group.free(self.labels, self.weights, self.lengths, self.skips, self.row, self.taken_out)
 
     @property
     def used(self) -> NDArray[np.bool_]:
         """The positions that the targets of these samples have."""
         places = np.arange(self.share * self.group.mesh[1])
-        used: NDArray[np.bool_] = places < self.sizes.values()[:, 1, None]
+        used: NDArray[np.bool_] = (self.labels.values() >= 0) & (places < self.lattice.positions)
         return used
 
     @property
     def ends(self) -> NDArray[np.bool_]:
         """Their last labels and the blanks behind them."""
-        places = np.arange(self.share * self.group.mesh[1])
-        return self.used & (places >= self.sizes.values()[:, 1, None] - 2)
+        used = self.used
+        followed = np.zeros_like(used)
+        followed[:, :-2] = used[:, 2:]
+        return used & ~followed
 
     def compute(
         self,
@@ -200,7 +209,7 @@ class Samples:
         def run() -> None:
             seen = np.where(self.used, emission.values()[:, within], -np.inf).astype(self.dtype)
             new, top = lowered(forward_row(self.row.values(), seen, self.skips.values() > 0))
-            inside = step < self.sizes.values()[:, :1]
+            inside = step < self.lengths.values()
             self.row.values()[...] = np.where(inside, new, self.row.values())
             self.taken_out.values()[...] += np.where(inside, top, 0)
             out.values()[:, within] = self.row.values()
@@ -209,13 +218,15 @@ class Samples:
         self.compute("alpha", ALPHA, reads=[emission, self.row, self.skips], writes=[self.row])
         self.group.row_broadcast("largest")
         tiles = [self.row, self.taken_out]
-        self.compute("lower", LOWER, combined=1, reads=[*tiles, self.sizes], writes=[*tiles, out], run=run)
+        self.compute(
+            "lower", LOWER, combined=1, reads=[*tiles, self.lengths, self.labels], writes=[*tiles, out], run=run
+        )
 
     def beta(self, emission: Tile, alpha: Tile, out: Tile, step: int, within: int) -> None:
         """A step back; the row holds what follows, its own step's emission included."""
 
         def run() -> None:
-            length = self.sizes.values()[:, :1]
+            length = self.lengths.values()
             end = np.where(self.ends, np.zeros((), dtype=self.dtype), -np.inf).astype(self.dtype)
             before, _ = lowered(backward_row(self.row.values(), self.skips.values() > 0))
             row = np.where(step + 1 < length, before, end)
@@ -225,7 +236,7 @@ class Samples:
             self.row.values()[...] = row + seen
 
         self.group.row_broadcast("positions of neighbours")
-        self.compute("beta", BETA, reads=[alpha, self.row, self.skips, self.sizes], writes=[self.row])
+        self.compute("beta", BETA, reads=[alpha, self.row, self.skips, self.lengths, self.labels], writes=[self.row])
         self.group.row_broadcast("largest")
         self.compute("occupancy", OCCUPANCY, combined=2, reads=[alpha, self.row], writes=[self.row, out])
         self.group.row_broadcast("sum")
@@ -240,20 +251,24 @@ class Samples:
         }
 
         def run() -> None:
-            weight = self.sizes.values()[:, 2]
+            used, weight = self.used, self.weights.values()[:, 0]
+            if self.lattice.normalised:
+                weight = weight / np.maximum(used[:, 1::2].sum(axis=1), 1).astype(self.dtype)
             loss = -(self.taken_out.values()[:, 0] + end_log_sum(self.row.values(), self.ends)).astype(self.dtype)
-            lost, zero = np.isinf(loss), self.lattice.zero_infinity
-            loss[self.sizes.values()[:, 1] == 0] = 0  # no sample
+            lost = np.isinf(loss)
+            void = (weight == 0) | (lost & self.lattice.zero_infinity)
             found = {
-                "loss": np.where(lost & zero, 0, loss) * weight,
-                "scale": np.where(lost, 0 if zero else np.nan, weight),
+                "loss": np.where(void, 0, loss) * weight,
+                "scale": np.where(void, 0, np.where(lost, np.nan, weight)),
             }
             for name, tile in tiles.items():
                 tile.values()[:, 0, 0] = np.repeat(found[name], columns)
 
         group.row_broadcast("ends")
-        body = Body(loads=2, arithmetic=4, exponentials=3)
-        self.compute("loss", body, reads=[self.row, self.sizes, self.taken_out], writes=[*tiles.values()], run=run)
+        body = Body(loads=2, arithmetic=5, exponentials=3, divides=1 if self.lattice.normalised else 0)
+        self.compute(
+            "loss", body, reads=[self.row, self.labels, self.weights, self.taken_out], writes=[*tiles.values()], run=run
+        )
         starts = np.full((group.cpes, 2), MISSING)
         starts[::columns, 0] = self.first + np.arange(rows)
         starts[::columns, 1] = 0

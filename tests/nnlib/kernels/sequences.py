@@ -57,6 +57,9 @@ sequence_kernels: st.SearchStrategy[Kernel] = st.one_of(
         classes=st.integers(2, 12),
         labels=st.integers(1, 6),
         dtype=dtypes,
+        blank=st.integers(0, 1),
+        masked=st.booleans(),
+        normalised=st.booleans(),
         zero_infinity=st.booleans(),
     ),
 )
@@ -80,13 +83,13 @@ def fill_ctc(
     """Targets that fit their inputs, but for the samples ``lost``."""
     arrays["log_probs"][...] = log_softmax(arrays["log_probs"])
     counts = rng.integers(0, min(kernel.labels, (kernel.steps + 1) // 2) + 1, kernel.batch)
-    labels = rng.integers(1, kernel.classes, (kernel.batch, kernel.labels))
+    others = [label for label in range(kernel.classes) if label != kernel.blank]
+    labels = rng.choice(others, (kernel.batch, kernel.labels))
     steps = rng.integers(np.maximum(2 * counts - 1, 1), kernel.steps + 1)
     for sample in lost:
         counts[sample], steps[sample] = min(kernel.labels, 2), 1
-        labels[sample] = 1
-    positions = np.arange(kernel.positions)
-    inside = positions < 2 * counts[:, None] + 1
-    extended = np.where(positions % 2, labels.repeat(2, axis=1)[:, positions % (2 * kernel.labels) - 1], 0)
-    arrays["labels"][...] = np.where(inside, extended, -1)
-    arrays["sizes"][...] = np.stack([steps, 2 * counts + 1, 0.5 + rng.random(kernel.batch)], axis=1)
+        labels[sample] = others[0]
+    arrays["targets"][...] = np.where(np.arange(kernel.labels) < counts[:, None], labels, -1)
+    if kernel.masked:
+        arrays["lengths"][:, 0] = steps
+    arrays["weights"][:, 0] = 0.5 + rng.random(kernel.batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -176,8 +176,8 @@ CTC = CtcLoss(batch=9, steps=11, classes=7, labels=4, dtype="fp64")
         pytest.param({"batch": 1, "steps": 9, "classes": 4, "labels": 3000}, marks=pytest.mark.slow),
     ],
 )
-def test_ctc_of_any_size(sizes: dict[str, int], dtype: DTypeName, processor: ProcessorSpec) -> None:
-    kernel = CtcLoss(dtype=dtype, zero_infinity=False, **sizes)
+def test_ctc_of_any_size(sizes: dict[str, Any], dtype: DTypeName, processor: ProcessorSpec) -> None:
+    kernel = CtcLoss(dtype=dtype, **sizes)
     assert KernelClock(processor).time(kernel) == check_tiles(kernel, processor)
 
 
@@ -190,12 +190,12 @@ def test_a_target_that_does_not_fit_costs_as_much_as_by_layer(zero_infinity: boo
     logits = rng.standard_normal(arrays["log_probs"].shape)
     arrays["log_probs"][...] = log_softmax(logits)
     fill_ctc(kernel, arrays, rng, lost=(2, 5))
-    arrays["sizes"][:, 2] = 1
+    arrays["weights"][...] = 1
     simulate(kernel, processor=processor, data=arrays)
     losses, grad = ctc_loss(
         logits,
-        arrays["labels"][:, 1::2].astype(np.int64),
-        arrays["sizes"][:, 0].astype(np.int64),
+        arrays["targets"].astype(np.int64),
+        arrays["lengths"][:, 0].astype(np.int64),
         zero_infinity=zero_infinity,
         reduction="none",
     )
