@@ -1,0 +1,123 @@
+"""Devices that train and infer in fixed point, or in fp32 with fp64 arithmetic, by the layers' numerics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from nnlib.batch import Arrays, Batch
+from nnlib.device import TRAINING
+from nnlib.graph import Variables
+from nnlib.layers.layer import Array, Run
+from nnlib.layers.randomness import layer_key, step_key
+from nnlib.model import Gradients, Model
+from nnlib.optim import Optimizer, State
+from nnlib.precision import DTYPES
+from nnlib.quantised.layer import FixedBoundary, StorageBoundary, bounded
+from nnlib.quantised.scheme import FixedScheme
+
+ROUNDINGS = "roundings"
+"""Counts the updates in the optimiser's state: every one rounds by random numbers of its own."""
+
+
+@dataclass(frozen=True)
+class FixedDevice:
+    """Weights, activations, gradients and the optimiser's numbers are integers times a step, as ``scheme`` says.
+
+    Arrays hold their values in fp64, all of them in the format. Statistics of normalisations are not rounded.
+    ``together``: samples that share a step where their tensors are rounded; by default all of a batch.
+    ``seed`` decides the random numbers of rounding.
+    """
+
+    original: Model
+    scheme: FixedScheme
+    seed: int = 0
+    together: int | None = None
+
+    @cached_property
+    def model(self) -> Model:
+        """The network with its numbers rounded."""
+        return replace(self.original, graph=bounded(self.original.graph, FixedBoundary(self.scheme)))
+
+    def gradients(self, *, variables: Variables, batch: Batch, weights: Array, run: Run = TRAINING) -> Gradients:
+        inputs = Batch(inputs=self._inputs(batch.inputs), targets=batch.targets)
+        own = replace(run, key=layer_key(run.key, f"{self.seed}"))
+        return self.model.gradients(self._variables(variables), inputs, weights, run=own, together=self.together)
+
+    def outputs(self, *, variables: Variables, inputs: Arrays) -> dict[str, Array]:
+        return self.model.graph.predict(self._variables(variables), self._inputs(inputs))
+
+    def update(
+        self, *, optimizer: Optimizer, parameters: Variables, grads: Variables, state: State, rate: float
+    ) -> None:
+        """The optimiser's step, then its numbers and the weights rounded again, in place."""
+        scheme = self.scheme
+        count = state.setdefault(ROUNDINGS, np.zeros(1))
+        count += 1
+        key = step_key(self.seed, int(count[0]))
+        rounded = {name: scheme.round_tensor(grad, key=layer_key(key, f"g:{name}")) for name, grad in grads.items()}
+        worked = parameters
+        if scheme.master:
+            worked = {name: state.setdefault(f"master:{name}", np.array(array)) for name, array in parameters.items()}
+        else:
+            for array in parameters.values():
+                array[...] = scheme.round_weights(array, nearest=True)
+        optimizer.update(worked, rounded, state, rate=rate)
+        for name, array in parameters.items():
+            array[...] = scheme.round_weights(worked[name], key=layer_key(key, f"w:{name}"))
+        if scheme.master:
+            return
+        for name, array in state.items():
+            if ":" in name:
+                array[...] = scheme.round_tensor(array, key=layer_key(key, name))
+
+    def _variables(self, variables: Variables) -> dict[str, Array]:
+        """Parameters in their format: those that are there already stay, fresh ones are rounded to nearest."""
+        learned = self.original.graph.parameters
+        return {
+            name: self.scheme.round_weights(array, nearest=True) if name in learned else array
+            for name, array in variables.items()
+        }
+
+    def _inputs(self, inputs: Arrays) -> Arrays:
+        kinds = {each.name: each.integer for each in self.original.graph.inputs}
+        return {
+            name: array if kinds[name] else self.scheme.round_tensor(array, nearest=True)
+            for name, array in inputs.items()
+        }
+
+
+@dataclass(frozen=True)
+class StorageDevice:
+    """Arrays in memory are fp32; layers and optimisers compute in fp64 and round what they store."""
+
+    original: Model
+    together: int | None = None
+
+    @cached_property
+    def model(self) -> Model:
+        """The network with its numbers rounded."""
+        return replace(self.original, graph=bounded(self.original.graph, StorageBoundary(DTYPES["fp32"])))
+
+    def gradients(self, *, variables: Variables, batch: Batch, weights: Array, run: Run = TRAINING) -> Gradients:
+        return self.model.gradients(variables, batch, weights, run=run, together=self.together)
+
+    def outputs(self, *, variables: Variables, inputs: Arrays) -> dict[str, Array]:
+        return self.model.graph.predict(variables, inputs)
+
+    def update(
+        self, *, optimizer: Optimizer, parameters: Variables, grads: Variables, state: State, rate: float
+    ) -> None:
+        """The optimiser's step in fp64, its numbers and the weights stored in fp32, in place."""
+        worked, wide = _widened(parameters), _widened(state)
+        optimizer.update(worked, _widened(grads), wide, rate=rate)
+        for target, source in ((parameters, worked), (state, wide)):
+            for name, array in target.items():
+                array[...] = source[name]
+
+
+def _widened(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: array.astype(np.float64) for name, array in arrays.items()}
