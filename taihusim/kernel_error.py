@@ -13,6 +13,7 @@ import numpy as np
 
 from nnlib.kernels.clock import compute_kernel
 from nnlib.kernels.convolution import forward, input_gradient, weight_gradient
+from nnlib.kernels.ctc import CtcLoss
 from nnlib.kernels.embedding import GatherRows
 from nnlib.kernels.launch import Launch
 from nnlib.kernels.plans import Task
@@ -97,6 +98,10 @@ def _numbers(name: str, shape: tuple[int, ...], launch: Launch, rng: np.random.G
         found[...] = rng.integers(0, classes, shape)
     if name == "tokens" and isinstance(launch.kernel, GatherRows | SortTokens):
         found[...] = rng.integers(0, launch.kernel.picks.rows, shape)
+    if name == "targets" and isinstance(launch.kernel, CtcLoss):
+        found[...] = rng.integers(1, launch.kernel.classes, shape)
+    if name == "log_probs":
+        found = -np.abs(found)
     if name in ("hyper", "square", "probabilities"):  # nor are rates, decays and mean squares ever negative
         found = np.abs(found) % 1
     if launch.kernel.name in ("log", "sqrt"):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from nnlib.kernels import arrangement_builds
+from nnlib.kernels import arrangement_builds, sequence_builds
 from nnlib.kernels.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
 from nnlib.kernels.attention_shape import AttentionShape
 from nnlib.kernels.batched import Batched
@@ -21,6 +21,7 @@ from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.launch import Launch
 from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
 from nnlib.kernels.prelu import Prelu, PreluGradient
+from nnlib.kernels.recurrent_cell import CellName
 from nnlib.kernels.reduction import ColumnSum
 from nnlib.kernels.row_loss import LOSSES, LossFunction, RowLoss
 from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient
@@ -147,6 +148,18 @@ def _convolution(which: Pass) -> Operation:
     )
 
 
+def _recurrent(cell: CellName, *, gradient: bool = False) -> Operation:
+    build = sequence_builds.recurrent_gradient if gradient else sequence_builds.recurrent
+    return Operation(
+        sequence_builds.RECURRENT,
+        "batch",
+        lambda sizes, dtype, library: build(cell, sizes, dtype, library),
+        lambda sizes: sequence_builds.recurrent_flops(cell, sizes, products=2 if gradient else 1),
+        defaults={"resident": 0},
+        plan="step by step",
+    )
+
+
 def _elementwise(function: Function) -> Operation:
     return Operation(
         {"elements": "numbers"},
@@ -217,6 +230,16 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         defaults={"causal": 0},
         plan="blocks of queries, blocks of keys",
     ),
+    "lstm": _recurrent("lstm"),
+    "lstm_gradient": _recurrent("lstm", gradient=True),
+    "gru": _recurrent("gru"),
+    "gru_gradient": _recurrent("gru", gradient=True),
+    "row_convolution": Operation(
+        sequence_builds.ROW_CONVOLUTION,
+        "batch",
+        _single(lambda sizes, dtype: sequence_builds.row_convolution("forward", sizes, dtype)),
+    ),
+    "ctc_loss": Operation(sequence_builds.CTC, "batch", _single(sequence_builds.ctc), plan="five passes"),
     "conv2d": _convolution("forward"),
     "conv2d_input_gradient": _convolution("input_gradient"),
     "conv2d_weight_gradient": _convolution("weight_gradient"),

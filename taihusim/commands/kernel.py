@@ -34,6 +34,9 @@ SIZES = {
     "keys": "Keys of an attention.",
     "depth": "Numbers of a query's head.",
     "causal": "1: no query sees the keys after it.",
+    "steps": "Steps of a sequence.",
+    "labels": "Labels of a sequence.",
+    "resident": "1: recurrent weights stay in the LDM.",
 }
 
 
@@ -84,6 +87,7 @@ def command(
 
     OP is gemm, conv2d, conv2d_input_gradient, conv2d_weight_gradient, im2col, col2im, max_pool, max_pool_gradient,
     average_pool, average_pool_gradient, upsample, concatenate, dropout, embedding, embedding_gradient,
+    lstm, lstm_gradient, gru, gru_gradient, row_convolution, ctc_loss,
     bias_add, column_sum, softmax_cross_entropy, sum_copies, relu, relu_gradient, sgd, nesterov, lars or adam.
     Core groups share out rows or images. The time includes the launch of every kernel by the MPE.
 

@@ -24,8 +24,10 @@ from tests.sim.trace.test_perfetto import fields, message
 SMALL = {
     "m": 70, "n": 33, "k": 3, "batch": 9, "ni": 3, "no": 5, "ro": 4, "co": 5, "rows": 90, "columns": 7,
     "elements": 700, "count": 3, "heads": 2, "queries": 20, "keys": 13, "depth": 5,
+    "steps": 4, "labels": 2,
 }  # fmt: skip
 ALIKE = ({*FUNCTIONS, *LOSSES} - {"relu", "relu_gradient", "adam", "sgd"}) | {"softmax_gradient", "log_softmax", "dice"}
+ALIKE |= {"gru", "gru_gradient", "lstm", "lstm_gradient", "ctc_loss"}
 """Operations of which others of their kind are tried in the fast loop."""
 FIELDS = [
     "op", "plan", "library", "dtype", "core_groups", "launches", "cycles", "seconds", "gflops", "peak_fraction",
@@ -48,7 +50,7 @@ def invoke(*arguments: str) -> Any:
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("dtype", ["fp64", "fp32"])
-@pytest.mark.parametrize("op", (pytest.param(op, marks=pytest.mark.slow) if op in ALIKE else op for op in OPERATIONS))
+@pytest.mark.parametrize("op", [pytest.param(op, marks=pytest.mark.slow) if op in ALIKE else op for op in OPERATIONS])
 def test_every_operation_computes_and_its_time_has_no_gaps(op: str, dtype: str) -> None:
     for groups in (1, 4):
         result = run(op, core_groups=groups, dtype=dtype, numerics="tile")
