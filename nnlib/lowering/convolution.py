@@ -1,40 +1,127 @@
-"""Convolutions lowered to explicit matrix products."""
+"""Convolutions lowered to explicit matrix products, or, channel by channel, to depthwise kernels.
+
+A transposed convolution is its mirrored one the other way round: forward it goes from columns to images.
+"""
 
 from __future__ import annotations
 
-from nnlib.kernels.im2col import Col2im, Im2col
-from nnlib.kernels.window import Window
-from nnlib.layers import Conv2d
-from nnlib.lowering.products import lower_product, lower_product_gradients
+from nnlib.kernels.depthwise import DepthwiseForward, DepthwiseInputGradient, DepthwiseWeightGradient
+from nnlib.kernels.layout import Transpose
+from nnlib.kernels.patch_window import PatchWindow
+from nnlib.layers import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from nnlib.lowering.columns import ColumnProducts
+from nnlib.lowering.products import add_bias, lower_bias_gradient
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
+from nnlib.ops.conv_transpose import mirrored_padding
+from nnlib.ops.reach import reaches
+from sim.chip.memory import Shape
 
 
 @lower_forward_of.register
-def _(layer: Conv2d, site: Site) -> None:
-    window = _window(layer, site)
-    rows = site.batch * window.out_height * window.out_width
-    depth = window.taps * window.channels
-    cols = site.buffer("cols", (rows, depth))
-    out = site.output()
-    site.launch(Im2col(window, site.dtype), x=site.input, cols=cols)
-    lower_product(site, m=rows, n=layer.out_channels, k=depth, a=cols, out=out, bias=layer.bias)
+def _(layer: Conv2d | Conv1d, site: Site) -> None:
+    products = _products(layer, site)
+    weight, out = site.variable("weight"), site.output()
+    if products.is_depthwise:
+        site.launch(DepthwiseForward(products.window, site.dtype), x=site.input, weight=weight, y=out)
+    else:
+        columns = products.gather(site.input, "cols")
+        products.multiply(columns, weight, out)
+    if layer.bias:
+        add_bias(site, out, rows=products.pixels, channels=layer.out_channels)
 
 
 @lower_backward_of.register
-def _(layer: Conv2d, site: Site) -> None:
-    window = _window(layer, site)
-    rows = site.batch * window.out_height * window.out_width
-    depth = window.taps * window.channels
-    grad_cols = site.buffer("grad_cols", (rows, depth)) if site.needs[0] else None
-    lower_product_gradients(
-        site, m=rows, n=layer.out_channels, k=depth, a=site.made("cols"), grad_a=grad_cols, bias=layer.bias
+def _(layer: Conv2d | Conv1d, site: Site) -> None:
+    products = _products(layer, site)
+    grad, weight, window = site.grad_output, site.variable("weight"), products.window
+    weight_gradient = site.parameter_gradient("weight")
+    if products.is_depthwise:
+        by_weight = DepthwiseWeightGradient(window, site.dtype)
+        site.launch(by_weight, grad_y=grad, x=site.input, grad_weight=weight_gradient)
+    else:
+        products.by_weight(products.gathered(site.input, "cols"), grad, weight_gradient)
+    if layer.bias:
+        lower_bias_gradient(site, rows=products.pixels, channels=layer.out_channels)
+    if site.needs[0]:
+        grad_x = site.input_gradient()
+        if products.is_depthwise:
+            site.launch(DepthwiseInputGradient(window, site.dtype), grad_y=grad, weight=weight, grad_x=grad_x)
+        else:
+            products.scatter(grad, weight, "grad_cols", grad_x)
+        site.contribute(grad_x)
+
+
+@lower_forward_of.register
+def _(layer: ConvTranspose2d | ConvTranspose1d, site: Site) -> None:
+    products = _mirrored_products(layer, site)
+    out = site.output()
+    if products.is_depthwise:
+        kernel = DepthwiseInputGradient(products.window, site.dtype)
+        site.launch(kernel, grad_y=site.input, weight=site.variable("weight"), grad_x=out)
+    else:
+        weight = site.buffer("mirrored", products.weight_shape)
+        site.launch(_turn(products, site, to_mirrored=True), x=site.variable("weight"), y=weight)
+        products.scatter(site.input, weight, "cols", out)
+    if layer.bias:
+        add_bias(site, out, rows=site.elements(site.out_shape[:-1]), channels=layer.out_channels)
+
+
+@lower_backward_of.register
+def _(layer: ConvTranspose2d | ConvTranspose1d, site: Site) -> None:
+    products = _mirrored_products(layer, site)
+    grad, window = site.grad_output, products.window
+    weight_gradient = site.parameter_gradient("weight")
+    columns = None
+    if products.is_depthwise:
+        by_weight = DepthwiseWeightGradient(window, site.dtype)
+        site.launch(by_weight, grad_y=site.input, x=grad, grad_weight=weight_gradient)
+    else:
+        columns = products.gather(grad, "grad_cols")
+        mirrored = site.buffer("grad_mirrored", products.weight_shape)
+        products.by_weight(columns, site.input, mirrored)
+        site.launch(_turn(products, site, to_mirrored=False), x=mirrored, y=weight_gradient)
+    if layer.bias:
+        lower_bias_gradient(site, rows=site.elements(site.out_shape[:-1]), channels=layer.out_channels)
+    if site.needs[0]:
+        grad_x = site.input_gradient()
+        if columns is None:
+            kernel = DepthwiseForward(window, site.dtype)
+            site.launch(kernel, x=grad, weight=site.variable("weight"), y=grad_x)
+        else:
+            products.multiply(columns, site.made("mirrored"), grad_x)
+        site.contribute(grad_x)
+
+
+def _products(layer: Conv2d | Conv1d, site: Site) -> ColumnProducts:
+    image = layer.image_layer if isinstance(layer, Conv1d) else layer
+    height, width, channels = _images(site.in_shape)
+    rows, columns = reaches(
+        (height, width), image.kernel, stride=image.stride, padding=image.padding, dilation=image.dilation
     )
-    if grad_cols is not None:
-        grad = site.input_gradient()
-        site.launch(Col2im(window, site.dtype), cols=grad_cols, x=grad)
-        site.contribute(grad)
+    window = PatchWindow(batch=site.batch, channels=channels, rows=rows, columns=columns)
+    return ColumnProducts(site=site, window=window, out_channels=layer.out_channels, groups=layer.groups)
 
 
-def _window(layer: Conv2d, site: Site) -> Window:
-    height, width, channels = site.in_shape
-    return Window(site.batch, height, width, channels, layer.kernel, layer.stride, layer.padding)
+def _mirrored_products(layer: ConvTranspose2d | ConvTranspose1d, site: Site) -> ColumnProducts:
+    """Those of the convolution from the outputs to the inputs."""
+    image = layer.image_layer if isinstance(layer, ConvTranspose1d) else layer
+    height, width, channels = _images(site.out_shape)
+    padding = mirrored_padding(image.padding, image.output_padding)
+    rows, columns = reaches(
+        (height, width), image.kernel, stride=image.stride, padding=padding, dilation=image.dilation
+    )
+    window = PatchWindow(batch=site.batch, channels=channels, rows=rows, columns=columns)
+    return ColumnProducts(site=site, window=window, out_channels=site.in_shape[-1], groups=layer.groups)
+
+
+def _images(shape: Shape) -> tuple[int, int, int]:
+    """The shape of images; sequences are images of one row."""
+    height, width, channels = (1, *shape) if len(shape) == 2 else shape
+    return height, width, channels
+
+
+def _turn(products: ColumnProducts, site: Site, *, to_mirrored: bool) -> Transpose:
+    """Between the weights (taps, Ni, No of a group) and the mirrored convolution's (taps, No of a group, Ni)."""
+    taps, outs, ins = products.weight_shape
+    rows, columns = (ins, outs) if to_mirrored else (outs, ins)
+    return Transpose(matrices=taps, rows=rows, columns=columns, dtype=site.dtype)
