@@ -1,29 +1,107 @@
 """Layers: shape rules and numerics, one file per family."""
 
-from nnlib.layers.activation import ReLU
-from nnlib.layers.arrangement import Flatten
+from nnlib.layers.activation import (
+    ELU,
+    GELU,
+    SELU,
+    Abs,
+    ClippedReLU,
+    Exp,
+    HardSigmoid,
+    HardSwish,
+    LeakyReLU,
+    Log,
+    Reciprocal,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Sqrt,
+    Square,
+    Tanh,
+)
+from nnlib.layers.arrangement import Concatenate, Flatten, Pad, Reshape, Select, Slice, Transpose
 from nnlib.layers.attention import DotProductAttention, MultiHeadAttention
+from nnlib.layers.axis_reduction import Expand, Mean, Sum
+from nnlib.layers.binary import Add, Divide, Multiply, Subtract
 from nnlib.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from nnlib.layers.convolution import Conv1d, Conv2d
+from nnlib.layers.dropout import Dropout
+from nnlib.layers.embedding import Embedding, Gather, PositionEmbedding
+from nnlib.layers.global_pooling import AdaptiveAveragePool, AdaptiveMaxPool, GlobalAveragePool, GlobalMaxPool
 from nnlib.layers.layer import INFERENCE, Layer, Run, ShapeError
 from nnlib.layers.linear import Linear
 from nnlib.layers.matmul import MatMul
-from nnlib.layers.pooling import MaxPool
+from nnlib.layers.pooling import AveragePool, AveragePool1d, MaxPool, MaxPool1d
+from nnlib.layers.prelu import PReLU
+from nnlib.layers.reparameterise import Reparameterise
+from nnlib.layers.resize import Upsample
+from nnlib.layers.scale import Scale
+from nnlib.layers.softmax import LogSoftmax, Softmax
 
 __all__ = [
+    "ELU",
+    "GELU",
     "INFERENCE",
+    "SELU",
+    "Abs",
+    "AdaptiveAveragePool",
+    "AdaptiveMaxPool",
+    "Add",
+    "AveragePool",
+    "AveragePool1d",
+    "ClippedReLU",
+    "Concatenate",
     "Conv1d",
     "Conv2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "Divide",
     "DotProductAttention",
+    "Dropout",
+    "Embedding",
+    "Exp",
+    "Expand",
     "Flatten",
+    "Gather",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "HardSigmoid",
+    "HardSwish",
     "Layer",
+    "LeakyReLU",
     "Linear",
+    "Log",
+    "LogSoftmax",
     "MatMul",
     "MaxPool",
+    "MaxPool1d",
+    "Mean",
     "MultiHeadAttention",
+    "Multiply",
+    "PReLU",
+    "Pad",
+    "PositionEmbedding",
     "ReLU",
+    "ReLU6",
+    "Reciprocal",
+    "Reparameterise",
+    "Reshape",
     "Run",
+    "Scale",
+    "Select",
     "ShapeError",
+    "SiLU",
+    "Sigmoid",
+    "Slice",
+    "Softmax",
+    "Softplus",
+    "Sqrt",
+    "Square",
+    "Subtract",
+    "Sum",
+    "Tanh",
+    "Transpose",
+    "Upsample",
 ]

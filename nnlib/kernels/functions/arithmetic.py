@@ -8,14 +8,23 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from nnlib.kernels.functions.definition import Definition, Numbers
+from nnlib.ops.affine import affine_forward
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body
 
-ArithmeticName: TypeAlias = Literal["add", "scale", "clip_value"]
+ArithmeticName: TypeAlias = Literal["add", "multiply", "affine", "scale", "clip_value"]
 
 
 def _add(ins: Sequence[Array], outs: Sequence[Array], _: Numbers) -> None:
     np.add(ins[0], ins[1], out=outs[0])
+
+
+def _multiply(ins: Sequence[Array], outs: Sequence[Array], _: Numbers) -> None:
+    np.multiply(ins[0], ins[1], out=outs[0])
+
+
+def _affine(ins: Sequence[Array], outs: Sequence[Array], constants: Numbers) -> None:
+    affine_forward(ins[0], factor=constants[0], offset=constants[1], out=outs[0])
 
 
 def _scale(ins: Sequence[Array], outs: Sequence[Array], hyper: Numbers) -> None:
@@ -28,6 +37,10 @@ def _clip_value(ins: Sequence[Array], outs: Sequence[Array], hyper: Numbers) -> 
 
 ARITHMETIC: Final[Mapping[str, Definition]] = {
     "add": Definition(("x", "y"), ("z",), Body(loads=2, stores=1, arithmetic=1), 1, (), _add),
+    "multiply": Definition(("x", "y"), ("z",), Body(loads=2, stores=1, arithmetic=1), 1, (), _multiply),
+    "affine": Definition(
+        ("x",), ("y",), Body(loads=1, stores=1, arithmetic=1), 2, (), _affine, {"factor": 1.0, "offset": 0.0}
+    ),
     # in place: gradients under a limit of their norm, or of each number
     "scale": Definition(("x",), ("x",), Body(loads=1, stores=1, arithmetic=1), 1, ("factor",), _scale),
     "clip_value": Definition(("x",), ("x",), Body(loads=1, stores=1, arithmetic=2), 0, ("limit",), _clip_value),
