@@ -1,38 +1,226 @@
-"""Pooling layers."""
+"""Pooling layers under windows: of images (H, W, C) and of sequences (T, C)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, ShapeError, only_input
+from nnlib.ops.average_pooling import average_pool_backward, average_pool_forward
+from nnlib.ops.pool_axis import Paddings, PoolAxis, Sizes, pool_axes
 from nnlib.ops.pooling import max_pool_backward, max_pool_forward
+from nnlib.ops.reach import Padding, Pair, pair, sides
 
 
 @dataclass(frozen=True)
 class MaxPool(Layer):
-    """The largest number under each window of images (H, W, C)."""
+    """The largest number under each window of images (H, W, C).
 
-    kernel: tuple[int, int]
-    stride: int
+    ``kernel``, ``stride``, ``dilation``: for rows and columns, or one number for both; ``padding``: on every side, for
+    rows and for columns, or above, below, left and right; it is never the largest. ``ceil``: windows may reach beyond
+    the padding.
+    """
+
+    kernel: Pair
+    stride: Pair
+    padding: Padding = 0
+    ceil: bool = False
+    dilation: Pair = 1
+
+    def axes(self, shape: Shape) -> tuple[PoolAxis, ...]:
+        """The windows along rows and columns. Raises ShapeError if they do not go with images of ``shape``."""
+        return _axes(self, "max_pool", shape, pair(self.kernel), self.stride, sides(self.padding), self.dilation)
 
     def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
-        shape = only_input(self.name, input_shapes)
-        if len(shape) != 3 or shape[0] < self.kernel[0] or shape[1] < self.kernel[1]:
-            raise ShapeError(
-                f"layer {self.name!r} (max_pool) wants images (height, width, channels) of at least "
-                f"{self.kernel}, got {shape}"
-            )
-        rows = (shape[0] - self.kernel[0]) // self.stride + 1
-        columns = (shape[1] - self.kernel[1]) // self.stride + 1
-        return rows, columns, shape[2]
+        return _output_shape(self.axes(only_input(self.name, input_shapes)), input_shapes)
 
     def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
         (x,) = inputs
-        return max_pool_forward(x, self.kernel, self.stride), x
+        y = max_pool_forward(
+            x,
+            pair(self.kernel),
+            self.stride,
+            padding=sides(self.padding),
+            dilation=self.dilation,
+            ceil_mode=self.ceil,
+        )
+        return y, x
 
     def backward(
         self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
     ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
         if not needs[0]:
             return (None,), {}
-        return (max_pool_backward(saved, grad_output, self.kernel, self.stride),), {}
+        grad = max_pool_backward(
+            saved,
+            grad_output,
+            pair(self.kernel),
+            self.stride,
+            padding=sides(self.padding),
+            dilation=self.dilation,
+            ceil_mode=self.ceil,
+        )
+        return (grad,), {}
+
+
+@dataclass(frozen=True)
+class MaxPool1d(Layer):
+    """The largest number under each window of sequences (T, C). ``padding``: on both sides, or before and behind."""
+
+    kernel: int
+    stride: int
+    padding: int | tuple[int, int] = 0
+    ceil: bool = False
+    dilation: int = 1
+
+    def axes(self, shape: Shape) -> tuple[PoolAxis, ...]:
+        """The windows along the sequence. Raises ShapeError if they do not go with sequences of ``shape``."""
+        return _axes(self, "max_pool_1d", shape, (self.kernel,), self.stride, (self.padding,), self.dilation)
+
+    def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
+        return _output_shape(self.axes(only_input(self.name, input_shapes)), input_shapes)
+
+    def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
+        (x,) = inputs
+        y = max_pool_forward(
+            x, (self.kernel,), self.stride, padding=(self.padding,), dilation=self.dilation, ceil_mode=self.ceil
+        )
+        return y, x
+
+    def backward(
+        self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
+    ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
+        if not needs[0]:
+            return (None,), {}
+        grad = max_pool_backward(
+            saved,
+            grad_output,
+            (self.kernel,),
+            self.stride,
+            padding=(self.padding,),
+            dilation=self.dilation,
+            ceil_mode=self.ceil,
+        )
+        return (grad,), {}
+
+
+@dataclass(frozen=True)
+class AveragePool(Layer):
+    """The mean under each window of images (H, W, C); zeros lie around them.
+
+    Sizes as for :class:`MaxPool`. ``count_padding``: a mean is over the window's pixels of the padding, too.
+    """
+
+    kernel: Pair
+    stride: Pair
+    padding: Padding = 0
+    ceil: bool = False
+    count_padding: bool = True
+
+    def axes(self, shape: Shape) -> tuple[PoolAxis, ...]:
+        """The windows along rows and columns. Raises ShapeError if they do not go with images of ``shape``."""
+        return _axes(self, "average_pool", shape, pair(self.kernel), self.stride, sides(self.padding), 1)
+
+    def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
+        return _output_shape(self.axes(only_input(self.name, input_shapes)), input_shapes)
+
+    def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
+        (x,) = inputs
+        y = average_pool_forward(
+            x,
+            pair(self.kernel),
+            self.stride,
+            padding=sides(self.padding),
+            ceil_mode=self.ceil,
+            count_include_pad=self.count_padding,
+        )
+        return y, x.shape
+
+    def backward(
+        self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
+    ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
+        if not needs[0]:
+            return (None,), {}
+        grad = average_pool_backward(
+            grad_output,
+            saved,
+            pair(self.kernel),
+            self.stride,
+            padding=sides(self.padding),
+            ceil_mode=self.ceil,
+            count_include_pad=self.count_padding,
+        )
+        return (grad,), {}
+
+
+@dataclass(frozen=True)
+class AveragePool1d(Layer):
+    """The mean under each window of sequences (T, C). ``padding``: zeros on both sides, or before and behind."""
+
+    kernel: int
+    stride: int
+    padding: int | tuple[int, int] = 0
+    ceil: bool = False
+    count_padding: bool = True
+
+    def axes(self, shape: Shape) -> tuple[PoolAxis, ...]:
+        """The windows along the sequence. Raises ShapeError if they do not go with sequences of ``shape``."""
+        return _axes(self, "average_pool_1d", shape, (self.kernel,), self.stride, (self.padding,), 1)
+
+    def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
+        return _output_shape(self.axes(only_input(self.name, input_shapes)), input_shapes)
+
+    def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
+        (x,) = inputs
+        y = average_pool_forward(
+            x,
+            (self.kernel,),
+            self.stride,
+            padding=(self.padding,),
+            ceil_mode=self.ceil,
+            count_include_pad=self.count_padding,
+        )
+        return y, x.shape
+
+    def backward(
+        self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
+    ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
+        if not needs[0]:
+            return (None,), {}
+        grad = average_pool_backward(
+            grad_output,
+            saved,
+            (self.kernel,),
+            self.stride,
+            padding=(self.padding,),
+            ceil_mode=self.ceil,
+            count_include_pad=self.count_padding,
+        )
+        return (grad,), {}
+
+
+def _axes(
+    layer: MaxPool | MaxPool1d | AveragePool | AveragePool1d,
+    kind: str,
+    shape: Shape,
+    kernel: Sequence[int],
+    stride: Sizes,
+    padding: Paddings,
+    dilation: Sizes,
+) -> tuple[PoolAxis, ...]:
+    """The windows along each axis of the pixels. Raises ShapeError."""
+    wanted = "(height, width, channels)" if len(kernel) == 2 else "(length, channels)"
+    what = "images" if len(kernel) == 2 else "sequences"
+    reason = "that many axes"
+    if len(shape) == len(kernel) + 1:
+        try:
+            return pool_axes((1, *shape), kernel, stride, padding, dilation, ceil_mode=layer.ceil)
+        except ValueError as error:
+            reason = str(error)
+    raise ShapeError(
+        f"layer {layer.name!r} ({kind}) wants {what} {wanted} for windows of {tuple(kernel)}, got {shape}: {reason}"
+    )
+
+
+def _output_shape(axes: Sequence[PoolAxis], input_shapes: tuple[Shape, ...]) -> Shape:
+    return (*(pool.count for pool in axes), input_shapes[0][-1])

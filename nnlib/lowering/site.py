@@ -166,7 +166,8 @@ class Site:
 
     def random_key(self) -> str:
         """The buffer (8,) of the layer's random key and the first sample's number, as ``key_numbers`` gives them."""
-        return self.builder.buffer(f"key:{self.name}", (KEY_NUMBERS,), "input")
+        name = f"key:{self.name}"
+        return name if name in self.builder.shapes else self.builder.buffer(name, (KEY_NUMBERS,), "input")
 
     def launch(self, kernel: Kernel, **arguments: str) -> None:
         """Append a launch of the layer."""
