@@ -88,7 +88,8 @@ def main() -> int:
     processor = setup.machine.processor
     held = True
     for dtype in ("fp64", "fp32"):
-        images, labels = train.images[:BATCH].astype(DTYPES[dtype]), train.labels[:BATCH]
+        batch = train.batch(np.arange(BATCH)).astype(DTYPES[dtype])
+        images, labels = batch.inputs[INPUT], batch.targets[LABEL]
         parameters = setup.graph.initialise(np.random.default_rng(0), DTYPES[dtype])
         tile = CoreGroupDevice(setup.model, BATCH // processor.core_groups, dtype, processor)
         rate = 1e-4

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from taihusim.setup import Setup
 from workloads.checkpoint import Checkpoint, load_checkpoint, run_key, save_checkpoint
-from workloads.datasets.dataset import Labelled
+from workloads.datasets.dataset import Part
 from workloads.datasets.stream import SampleStream
 from workloads.spec import describe
 from workloads.training import TrainingState
@@ -40,7 +40,7 @@ class CheckpointKeeper:
         """Raise BadInput if there is a checkpoint to go on from, and it is damaged or of another run."""
         self._kept()
 
-    def restore(self, state: TrainingState, *, train: Labelled) -> None:
+    def restore(self, state: TrainingState, *, train: Part) -> None:
         """Go on where the checkpoint stopped, if there is one and going on was asked for."""
         kept = self._kept()
         if kept is None:
@@ -50,7 +50,7 @@ class CheckpointKeeper:
         state.stream = SampleStream.from_state(train, kept.stream)
         state.step = kept.step
         state.curve = [dict(point) for point in kept.curve]
-        state.loss, state.accuracy = kept.optimizer["loss"], kept.optimizer["accuracy"]
+        state.loss, state.measured = kept.optimizer["loss"], kept.optimizer["measured"]
 
     def keep(self, state: TrainingState, *, now: bool = False) -> None:
         """Write a checkpoint if the last one is old, or ``now``."""
@@ -62,7 +62,7 @@ class CheckpointKeeper:
                 key=self.key,
                 step=state.step,
                 parameters=state.variables,
-                optimizer={"arrays": state.optimizer, "loss": state.loss, "accuracy": state.accuracy},
+                optimizer={"arrays": state.optimizer, "loss": state.loss, "measured": state.measured},
                 stream=state.stream.state(),
                 curve=state.curve,
             ),

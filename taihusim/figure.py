@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from taihusim.canvas import DPI, PLAIN, new_figure, save_png, tidy
 from taihusim.figure_scaling import draw_scaling, scaling_series, size_label
 from workloads.record import RunRecord
+from workloads.words import SHARES, measure_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,34 +33,39 @@ def save_figure(*, train: RunRecord, path: Path, infer: RunRecord | None = None)
 
 
 def _draw_learning(axes: Axes, train: RunRecord) -> None:
-    """Test accuracy against simulated time, one line for each number of nodes, labelled above its end."""
+    """What is measured on the test set against simulated time, one line for each number of nodes, labelled above."""
     from matplotlib import colormaps
 
+    measure = next((run["measure"] for run in train.result["runs"] if run.get("measure")), "accuracy")
     runs = sorted(train.result["runs"], key=lambda run: int(run["nodes"]))
     shades = colormaps["viridis"]
     ends: list[tuple[float, float, str]] = []
     for number, run in enumerate(runs):
-        points = [(p["seconds"], p["accuracy"]) for p in run["curve"] if p["seconds"] and p["accuracy"] is not None]
+        values = [(p["seconds"], p.get("measured", p["accuracy"])) for p in run["curve"]]
+        points = [(seconds, value) for seconds, value in values if seconds and value is not None]
         if not points:
             continue
-        seconds, accuracies = zip(*points, strict=True)
+        seconds, measured = zip(*points, strict=True)
         colour = shades(0.85 * (1 - number / max(1, len(runs) - 1)))
-        axes.plot(seconds, accuracies, color=colour, linewidth=2.2)
-        axes.plot(
-            seconds[-1], accuracies[-1], color=colour, marker="X" if run["reached"] is False else "o", markersize=8
-        )
-        ends.append((seconds[-1], accuracies[-1], size_label(run["nodes"], run["cores"])))
+        axes.plot(seconds, measured, color=colour, linewidth=2.2)
+        axes.plot(seconds[-1], measured[-1], color=colour, marker="X" if run["reached"] is False else "o", markersize=8)
+        ends.append((seconds[-1], measured[-1], size_label(run["nodes"], run["cores"])))
     axes.set_xscale("log")
-    axes.set_ylim(0, 1.02)
+    if measure in SHARES:
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    else:
+        axes.set_ylim(bottom=0)
     axes.set_xlabel("simulated time in seconds")
-    axes.set_title("Learning: test accuracy against simulated time", loc="left", fontsize=12, pad=58)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    target = (train.workload.get("recipe") or {}).get("until_accuracy")
+    title = f"Learning: test {measure_name(measure)} against simulated time"
+    axes.set_title(title, loc="left", fontsize=12, pad=58)
+    recipe = train.workload.get("recipe") or {}
+    target = recipe.get("until_measure") or recipe.get("until_accuracy")
     if target is not None:
         axes.axhline(target, color=PLAIN, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
         below = axes.transAxes.transform((0, 0))[0] + 6
         axes.annotate(
-            f"target {100 * target:g} %",
+            f"target {100 * target:g} %" if measure in SHARES else f"target {target:g}",
             (axes.transData.inverted().transform((below, 0))[0], target),
             xytext=(0, -4),
             textcoords="offset points",

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nnlib.device import CoreGroupDevice, Device, HostDevice
+from nnlib.backends import layer_device
+from nnlib.device import CoreGroupDevice, Device
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.lowering import lower_gradients
 from nnlib.precision import DTYPES
@@ -145,6 +146,7 @@ class _Timed:
 
 
 def _goal(setup: Setup, request: TrainRequest, global_batch: int, measure: Measure | None) -> Goal:
+    """Raises BadInput when what is waited for is not what is measured."""
     recipe = setup.workload.recipe
     steps = None
     if request.epochs is not None:
@@ -155,7 +157,13 @@ def _goal(setup: Setup, request: TrainRequest, global_batch: int, measure: Measu
         raise BadInput([Problem(file="--until-accuracy", key="", value=wanted, expected=expected)])
     if wanted is None and request.epochs is None and setup.mapping.numerics != "off":
         wanted = goal_of(setup.workload, measure)
-    return Goal(until=wanted, steps=steps, max_steps=recipe.max_steps, evaluate_every=recipe.evaluate_every)
+    return Goal(
+        until=wanted,
+        steps=steps,
+        max_steps=recipe.max_steps,
+        evaluate_every=recipe.evaluate_every,
+        measure=None if measure is None else measure.name,
+    )
 
 
 def _run(
@@ -276,7 +284,8 @@ def _numerics(
 def _device(setup: Setup, nodes: int) -> Device:
     together = setup.core_group_batch(nodes)
     if setup.mapping.numerics == "layer":
-        return HostDevice(setup.model, together, setup.mapping.recompute)
+        mapping = setup.mapping
+        return layer_device(setup.model, backend=mapping.backend, together=together, recompute=mapping.recompute)
     return CoreGroupDevice(
         setup.model, together, setup.mapping.precision, setup.machine.processor, setup.mapping.recompute
     )

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, StrictBool
+from pydantic import AfterValidator, Field, StrictBool
 
 from nnlib.models.schema import ModelKeys, Section
 from nnlib.optim.rate import Scaling, ScheduleName
 from sim.machine.quantity import Count, Whole
+from workloads.datasets.measure import MeasureName
+from workloads.datasets.text import Unit
 
 CountOrZero = Annotated[int, Whole(least=0)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, gt=0, le=1)]
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Entry = TypeVar("Entry")
-DatasetName = Literal["digits", "archive"]
+DatasetName = Literal["digits", "archive", "mnist", "cifar10", "images", "storms", "tones", "text"]
 
 
 def _not_empty(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
@@ -35,19 +38,64 @@ class SplitKeys(Section):
 
 
 class AugmentationKeys(Section):
-    """``data.augmentation``: random shifts of up to ``max_shift`` pixels in x and y."""
+    """``data.augmentation``: random shifts of up to ``max_shift`` pixels in x and y, and every other image mirrored."""
 
     max_shift: CountOrZero = 0
+    mirror: StrictBool = False
+
+
+class CutKeys(Section):
+    """``data.cut``: images of any size are resized to a shorter side of ``resize``, then cut to ``size`` × ``size``."""
+
+    resize: Count = 256
+    size: Count = 224
+
+
+class StormsKeys(Section):
+    """``data.storms``: generated fields of ``height`` × ``width`` pixels with storms in them."""
+
+    height: Count = 48
+    width: Count = 48
+    channels: Count = 16
+    frames: Count = 4
+    spacing: Count = 24
+    strength: Positive = 2.0
+    rivers: StrictBool = False
+
+
+class TonesKeys(Section):
+    """``data.tones``: generated recordings of ``fewest`` to ``most`` tones, each ``shortest`` to ``longest`` frames."""
+
+    registers: Count = 4
+    fewest: Count = 2
+    most: Count = 6
+    shortest: Count = 4
+    longest: Count = 9
+    longest_gap: CountOrZero = 3
+    noise: NotNegative = 0.25
+
+
+class TextKeys(Section):
+    """``data.text``: generated texts of ``length`` characters or words."""
+
+    unit: Unit = "characters"
+    length: Count = 64
 
 
 class DataKeys(Section):
-    """``data``: where samples come from."""
+    """``data``: where samples come from, and what is done to their values: times scale, less mean, over deviation."""
 
     dataset: DatasetName
     path: Annotated[str, Field(min_length=1)] | None = None
     split: SplitKeys
     augmentation: AugmentationKeys = AugmentationKeys()
     scale: Positive = 1.0
+    mean: Annotated[tuple[Finite, ...], AfterValidator(_not_empty)] | None = None
+    deviation: Annotated[tuple[Positive, ...], AfterValidator(_not_empty)] | None = None
+    cut: CutKeys | None = None
+    storms: StormsKeys | None = None
+    tones: TonesKeys | None = None
+    text: TextKeys | None = None
 
 
 class SgdKeys(Section):
@@ -110,6 +158,8 @@ class RecipeKeys(Section):
     alternatives: tuple[AlternativeKeys, ...] = ()
     weight_decay: NotNegative = 0.0
     until_accuracy: Share | None = None
+    until_measure: Positive | None = None
+    measure: MeasureName | None = None
     max_steps: Count
     evaluate_every: Count = 1
 

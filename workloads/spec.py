@@ -17,9 +17,35 @@ from sim.document import Document, apply_settings, read_document
 from sim.named_files import find_file, shipped_files
 from sim.problems import BadInput, Problem
 from sim.validation import validate
-from workloads.schema import DataKeys, DatasetName, RecipeKeys, WorkloadFile
+from workloads.datasets.image_folder import Cut
+from workloads.datasets.measure import MeasureName
+from workloads.datasets.stores import AS_THEY_ARE, Values
+from workloads.datasets.storms import Storms
+from workloads.datasets.text import Text
+from workloads.datasets.tones import Tones
+from workloads.schema import (
+    CutKeys,
+    DataKeys,
+    DatasetName,
+    RecipeKeys,
+    StormsKeys,
+    TextKeys,
+    TonesKeys,
+    WorkloadFile,
+)
 
 FOLDER = Path(__file__).parent
+PATHS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "archive": "the .npz file of the archive",
+        "mnist": "the folder with the IDX files",
+        "cifar10": "the folder with the six files of CIFAR-10",
+        "images": "the folder with the folders train and val",
+    }
+)
+"""What ``data.path`` is."""
+SHIFTED: Final = frozenset({"digits", "archive", "mnist", "cifar10"})
+"""Datasets of images in memory, which may be shifted and mirrored."""
 OPTIMIZERS: Final[Mapping[str, type[Optimizer]]] = MappingProxyType({"sgd": SGD, "lars": LARS, "adam": Adam})
 
 
@@ -28,17 +54,22 @@ class ModelSpec:
     """What is computed, as the workload file's section ``model`` has it."""
 
     keys: ModelKeys
+    folder: Path
 
     def build(self) -> Model:
-        """The network and its losses. Raises ShapeError if its layers do not fit together."""
-        return build_model(self.keys)
+        """The network and its losses; a file is looked for from ``folder`` on.
+
+        Raises ShapeError if layers do not fit together, BadInput if a file cannot be imported.
+        """
+        return build_model(self.keys, folder=self.folder)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSpec:
-    """The data: ``train_size`` and ``test_size`` samples, chosen by ``split_seed``, values multiplied by ``scale``.
+    """The data: ``train_size`` and ``test_size`` samples, chosen by ``split_seed``, pixels in ``values``.
 
-    Training images are shifted at random by up to ``max_shift`` pixels. ``path`` is the file of an archive.
+    Training images are shifted at random by up to ``max_shift`` pixels and, with ``mirror``, mirrored. ``path`` is the
+    file of an archive or the folder of a dataset in files. ``cut``: what becomes of images of any size.
     """
 
     dataset: DatasetName
@@ -47,13 +78,17 @@ class DataSpec:
     test_size: int
     split_seed: int
     max_shift: int
-    scale: float
+    mirror: bool = False
+    values: Values = AS_THEY_ARE
+    cut: Cut | None = None
+    generator: Storms | Tones | Text | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How the model is trained: until ``until_accuracy`` (a share of 1) on the test set, at most ``max_steps``.
 
+    ``until_measure`` is the same for what else may be measured; ``measure`` None: as the loss and the data suggest.
     The weight decay is the optimiser's. The test set is looked at every ``evaluate_every`` steps.
     """
 
@@ -63,6 +98,8 @@ class Recipe:
     until_accuracy: float | None
     max_steps: int
     evaluate_every: int
+    until_measure: float | None = None
+    measure: MeasureName | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +132,7 @@ def load_workload(name_or_path: str | Path, overrides: Sequence[str] = (), *, op
     document = apply_settings(document, overrides, model=WorkloadFile, noun="workload")
     file = validate(document, WorkloadFile)
     problems = [
-        *_model_problems(document, file.model),
+        *_model_problems(document, file.model, _folder(document, ("model", "file"))),
         *_data_problems(document, file.data),
         *_recipe_problems(document, file.recipe),
     ]
@@ -104,7 +141,7 @@ def load_workload(name_or_path: str | Path, overrides: Sequence[str] = (), *, op
     return Workload(
         name=path.stem,
         title=file.title,
-        model=ModelSpec(keys=file.model),
+        model=ModelSpec(keys=file.model, folder=_folder(document, ("model", "file"))),
         data=_data(document, file.data),
         recipe=_recipe(file.recipe),
     )
@@ -140,19 +177,40 @@ def _optimizer_name(section: Mapping[str, Any]) -> object:
 def _data(document: Document, keys: DataKeys) -> DataSpec:
     return DataSpec(
         dataset=keys.dataset,
-        path=None if keys.path is None else str(_beside(document, keys.path)),
+        path=None if keys.path is None else str(_folder(document, ("data", "path")) / keys.path),
         train_size=keys.split.train,
         test_size=keys.split.test,
         split_seed=keys.split.seed,
         max_shift=keys.augmentation.max_shift,
-        scale=keys.scale,
+        mirror=keys.augmentation.mirror,
+        values=Values(scale=keys.scale, mean=keys.mean, deviation=keys.deviation),
+        cut=_cut(keys),
+        generator=_generator(keys),
     )
 
 
-def _beside(document: Document, path: str) -> Path:
+def _cut(keys: DataKeys) -> Cut | None:
+    """Raises ValueError when the keys do not go together."""
+    return Cut(**(keys.cut or CutKeys()).model_dump()) if keys.dataset == "images" else None
+
+
+def _generator(keys: DataKeys) -> Storms | Tones | Text | None:
+    """Raises ValueError when the keys do not go together."""
+    seed = keys.split.seed
+    match keys.dataset:
+        case "storms":
+            return Storms(**(keys.storms or StormsKeys()).model_dump(), seed=seed)
+        case "tones":
+            return Tones(**(keys.tones or TonesKeys()).model_dump(), seed=seed)
+        case "text":
+            return Text(**(keys.text or TextKeys()).model_dump(), seed=seed)
+    return None
+
+
+def _folder(document: Document, key: tuple[str, ...]) -> Path:
     """A path in a file is relative to that file, a path on the command line to the working folder."""
-    origin = document.origin(("data", "path"))
-    return Path(path) if origin.setting else Path(origin.file).parent / path
+    origin = document.origin(key)
+    return Path() if origin.setting else Path(origin.file).parent
 
 
 def _recipe(keys: RecipeKeys) -> Recipe:
@@ -164,26 +222,46 @@ def _recipe(keys: RecipeKeys) -> Recipe:
         until_accuracy=keys.until_accuracy,
         max_steps=keys.max_steps,
         evaluate_every=keys.evaluate_every,
+        until_measure=keys.until_measure,
+        measure=keys.measure,
     )
 
 
-def _model_problems(document: Document, keys: ModelKeys) -> list[Problem]:
+def _model_problems(document: Document, keys: ModelKeys, folder: Path) -> list[Problem]:
     place = ("model", "layers") if isinstance(keys, LayersKeys) else ("model",)
     try:
-        build_model(keys)
+        build_model(keys, folder=folder)
+    except BadInput as error:
+        return list(error.problems)
     except ShapeError as error:
         return [document.problem(place, expected=f"layers that fit together: {error}")]
     return []
 
 
 def _data_problems(document: Document, keys: DataKeys) -> list[Problem]:
-    place = ("data", "path")
-    if keys.dataset == "archive" and keys.path is None:
-        return [document.problem(place, expected="the .npz file of the archive, as data.dataset is archive")]
-    if keys.dataset != "archive" and keys.path is not None:
-        expected = f"no path, as data.dataset is {keys.dataset}"
-        return [document.problem(place, expected=expected, value=keys.path)]
-    return []
+    found: list[Problem] = []
+
+    def problem(key: str, expected: str, value: object = None) -> None:
+        found.append(document.problem(("data", *key.split(".")), expected=expected, value=value))
+
+    dataset = keys.dataset
+    if dataset in PATHS and keys.path is None:
+        problem("path", f"{PATHS[dataset]}, as data.dataset is {dataset}")
+    if dataset not in PATHS and keys.path is not None:
+        problem("path", f"no path, as data.dataset is {dataset}", keys.path)
+    for key, owner in (("cut", "images"), ("storms", "storms"), ("tones", "tones"), ("text", "text")):
+        if getattr(keys, key) is not None and dataset != owner:
+            problem(key, f"nothing, as data.dataset is {dataset}, not {owner}")
+    if dataset not in SHIFTED:
+        for name, value in keys.augmentation:
+            if value:
+                problem(f"augmentation.{name}", f"nothing, as data.dataset is {dataset}", value)
+    for key, make in (("cut", _cut), (dataset, _generator)):
+        try:
+            make(keys)
+        except ValueError as error:
+            problem(key, f"values that go together: {error}")
+    return found
 
 
 def _recipe_problems(document: Document, keys: RecipeKeys) -> list[Problem]:

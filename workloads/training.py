@@ -1,4 +1,4 @@
-"""A training run: numbers and time from one loop, a curve of accuracy against simulated time."""
+"""A training run: numbers and time from one loop, a curve of what is measured against simulated time."""
 
 from __future__ import annotations
 
@@ -7,34 +7,38 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from nnlib.device import Device
-from nnlib.graph import INPUT
 from nnlib.layers import Run
 from nnlib.layers.randomness import step_key
 from nnlib.optim import LearningRate, Optimizer, State
 from sim.chip.memory import Array
-from workloads.datasets.dataset import Labelled
+from workloads.datasets.dataset import Part
+from workloads.datasets.measure import Measure
 from workloads.datasets.stream import SampleStream
+from workloads.evaluation import evaluate
 from workloads.reduction import Reduction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """When a run ends: at ``until_accuracy`` on the test set or after ``steps`` steps, by default ``max_steps``."""
+    """When a run ends: once the test set's measure is as good as ``until``, or after ``steps``, else ``max_steps``.
 
-    until_accuracy: float | None
+    ``measure`` is what it is called.
+    """
+
+    until: float | None
     steps: int | None
     max_steps: int
     evaluate_every: int
+    measure: str | None = None
 
 
 @dataclass
 class TrainingState:
     """All that changes during a run; with it a run goes on where it stopped.
 
-    ``variables`` are the network's parameters and statistics.
+    ``variables`` are the network's parameters and statistics; ``measured`` is how good it was on the test set when it
+    was last looked at.
     """
 
     variables: dict[str, Array]
@@ -42,7 +46,7 @@ class TrainingState:
     stream: SampleStream
     step: int = 0
     loss: float | None = None
-    accuracy: float | None = None
+    measured: float | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
     host_seconds: float = 0.0
 
@@ -51,14 +55,15 @@ class TrainingState:
 class Trainer:
     """What a run needs besides its state. ``seconds_per_step`` is the simulated time of a step.
 
-    ``seed`` decides the random numbers of layers.
+    ``measure`` says how good it is on ``test``; without one nobody looks. ``seed`` decides layers' random numbers.
     """
 
     device: Device
     reduction: Reduction
     optimizer: Optimizer
     rate: LearningRate
-    test: Labelled
+    test: Part
+    measure: Measure | None
     global_batch: int
     seconds_per_step: float
     goal: Goal
@@ -78,7 +83,7 @@ class Trainer:
 
     @property
     def last_step(self) -> int:
-        """The step after which a run ends whatever its accuracy."""
+        """The step after which a run ends however good it is."""
         return self.goal.max_steps if self.goal.steps is None else self.goal.steps
 
     def ended(self, state: TrainingState) -> bool:
@@ -86,9 +91,10 @@ class Trainer:
         return state.step >= self.last_step or self.reached(state)
 
     def reached(self, state: TrainingState) -> bool:
-        """True once the last evaluation reached the wanted accuracy."""
-        wanted = self.goal.until_accuracy
-        return wanted is not None and state.accuracy is not None and state.accuracy >= wanted
+        """True once the test set's measure was as good as wanted when it was last looked at."""
+        if self.goal.until is None or self.measure is None or state.measured is None:
+            return False
+        return self.measure.good_enough(state.measured, self.goal.until)
 
     def step(self, state: TrainingState) -> None:
         """One step of synchronous SGD on the next global batch."""
@@ -107,17 +113,20 @@ class Trainer:
         state.step += 1
 
     def evaluate(self, state: TrainingState) -> None:
-        """Accuracy on the test set, and a point of the curve. Not part of the simulated time."""
-        dtype = next(iter(state.variables.values())).dtype
-        images = self.test.images.astype(dtype, copy=False)
-        outputs = self.device.outputs(variables=state.variables, inputs={INPUT: images})
-        predicted = outputs[self.device.model.graph.output].argmax(axis=1)
-        state.accuracy = float(np.mean(predicted == self.test.labels))
+        """Look at the test set, and a point of the curve. Not part of the simulated time."""
+        if self.measure is not None:
+            state.measured = evaluate(self.measure, self.device, variables=state.variables, part=self.test)
         state.curve.append(
             {
                 "seconds": state.step * self.seconds_per_step,
                 "samples": state.step * self.global_batch,
                 "loss": state.loss,
-                "accuracy": state.accuracy,
+                "accuracy": accuracy(self.measure, state.measured),
+                "measured": state.measured,
             }
         )
+
+
+def accuracy(measure: Measure | None, measured: float | None) -> float | None:
+    """What was measured, where it is an accuracy."""
+    return measured if measure is not None and measure.name == "accuracy" else None

@@ -33,3 +33,30 @@ def _three_digits(value: float) -> str:
 def nodes_in_words(nodes: int) -> str:
     """``1 node``, ``4,096 nodes``."""
     return "1 node" if nodes == 1 else f"{nodes:,} nodes"
+
+
+MEASURES = {
+    "accuracy": "accuracy",
+    "mean_iou": "mean IoU",
+    "label_error_rate": "label error rate",
+    "bits_per_symbol": "bits per symbol",
+    "reconstruction_error": "reconstruction error",
+}
+"""What measures of answers are called."""
+SHARES = frozenset({"accuracy", "mean_iou", "label_error_rate"})
+"""Measures that are shares of one."""
+
+
+def measure_name(measure: str | None) -> str:
+    """``mean IoU`` for ``mean_iou``; without a measure it is the accuracy that is not known."""
+    return MEASURES["accuracy" if measure is None else measure]
+
+
+def measure_value(measure: str, value: float) -> str:
+    """``97.5 %`` for a share, else four digits: ``0.7812``."""
+    return f"{100 * value:.1f} %" if measure in SHARES else f"{value:.4g}"
+
+
+def measure_in_words(measure: str | None, value: float) -> str:
+    """``accuracy 97.5 %``, ``bits per symbol 0.7812``."""
+    return f"{measure_name(measure)} {measure_value(measure or 'accuracy', value)}"

@@ -10,7 +10,7 @@ import click
 from taihusim.console import print_json, print_table, progress
 from taihusim.options import json_option, run_options, set_option, split_settings
 from taihusim.version import package_version
-from workloads.words import nodes_in_words, seconds_in_words
+from workloads.words import measure_in_words, nodes_in_words, seconds_in_words
 
 
 @click.command(name="infer")
@@ -71,6 +71,8 @@ def command(
         "points": done.points,
         "outputs": None,
         "test_accuracy": done.accuracy,
+        "measure": None if done.measure is None else done.measure.name,
+        "measured": done.measured,
     }
     written: list[Path] = []
     if folder is not None:
@@ -101,6 +103,6 @@ def _print(result: dict[str, Any], *, trained: bool) -> None:
     click.echo()
     for point in result["points"]:
         click.echo(f"{nodes_in_words(point['nodes'])}: {point['bottleneck']}")
-    if result["test_accuracy"] is not None:
+    if result["measured"] is not None:
         weights = "" if trained else " with fresh, untrained weights (give --weights for trained ones)"
-        click.echo(f"test accuracy {100 * result['test_accuracy']:.1f} %{weights}")
+        click.echo(f"test {measure_in_words(result['measure'], result['measured'])}{weights}")

@@ -13,7 +13,7 @@ from taihusim.console import Progress, print_json, print_table, progress
 from taihusim.interruption import stop_requested
 from taihusim.options import json_option, run_options, set_option, split_settings
 from taihusim.version import package_version
-from workloads.words import nodes_in_words, seconds_in_words
+from workloads.words import measure_in_words, measure_name, measure_value, nodes_in_words, seconds_in_words
 
 if TYPE_CHECKING:
     from workloads.training import Goal, TrainingState
@@ -112,16 +112,16 @@ class _Watch:
 
     def step(self, nodes: int, state: TrainingState, goal: Goal) -> None:
         loss = "" if state.loss is None else f", loss {state.loss:.4f}"
-        accuracy = "" if state.accuracy is None else f", accuracy {_percent(state.accuracy)}"
+        good = "" if state.measured is None else f", {measure_in_words(goal.measure, state.measured)}"
         share = None if goal.steps is None else state.step / goal.steps
-        self.report.say(f"{nodes_in_words(nodes)}: step {state.step:,}{loss}{accuracy}", share)
+        self.report.say(f"{nodes_in_words(nodes)}: step {state.step:,}{loss}{good}", share)
 
     def run(self, result: Mapping[str, Any]) -> None:
-        accuracy = result["test_accuracy"]
-        if accuracy is not None:
+        if result["measured"] is not None:
             took = seconds_in_words(result["seconds_total"])
             steps = f"{result['steps']:,} steps, {took} of simulated time"
-            self.report.note(f"{nodes_in_words(result['nodes'])}: {_percent(accuracy)} right after {steps}")
+            good = measure_in_words(result["measure"], result["measured"])
+            self.report.note(f"{nodes_in_words(result['nodes'])}: {good} after {steps}")
 
 
 def _print(result: dict[str, Any]) -> None:
@@ -131,7 +131,7 @@ def _print(result: dict[str, Any]) -> None:
         "cores",
         "batch",
         "steps",
-        "accuracy",
+        measure_name(runs[0]["measure"]),
         "s/step",
         "total",
         "compute",
@@ -145,7 +145,7 @@ def _print(result: dict[str, Any]) -> None:
             f"{run['cores']:,}",
             f"{run['global_batch']:,}",
             f"{run['steps']:,}",
-            None if run["test_accuracy"] is None else _percent(run["test_accuracy"]),
+            None if run["measured"] is None else measure_value(run["measure"], run["measured"]),
             seconds_in_words(run["seconds_per_step"]),
             seconds_in_words(run["seconds_total"]),
             _percent(run["shares"].get("compute", 0.0)),
@@ -158,7 +158,7 @@ def _print(result: dict[str, Any]) -> None:
     print_table(columns, rows, title=f"{result['workload']} on {result['machine']}, simulated time", right=columns)
     click.echo()
     for run in runs:
-        goal = "" if run["reached"] is not False else " (did not reach the accuracy)"
+        goal = "" if run["reached"] is not False else " (did not reach the goal)"
         click.echo(f"{nodes_in_words(run['nodes'])}{goal}: {run['bottleneck']}")
 
 

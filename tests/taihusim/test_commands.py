@@ -90,7 +90,7 @@ class TestTrain:
         assert {"nodes", "core_groups", "curve", "host_seconds_numerics"} <= set(fields)
         for run in result["runs"]:
             assert set(fields) <= set(run)
-            assert set(run["curve"][0]) == {"seconds", "samples", "loss", "accuracy"}
+            assert set(run["curve"][0]) == {"seconds", "samples", "loss", "accuracy", "measured"}
         assert [run["cores"] for run in result["runs"]] == [260, 1040]
         # the same run as the one that left the record, whose result is the same object
         record = load_record(finished.folder / "train.json")

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnlib.graph import INPUT
 from sim.problems import BadInput
 from taihusim.infer import Inferred, InferRequest, infer
 from taihusim.options import Settings
@@ -53,7 +52,7 @@ def test_trained_weights_answer_as_they_did_in_training(workload: str, tmp_path:
     assert (done.accuracy, done.trained) == (run.result["test_accuracy"], True)
     assert done.outputs is not None
     test = load_dataset(setup.workload).test
-    expected = setup.graph.predict(run.parameters, {INPUT: test.images})
+    expected = setup.graph.predict(run.parameters, test.whole().inputs)
     np.testing.assert_array_equal(done.outputs, expected[setup.graph.output])
 
 

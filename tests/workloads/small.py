@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
+
+from numpy.typing import NDArray
 
 from nnlib.graph import Graph
 from nnlib.kernels.clock import KernelClock
@@ -11,6 +14,8 @@ from nnlib.layers import Flatten, Linear
 from sim.machine.load import DEFAULT_MACHINE, load_machine
 from sim.machine.spec import MachineSpec, ProcessorSpec
 from sim.time import seconds_from_ticks
+from workloads.datasets.dataset import Labelled, Part
+from workloads.datasets.stores import ImageStore
 from workloads.mapping import load_mapping
 from workloads.step import NodeTimer
 
@@ -47,3 +52,8 @@ def kernel_seconds(timer: NodeTimer, *kernels: Kernel) -> float:
     """Time of the kernels themselves on a core group, launches not counted."""
     hertz = timer.machine.processor.clock_hertz
     return sum(seconds_from_ticks(timer.clock.time(kernel).ticks, clock_hertz=hertz) for kernel in kernels)
+
+
+def image_part(images: NDArray[Any], labels: NDArray[Any], *, max_shift: int = 0) -> Part:
+    """Images in memory with their class numbers, shifted by up to ``max_shift`` pixels to be learned from."""
+    return Part(store=ImageStore(samples=Labelled(images=images, labels=labels), max_shift=max_shift))

@@ -11,18 +11,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnlib.graph import INPUT
 from sim.problems import BadInput
 from workloads.datasets.archive import load_archive
-from workloads.datasets.dataset import Images, Labelled, split
+from workloads.datasets.dataset import IMAGE, LABEL, Field, Labelled, Labels, Part, split
 from workloads.datasets.digits import load_digits
 from workloads.datasets.load import load_dataset
-from workloads.datasets.stream import BLOCK_SAMPLES, Samples, SampleStream, shifted
+from workloads.datasets.stores import Images, ImageStore, shifted
+from workloads.datasets.stream import BLOCK_SAMPLES, Samples, SampleStream
 from workloads.spec import load_workload
 
 
 def labelled(count: int, *, height: int = 4, width: int = 5, classes: int = 3) -> Labelled:
     rng = np.random.default_rng(count)
     return Labelled(images=rng.standard_normal((count, height, width, 2)), labels=rng.integers(classes, size=count))
+
+
+def part(samples: Labelled, max_shift: int = 0, *, mirror: bool = False) -> Part:
+    return Part(store=ImageStore(samples=samples, max_shift=max_shift, mirror=mirror))
+
+
+def images_of(stream: SampleStream, ids: Labels) -> Images:
+    images: Images = stream.batch(ids).inputs[INPUT]
+    return images
 
 
 def naive_shift(image: Images, *, down: int, right: int) -> Images:
@@ -37,33 +48,33 @@ def naive_shift(image: Images, *, down: int, right: int) -> Images:
 
 def test_the_digits_are_split_in_proportion_and_scaled() -> None:
     dataset = load_dataset(load_workload("digits"))
-    assert dataset.train.images.shape == (1437, 8, 8, 1)
-    assert dataset.test.images.shape == (360, 8, 8, 1)
-    assert dataset.classes == 10
-    assert dataset.train.images.dtype == np.float64
-    assert (dataset.train.images.min(), dataset.train.images.max()) == (0.0, 1.0)
+    train, test = dataset.train.whole(), dataset.test.whole()
+    images, labels = train.inputs[INPUT], test.targets[LABEL]
+    assert images.shape == (1437, 8, 8, 1)
+    assert test.inputs[INPUT].shape == (360, 8, 8, 1)
+    assert dataset.fields == {IMAGE: Field((8, 8, 1)), LABEL: Field((), 10)}
+    assert images.dtype == np.float64
+    assert (images.min(), images.max()) == (0.0, 1.0)
     whole = np.bincount(load_digits().labels)
-    assert np.abs(np.bincount(dataset.test.labels) - whole * 360 / 1797).max() <= 1
-    assert np.bincount(dataset.train.labels).sum() == 1437
+    assert np.abs(np.bincount(labels) - whole * 360 / 1797).max() <= 1
+    assert np.bincount(train.targets[LABEL]).sum() == 1437
+    assert dataset.stored.bytes_per_sample == 8 * 64
 
 
 def test_a_split_uses_every_sample_once_and_follows_its_seed() -> None:
-    samples = Labelled(images=np.arange(100.0).reshape(100, 1, 1, 1), labels=np.repeat([0, 1, 2, 3], 25))
-    parts = split(samples, train_size=80, test_size=20, seed=1)
-    assert sorted(np.concatenate([parts.train.images, parts.test.images]).ravel()) == list(range(100))
-    assert list(np.bincount(parts.test.labels)) == [5, 5, 5, 5]
-    np.testing.assert_array_equal(parts.test.images.ravel() // 25, parts.test.labels)
-    again = split(samples, train_size=80, test_size=20, seed=1)
-    other = split(samples, train_size=80, test_size=20, seed=2)
-    np.testing.assert_array_equal(parts.test.images, again.test.images)
-    assert not np.array_equal(parts.test.images, other.test.images)
+    labels = np.repeat([0, 1, 2, 3], 25)
+    train, test = split(labels, train_size=80, test_size=20, seed=1)
+    assert sorted([*train, *test]) == list(range(100))
+    assert list(np.bincount(labels[test])) == [5, 5, 5, 5]
+    np.testing.assert_array_equal(test, split(labels, train_size=80, test_size=20, seed=1)[1])
+    assert not np.array_equal(test, split(labels, train_size=80, test_size=20, seed=2)[1])
 
 
-@given(sizes=st.tuples(st.integers(1, 30), st.integers(1, 30)), seed=st.integers(0, 5))
+@given(sizes=st.tuples(st.integers(1, 30), st.integers(0, 30)), seed=st.integers(0, 5))
 @settings(max_examples=40, deadline=None)
 def test_a_split_has_the_sizes_asked_for(sizes: tuple[int, int], seed: int) -> None:
-    parts = split(labelled(60), train_size=sizes[0], test_size=sizes[1], seed=seed)
-    assert (len(parts.train), len(parts.test)) == sizes
+    train, test = split(labelled(60).labels, train_size=sizes[0], test_size=sizes[1], seed=seed)
+    assert (len(train), len(test)) == sizes
 
 
 def test_without_scikit_learn_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,20 +171,20 @@ class TestStream:
     @settings(max_examples=60, deadline=None)
     def test_chunks_make_no_difference(self, chunks: list[int], images: int, max_shift: int, seed: int) -> None:
         train = labelled(images)
-        stream = SampleStream(train, max_shift, seed)
+        stream = SampleStream(part(train, max_shift), seed)
         parts = [stream.next(count).ids for count in chunks]
-        whole = SampleStream(train, max_shift, seed).next(sum(chunks)).ids
+        whole = SampleStream(part(train, max_shift), seed).next(sum(chunks)).ids
         np.testing.assert_array_equal(np.concatenate([*parts, whole[:0]]), whole)
 
     def test_chunks_make_no_difference_across_blocks(self) -> None:
         train = labelled(1000)
-        stream = SampleStream(train, 1, 5)
+        stream = SampleStream(part(train, 1), 5)
         parts = np.concatenate([stream.next(7777).ids for _ in range(20)])
         assert len(parts) > 2 * BLOCK_SAMPLES
-        np.testing.assert_array_equal(parts, SampleStream(train, 1, 5).next(len(parts)).ids)
+        np.testing.assert_array_equal(parts, SampleStream(part(train, 1), 5).next(len(parts)).ids)
 
     def test_every_epoch_shows_every_image_once_in_another_order(self) -> None:
-        stream = SampleStream(labelled(50), 1, 0)
+        stream = SampleStream(part(labelled(50), 1), 0)
         epochs = stream.next(50 * 2000).ids.reshape(2000, 50)
         assert (np.sort(epochs // 9, axis=1) == np.arange(50)).all()
         assert len(np.unique(epochs, axis=0)) == 2000
@@ -182,11 +193,11 @@ class TestStream:
 
     def test_the_seed_decides(self) -> None:
         train = labelled(50)
-        first = SampleStream(train, 1, 0).next(500).ids
-        np.testing.assert_array_equal(first, SampleStream(train, 1, 0).next(500).ids)
-        assert not np.array_equal(first, SampleStream(train, 1, 1).next(500).ids)
+        first = SampleStream(part(train, 1), 0).next(500).ids
+        np.testing.assert_array_equal(first, SampleStream(part(train, 1), 0).next(500).ids)
+        assert not np.array_equal(first, SampleStream(part(train, 1), 1).next(500).ids)
 
-    @given(st.lists(st.integers(0, 40), max_size=60))
+    @given(st.lists(st.integers(0, 40) | st.just(2**40), max_size=60))
     @settings(max_examples=40, deadline=None)
     def test_multiplicities_add_up(self, ids: list[int]) -> None:
         found, multiplicities = Samples(np.array(ids, dtype=np.int64)).distinct()
@@ -196,9 +207,9 @@ class TestStream:
     @pytest.mark.parametrize("max_shift", [0, 1, 2])
     def test_images_are_shifted_exactly(self, max_shift: int) -> None:
         train = labelled(6)
-        stream = SampleStream(train, max_shift, 0)
+        stream = SampleStream(part(train, max_shift), 0)
         ids = np.arange(stream.distinct_samples)[::-1].copy()
-        images, labels = stream.images(ids), stream.labels(ids)
+        images, labels = images_of(stream, ids), stream.batch(ids).targets[LABEL]
         width = 2 * max_shift + 1
         for number, image, label in zip(ids, images, labels, strict=True):
             source, shift = divmod(int(number), width * width)
@@ -213,19 +224,29 @@ class TestStream:
     def test_images_are_the_same_without_the_table(self, monkeypatch: pytest.MonkeyPatch) -> None:
         train = labelled(6)
         ids = np.array([53, 0, 17, 17, 4])
-        expected = SampleStream(train, 1, 0).images(ids)
-        monkeypatch.setattr("workloads.datasets.stream.LARGEST_TABLE_BYTES", 0)
-        np.testing.assert_array_equal(SampleStream(train, 1, 0).images(ids), expected)
+        expected = images_of(SampleStream(part(train, 1), 0), ids)
+        monkeypatch.setattr("workloads.datasets.stores.LARGEST_TABLE_BYTES", 0)
+        np.testing.assert_array_equal(images_of(SampleStream(part(train, 1), 0), ids), expected)
+
+    def test_every_other_image_is_mirrored(self) -> None:
+        train = labelled(6)
+        stream = SampleStream(part(train, 1, mirror=True), 0)
+        assert stream.distinct_samples == 6 * 18
+        plain, mirrored = (images_of(stream, 18 * 3 + 9 * side + np.arange(9)) for side in (0, 1))
+        np.testing.assert_array_equal(plain[:, :, ::-1], mirrored)
+        np.testing.assert_array_equal(plain, images_of(SampleStream(part(train, 1), 0), 9 * 3 + np.arange(9)))
 
     @pytest.mark.parametrize("drawn", [0, 13, 7 * 9362, 7 * 9362 + 3])
     def test_a_stream_goes_on_from_its_state(self, drawn: int) -> None:
-        train = labelled(7)
-        stream = SampleStream(train, 1, 3)
+        train = part(labelled(7), 1)
+        stream = SampleStream(train, 3)
         stream.next(drawn)
         resumed = SampleStream.from_state(train, stream.state())
         np.testing.assert_array_equal(resumed.next(40).ids, stream.next(40).ids)
 
-    def test_a_state_of_other_images_is_refused(self) -> None:
-        state = SampleStream(labelled(7), 1, 3).state()
-        with pytest.raises(ValueError, match="7 images"):
-            SampleStream.from_state(labelled(8), state)
+    def test_a_state_of_other_samples_is_refused(self) -> None:
+        state = SampleStream(part(labelled(7), 1), 3).state()
+        with pytest.raises(ValueError, match="7 samples"):
+            SampleStream.from_state(part(labelled(8), 1), state)
+        with pytest.raises(ValueError, match="9 variants"):
+            SampleStream.from_state(part(labelled(7)), state)

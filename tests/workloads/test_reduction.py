@@ -17,8 +17,7 @@ from sim.network.allreduce import ALGORITHMS, allreduce
 from sim.network.schedule import execute
 from sim.network.topology import Topology
 from tests.nnlib.batches import LABEL, classifier
-from tests.workloads.small import linear_graph, machine
-from workloads.datasets.dataset import Labelled
+from tests.workloads.small import image_part, linear_graph, machine
 from workloads.datasets.stream import Samples, SampleStream
 from workloads.reduction import SCHEDULE_LIMIT_BYTES, Reduction, choose_order
 
@@ -27,8 +26,7 @@ GRAPH = linear_graph(height=3, width=3, channels=2, units=5)
 
 def stream(images: int = 40) -> SampleStream:
     rng = np.random.default_rng(7)
-    train = Labelled(images=rng.random((images, 3, 3, 2)), labels=rng.integers(5, size=images))
-    return SampleStream(train, 1, 0)
+    return SampleStream(image_part(rng.random((images, 3, 3, 2)), rng.integers(5, size=images), max_shift=1), 0)
 
 
 def parameters(dtype: type = np.float64) -> dict[str, Array]:
@@ -72,7 +70,7 @@ class FakeDevice:
 
 def numbered(labels: list[float]) -> SampleStream:
     """A stream over one-pixel images whose labels are given; sample number = image number."""
-    return SampleStream(Labelled(images=np.zeros((len(labels), 1, 1, 1)), labels=np.array(labels)), 0, 0)  # type: ignore[arg-type]
+    return SampleStream(image_part(np.zeros((len(labels), 1, 1, 1)), np.array(labels)), 0)
 
 
 @pytest.mark.numeric

@@ -18,15 +18,16 @@ from sim.network.allreduce import allreduce
 from sim.network.schedule import execute
 from sim.network.topology import Topology
 from tests.nnlib.batches import classifier
-from tests.workloads.small import machine
+from tests.workloads.small import image_part, machine
 from workloads.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, weights_sha256
-from workloads.datasets.dataset import Labelled
+from workloads.datasets.dataset import Part
+from workloads.datasets.measure import Measure
 from workloads.datasets.stream import SampleStream
 from workloads.reduction import Reduction
 from workloads.training import Goal, Trainer, TrainingState
 
 GRAPH = Graph.chain((1, 2, 1), [Flatten("flatten"), Linear("linear", 2)])
-PAIR = Labelled(images=np.array([[1.0, 0.0], [0.0, 1.0]]).reshape(2, 1, 2, 1), labels=np.array([0, 1]))
+PAIR = image_part(np.array([[1.0, 0.0], [0.0, 1.0]]).reshape(2, 1, 2, 1), np.array([0, 1]))
 """Two classes, each with one image: left pixel or right pixel."""
 STEP_SECONDS = 0.25
 RANKS = 2
@@ -34,7 +35,7 @@ RANKS = 2
 
 def goal(**changes: object) -> Goal:
     """Five steps, a look at the test set after each."""
-    base = Goal(until_accuracy=None, steps=5, max_steps=100, evaluate_every=1)
+    base = Goal(until=None, steps=5, max_steps=100, evaluate_every=1)
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -51,18 +52,19 @@ def trainer(wanted: Goal, *, optimizer: Optimizer | None = None, rate: LearningR
         optimizer=optimizer or SGD(),
         rate=rate or LearningRate(base=0.5, at_batch=2),
         test=PAIR,
+        measure=Measure(name="accuracy", output="linear", target="label"),
         global_batch=2,
         seconds_per_step=STEP_SECONDS,
         goal=wanted,
     )
 
 
-def fresh(subject: Trainer, *, seed: int = 0, train: Labelled = PAIR) -> TrainingState:
+def fresh(subject: Trainer, *, seed: int = 0, train: Part = PAIR) -> TrainingState:
     parameters = GRAPH.initialise(np.random.default_rng(seed), np.dtype(np.float64))
     return TrainingState(
         variables=parameters,
         optimizer=subject.optimizer.initial_state(parameters),
-        stream=SampleStream(train, 0, seed),
+        stream=SampleStream(train, seed),
     )
 
 
@@ -89,7 +91,7 @@ class TestGoal:
         assert not subject.reached(state)
 
     def test_until_the_accuracy(self) -> None:
-        subject = trainer(goal(steps=None, until_accuracy=1.0))
+        subject = trainer(goal(steps=None, until=1.0))
         state = blind()
         told = run(subject, state)
         assert subject.reached(state)
@@ -97,10 +99,10 @@ class TestGoal:
         accuracies = [point["accuracy"] for point in state.curve]
         assert len(told) > 1
         assert set(accuracies[:-1]) == {0.5}
-        assert accuracies[-1] == state.accuracy == 1.0
+        assert accuracies[-1] == state.measured == 1.0
 
     def test_the_accuracy_is_only_known_where_it_was_looked_at(self) -> None:
-        every_step, rarely = (trainer(goal(steps=None, until_accuracy=1.0, evaluate_every=every)) for every in (1, 7))
+        every_step, rarely = (trainer(goal(steps=None, until=1.0, evaluate_every=every)) for every in (1, 7))
         first, state = blind(), blind()
         run(every_step, first)
         run(rarely, state)
@@ -108,14 +110,14 @@ class TestGoal:
         assert first.step % 7 != 0
 
     def test_no_more_than_the_most_steps(self) -> None:
-        subject = trainer(goal(steps=None, until_accuracy=1.0, max_steps=2, evaluate_every=10))
+        subject = trainer(goal(steps=None, until=1.0, max_steps=2, evaluate_every=10))
         state = blind()
         assert run(subject, state) == [1, 2]
         assert not subject.reached(state)
         assert [point["samples"] for point in state.curve] == [0, 4]
 
     def test_steps_and_accuracy_whichever_comes_first(self) -> None:
-        late, early = (trainer(goal(steps=steps, until_accuracy=1.0)) for steps in (2, 1000))
+        late, early = (trainer(goal(steps=steps, until=1.0)) for steps in (2, 1000))
         state = blind()
         run(late, state)
         assert (state.step, late.reached(state)) == (2, False)
@@ -125,7 +127,7 @@ class TestGoal:
         assert state.step < 1000
 
     def test_nothing_is_done_where_the_accuracy_is_there_at_once(self) -> None:
-        subject = trainer(goal(steps=None, until_accuracy=0.5))
+        subject = trainer(goal(steps=None, until=0.5))
         state = blind()
         assert run(subject, state) == []
         assert (state.step, state.loss, len(state.curve)) == (0, None, 1)
@@ -142,7 +144,7 @@ class TestCurve:
         assert [point["samples"] for point in state.curve] == [2 * step for step in steps]
         assert state.curve[0]["loss"] is None
         assert state.curve[-1]["loss"] == state.loss
-        assert state.curve[-1]["accuracy"] == state.accuracy
+        assert state.curve[-1]["accuracy"] == state.measured
 
     def test_the_loss_of_a_point_is_that_of_the_step_before_it(self) -> None:
         """Zero weights say 50:50, which costs log 2."""
@@ -179,7 +181,7 @@ class TestLearning:
         state = blind()
         state.optimizer = optimizer.initial_state(state.variables)
         run(subject, state)
-        assert state.accuracy == 1.0
+        assert state.measured == 1.0
         losses = [point["loss"] for point in state.curve[1:]]
         assert losses[-1] < losses[0] / 3
 
@@ -200,20 +202,20 @@ def kept(state: TrainingState) -> Checkpoint:
         key="k",
         step=state.step,
         parameters=state.variables,
-        optimizer={"arrays": state.optimizer, "loss": state.loss, "accuracy": state.accuracy},
+        optimizer={"arrays": state.optimizer, "loss": state.loss, "measured": state.measured},
         stream=state.stream.state(),
         curve=state.curve,
     )
 
 
-def restored(found: Checkpoint, train: Labelled) -> TrainingState:
+def restored(found: Checkpoint, train: Part) -> TrainingState:
     return TrainingState(
         variables=dict(found.parameters),
         optimizer=dict(found.optimizer["arrays"]),
         stream=SampleStream.from_state(train, found.stream),
         step=found.step,
         loss=found.optimizer["loss"],
-        accuracy=found.optimizer["accuracy"],
+        measured=found.optimizer["measured"],
         curve=[dict(point) for point in found.curve],
     )
 
@@ -224,7 +226,7 @@ def restored(found: Checkpoint, train: Labelled) -> TrainingState:
 def test_a_run_goes_on_from_any_checkpoint_bit_for_bit(tmp_path: Path, optimizer: Optimizer, every: int) -> None:
     """More images than a step takes, so that the stream's place counts."""
     rng = np.random.default_rng(5)
-    train = Labelled(images=rng.random((7, 1, 2, 1)), labels=np.array([0, 1, 1, 0, 1, 0, 1]))
+    train = image_part(rng.random((7, 1, 2, 1)), np.array([0, 1, 1, 0, 1, 0, 1]))
     subject = trainer(goal(steps=10, evaluate_every=every), optimizer=optimizer)
     whole = fresh(subject, train=train)
     subject.run(whole, after_step=lambda state: save_checkpoint(kept(state), tmp_path / f"{state.step}.npz"))
@@ -234,7 +236,7 @@ def test_a_run_goes_on_from_any_checkpoint_bit_for_bit(tmp_path: Path, optimizer
         prints.add(weights_sha256(state.variables))
         assert run(subject, state) == list(range(step + 1, 11))
         assert weights_sha256(state.variables) == weights_sha256(whole.variables)
-        assert (state.curve, state.loss, state.accuracy) == (whole.curve, whole.loss, whole.accuracy)
+        assert (state.curve, state.loss, state.measured) == (whole.curve, whole.loss, whole.measured)
         for name, array in whole.optimizer.items():
             np.testing.assert_array_equal(state.optimizer[name], array)
     assert len(prints) == 10

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from sim.problems import BadInput, Problem
 from workloads.datasets.dataset import Labelled
+from workloads.datasets.storage import StoredSample
 
 Array = npt.NDArray[Any]
 IMAGES, LABELS = "images", "labels"
@@ -34,8 +35,13 @@ def load_archive(path: Path) -> Labelled:
     if problems:
         raise BadInput(problems)
     images = arrays[IMAGES].astype(np.float64)
+    mean = path.stat().st_size / max(1, len(images))
+    with zipfile.ZipFile(path) as opened:
+        packed = any(each.compress_type != zipfile.ZIP_STORED for each in opened.infolist())
     return Labelled(
-        images=images[..., np.newaxis] if images.ndim == 3 else images, labels=arrays[LABELS].astype(np.int64)
+        images=images[..., np.newaxis] if images.ndim == 3 else images,
+        labels=arrays[LABELS].astype(np.int64),
+        stored=StoredSample(bytes_per_sample=mean, files=1, packed=packed, source="size of the file"),
     )
 
 

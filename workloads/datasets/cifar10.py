@@ -93,7 +93,8 @@ def _load_part(folder: Path, names: list[str], *, binary: bool) -> tuple[Pixels 
         return None, problems
     planes = np.concatenate(pixels).reshape(-1, CHANNELS, SIDE, SIDE)
     images = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
-    return Pixels(images=images, labels=np.concatenate(labels).astype(np.int64), storage_bytes=size), []
+    numbers = np.concatenate(labels).astype(np.int64)
+    return Pixels(images=images, labels=numbers, storage_bytes=size, files=len(names)), []
 
 
 def _checked(path: Path, labels: npt.NDArray[Any]) -> Bytes:

@@ -50,12 +50,19 @@ def collapsed(classes: Integers, lengths: Integers, *, blank: int = 0) -> tuple[
     return labels, counts
 
 
+def confusion(found: Integers, wanted: Integers, *, classes: int) -> Integers:
+    """How often each class (columns) was found where each (rows) was wanted; negative ones are wanted nowhere."""
+    counted = wanted >= 0
+    pairs = wanted[counted] * classes + found[counted]
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
 def intersection_over_union(found: Integers, wanted: Integers, *, classes: int) -> Floats:
     """For each class the pixels found and wanted as a share of those found or wanted (classes,), all images together.
 
     NaN for a class that is neither found nor wanted anywhere.
     """
-    pairs = np.bincount((wanted * classes + found).reshape(-1), minlength=classes * classes).reshape(classes, classes)
+    pairs = confusion(found, wanted, classes=classes)
     both = np.diag(pairs).astype(np.float64)
     either = pairs.sum(axis=0) + pairs.sum(axis=1) - both
     result: npt.NDArray[np.float64] = np.full(classes, np.nan)

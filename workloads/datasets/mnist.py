@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sim.problems import BadInput, Problem
 from workloads.datasets.pixels import PixelParts, Pixels
-from workloads.datasets.reading import bad_file, one_of, read_whole, require_folder
+from workloads.datasets.reading import bad_file, is_packed, one_of, read_whole, require_folder
 
 UNSIGNED_BYTE = 0x08
 CLASSES = 10
@@ -70,12 +70,12 @@ def read_idx(path: Path, *, axes: int) -> npt.NDArray[np.uint8]:
 
 def _load_part(folder: Path, part: str, *, classes: int) -> Pixels:
     problems: list[Problem] = []
-    arrays, size = [], 0
+    arrays, paths = [], []
     for kind, axes in (("images", 3), ("labels", 1)):
         try:
             path = one_of(folder, _names(part, kind, axes))
             arrays.append(read_idx(path, axes=axes))
-            size += path.stat().st_size
+            paths.append(path)
         except BadInput as error:
             problems.extend(error.problems)
     if problems:
@@ -86,7 +86,13 @@ def _load_part(folder: Path, part: str, *, classes: int) -> Pixels:
         raise BadInput([bad_file(path, expected, value=len(labels))])
     if labels.max() >= classes:
         raise BadInput([bad_file(path, f"labels from 0 to {classes - 1}", value=int(labels.max()))])
-    return Pixels(images=images[..., np.newaxis], labels=labels.astype(np.int64), storage_bytes=size)
+    return Pixels(
+        images=images[..., np.newaxis],
+        labels=labels.astype(np.int64),
+        storage_bytes=sum(path.stat().st_size for path in paths),
+        files=len(paths),
+        packed=any(is_packed(path) for path in paths),
+    )
 
 
 def _names(part: str, kind: str, axes: int) -> tuple[str, ...]:

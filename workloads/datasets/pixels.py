@@ -12,12 +12,14 @@ import numpy.typing as npt
 class Pixels:
     """Images (n, height, width, channels) uint8 with their class numbers (n,) int64.
 
-    ``storage_bytes`` is what the files that hold them take on storage, all together.
+    ``storage_bytes`` is what the ``files`` that hold them take on storage, all together; ``packed``: by gzip.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     storage_bytes: int
+    files: int = 1
+    packed: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)

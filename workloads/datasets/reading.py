@@ -35,6 +35,12 @@ def read_whole(path: Path) -> bytes:
         raise BadInput([bad_file(path, "a whole gzip file, not one cut off or damaged")]) from error
 
 
+def is_packed(path: Path) -> bool:
+    """Whether gzip packed a file."""
+    with path.open("rb") as file:
+        return file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+
+
 def one_of(folder: Path, names: tuple[str, ...]) -> Path:
     """The first of ``names`` that is a file in ``folder``.
 

@@ -57,10 +57,10 @@ def stored_array(shape: tuple[int, ...], *, itemsize: int, files: int = 1, sourc
     return StoredSample(bytes_per_sample=float(size), files=files, packed=False, source=source)
 
 
-def stored_pixels(pixels: Pixels, *, files: int, packed: bool) -> StoredSample:
-    """The files of ``pixels``, shared out among its images; ``packed`` where gzip packed them."""
+def stored_pixels(pixels: Pixels) -> StoredSample:
+    """The files of ``pixels``, shared out among its images."""
     mean = pixels.storage_bytes / len(pixels)
-    return StoredSample(bytes_per_sample=mean, files=files, packed=packed, source="sizes of the files")
+    return StoredSample(bytes_per_sample=mean, files=pixels.files, packed=pixels.packed, source="sizes of the files")
 
 
 def stored_folder(folder: ImageFolder) -> StoredSample:

@@ -1,26 +1,24 @@
-"""The sample stream: which image, shifted how, is the next one to learn from.
+"""The sample stream: which sample, in which of its forms, is the next one to learn from.
 
-Epoch after epoch every training image comes once, in an order of its own, each time with a shift drawn at random. A
-sample is a number, ``image × shifts + shift``: a global batch of 655,360 samples is an array of numbers, and only the
-distinct ones among them are ever made into images.
+Epoch after epoch every training sample comes once, in an order of its own, each time in a form (shifted, mirrored)
+drawn at random. What comes is a number, ``sample × variants + variant``: a global batch of 655,360 samples is an array
+of numbers, and only the distinct ones among them are ever made into arrays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from nnlib.batch import Batch
-from nnlib.graph import INPUT
-from workloads.datasets.dataset import LABEL, Images, Labelled, Labels
+from workloads.datasets.dataset import Labels, Part
 
 BLOCK_SAMPLES = 65_536
 """Epochs are drawn in blocks of about so many samples: one generator per epoch costs more than its numbers."""
-LARGEST_TABLE_BYTES = 64 * 2**20
-"""All distinct images are kept when they fit into this."""
+LARGEST_COUNTED = 2**24
+"""Up to this number distinct samples are found by counting, which is faster than sorting."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,34 +32,30 @@ class Samples:
 
     def distinct(self) -> tuple[Labels, Labels]:
         """The distinct sample numbers, ascending, and how often each occurs."""
+        if len(self.ids) and self.ids.max() > LARGEST_COUNTED:
+            return np.unique(self.ids, return_counts=True)
         counts = np.bincount(self.ids)
         found = np.flatnonzero(counts)
         return found, counts[found]
 
 
 class SampleStream:
-    """An endless stream of training samples, the same for the same images, ``max_shift`` and ``seed``.
+    """An endless stream of training samples, the same for the same samples, their variants and ``seed``.
 
     What it yields does not depend on how many are asked for at a time.
     """
 
-    def __init__(self, train: Labelled, max_shift: int, seed: int) -> None:
+    def __init__(self, train: Part, seed: int) -> None:
         self._train = train
-        self._max_shift = max_shift
         self._seed = seed
         self._drawn = 0
         self._block_number = -1
         self._block = np.empty(0, dtype=np.int64)
 
     @property
-    def shifts(self) -> int:
-        """The number of different shifts of an image."""
-        return int((2 * self._max_shift + 1) ** 2)
-
-    @property
     def distinct_samples(self) -> int:
         """The number of different samples there are."""
-        return len(self._train) * self.shifts
+        return len(self._train) * self._train.variants
 
     def next(self, count: int) -> Samples:
         """The next ``count`` samples."""
@@ -76,33 +70,31 @@ class SampleStream:
             count -= len(parts[-1])
         return Samples(np.concatenate(parts) if parts else np.empty(0, dtype=np.int64))
 
-    def images(self, ids: Labels) -> Images:
-        """The images of sample numbers (n,): (n, height, width, channels), shifted, edges filled with zero."""
-        if self._table is not None:
-            return self._table[ids]
-        return shifted(self._train.images[ids // self.shifts], ids % self.shifts, max_shift=self._max_shift)
-
-    def labels(self, ids: Labels) -> Labels:
-        """The class numbers of sample numbers (n,)."""
-        return self._train.labels[ids // self.shifts]
-
     def batch(self, ids: Labels) -> Batch:
-        """Images and labels of sample numbers (n,), as a network takes them."""
-        return Batch(inputs={INPUT: self.images(ids)}, targets={LABEL: self.labels(ids)})
+        """Inputs and targets of sample numbers (n,), as a network takes them."""
+        samples, variants = np.divmod(ids, self._train.variants)
+        return self._train.batch(samples, variants)
 
     def state(self) -> dict[str, int]:
         """All that is needed to go on from here: plain numbers."""
-        return {"seed": self._seed, "max_shift": self._max_shift, "images": len(self._train), "drawn": self._drawn}
+        return {
+            "seed": self._seed,
+            "variants": self._train.variants,
+            "samples": len(self._train),
+            "drawn": self._drawn,
+        }
 
     @classmethod
-    def from_state(cls, train: Labelled, state: Mapping[str, int]) -> SampleStream:
+    def from_state(cls, train: Part, state: Mapping[str, int]) -> SampleStream:
         """The stream that goes on where the one that gave ``state`` stopped.
 
-        Raises ValueError when ``train`` has another number of images.
+        Raises ValueError when ``train`` has another number of samples or of variants.
         """
-        if state["images"] != len(train):
-            raise ValueError(f"the stream was over {state['images']} images, these are {len(train)}")
-        stream = cls(train, state["max_shift"], state["seed"])
+        found = {"samples": len(train), "variants": train.variants}
+        for name, count in found.items():
+            if state[name] != count:
+                raise ValueError(f"the stream was over {state[name]} {name}, these are {count}")
+        stream = cls(train, state["seed"])
         stream._drawn = state["drawn"]
         return stream
 
@@ -113,30 +105,6 @@ class SampleStream:
     def _draw(self, number: int) -> Labels:
         rng = np.random.default_rng([self._seed, number])
         in_order = np.broadcast_to(np.arange(len(self._train)), (self._epochs_per_block, len(self._train)))
-        images = rng.permuted(in_order, axis=1).reshape(-1)
-        return images * self.shifts + rng.integers(self.shifts, size=len(images))
-
-    @cached_property
-    def _table(self) -> Images | None:
-        images = self._train.images
-        if images.nbytes * self.shifts > LARGEST_TABLE_BYTES:
-            return None
-        each = np.tile(np.arange(self.shifts), len(images))
-        return shifted(np.repeat(images, self.shifts, axis=0), each, max_shift=self._max_shift)
-
-
-def shifted(images: Images, shifts: Labels, *, max_shift: int) -> Images:
-    """Images (n, height, width, channels), each moved by its own shift, what comes in at the edges being zero.
-
-    Shift ``s`` moves down by ``s // k - max_shift`` and right by ``s % k - max_shift`` pixels, k = 2 max_shift + 1.
-    """
-    width = 2 * max_shift + 1
-    border = ((0, 0), (max_shift, max_shift), (max_shift, max_shift), (0, 0))
-    padded = np.pad(images, border)
-    height, length = images.shape[1:3]
-    result = np.empty_like(images)
-    for shift in range(width * width):
-        chosen = np.flatnonzero(shifts == shift)
-        top, left = width - 1 - shift // width, width - 1 - shift % width
-        result[chosen] = padded[chosen, top : top + height, left : left + length]
-    return result
+        samples = rng.permuted(in_order, axis=1).reshape(-1)
+        variants = self._train.variants
+        return samples * variants + rng.integers(variants, size=len(samples))

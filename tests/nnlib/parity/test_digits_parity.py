@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from nnlib.device import CoreGroupDevice, Device, HostDevice
+from nnlib.graph import INPUT
 from nnlib.optim import SGD
 from nnlib.precision import DTYPES, DTypeName
 from taihusim.setup import Setup, prepare
 from taihusim.train import TrainRequest, train
 from tests.nnlib.batches import labelled
 from tests.nnlib.parity import Array, check_same, hwio, nchw, oihw
+from workloads.datasets.dataset import LABEL
 from workloads.datasets.load import load_dataset
 from workloads.datasets.stream import SampleStream
 
@@ -43,9 +45,9 @@ def first_step(precision: DTypeName, numerics: str) -> Step:
     """Seed 0, the recipe's optimiser and warm-up, computed in ``precision``."""
     setup = prepare(workload="digits", mapping_flags=[f"precision={precision}", f"numerics={numerics}"])
     assert setup.samples_per_node(1) == BATCH
-    stream = SampleStream(load_dataset(setup.workload).train, setup.workload.data.max_shift, SEED)
-    ids = stream.next(BATCH).ids
-    images, labels = stream.images(ids).astype(DTYPES[precision]), stream.labels(ids)
+    stream = SampleStream(load_dataset(setup.workload).train, SEED)
+    batch = stream.batch(stream.next(BATCH).ids)
+    images, labels = batch.inputs[INPUT].astype(DTYPES[precision]), batch.targets[LABEL]
     parameters = setup.graph.initialise(np.random.default_rng(SEED), DTYPES[precision])
     theirs = {
         name: torch.tensor(oihw(array) if array.ndim == 4 else array, requires_grad=True)
