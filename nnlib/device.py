@@ -16,7 +16,7 @@ from nnlib.batch import Arrays, Batch
 from nnlib.graph import Variables
 from nnlib.kernels.clock import compute_kernel
 from nnlib.kernels.elementwise import Elementwise
-from nnlib.kernels.kernel import Arguments, Kernel
+from nnlib.kernels.kernel import Arguments, Kernel, blank
 from nnlib.kernels.reduction import ColumnSum
 from nnlib.layers.layer import Run
 from nnlib.layers.randomness import key_numbers, layer_key
@@ -24,7 +24,7 @@ from nnlib.lowering import lower_forward, lower_gradients
 from nnlib.lowering.site import loss_buffer, shares_buffer, target_buffer
 from nnlib.model import Gradients, Model
 from nnlib.optim import Optimizer, State
-from nnlib.precision import DTYPES, DTypeName, dtype_name
+from nnlib.precision import STORAGE, DTypeName, dtype_name
 from nnlib.program import Program
 from nnlib.update import begin_update, needs_norms, state_kinds, update_function, update_hyper
 from sim.chip.core_group import CoreGroup
@@ -84,6 +84,7 @@ class CoreGroupDevice:
     """The tile programs: ``together`` samples at a time run on a core group, LDM, DMA, mesh and all.
 
     More samples run as more batches, as on more core groups, and their gradients are added in that order.
+    ``arithmetic``: what the kernels compute with, if not in ``dtype``; see :class:`sim.chip.core_group.CoreGroup`.
     """
 
     model: Model
@@ -91,6 +92,7 @@ class CoreGroupDevice:
     dtype: DTypeName
     processor: ProcessorSpec
     recompute: bool = False
+    arithmetic: np.dtype[np.floating] | None = None
     programs: dict[tuple[bool, int], Program] = field(default_factory=dict, compare=False, repr=False)
 
     def gradients(self, *, variables: Variables, batch: Batch, weights: Array, run: Run = TRAINING) -> Gradients:
@@ -113,7 +115,7 @@ class CoreGroupDevice:
         inputs |= {target_buffer(name): batch.targets[name] for name in self.model.targets}
         for number, loss in enumerate(self.model.losses):
             inputs[shares_buffer(number)] = (shares * shares.dtype.type(loss.weight))[:, None]
-        arrays = _Loaded(program, variables, self.processor).run(inputs, run)
+        arrays = _Loaded(program, variables, self.processor, self.arithmetic).run(inputs, run)
         for name in self.model.graph.parameters:
             if f"grad:{name}" in arrays:
                 _add(sums.parameters, name, arrays[f"grad:{name}"])
@@ -131,7 +133,7 @@ class CoreGroupDevice:
             some = {name: array[first : first + self.together] for name, array in inputs.items()}
             size = min(self.together, count - first)
             program = self.program(size, training=False)
-            arrays = _Loaded(program, variables, self.processor).run(some, Run())
+            arrays = _Loaded(program, variables, self.processor, self.arithmetic).run(some, Run())
             for name, parts in found.items():
                 parts.append(arrays[program.buffer(name).name].reshape(size, *graph.shapes[name]))
         return {name: np.concatenate(parts) for name, parts in found.items()}
@@ -178,7 +180,7 @@ class CoreGroupDevice:
 
     def execute(self, kernel: Kernel, data: Mapping[str, Array]) -> None:
         """One kernel on arrays, in place."""
-        compute_kernel(kernel, processor=self.processor, data=data)
+        compute_kernel(kernel, processor=self.processor, data=data, arithmetic=self.arithmetic)
 
 
 def _add(sums: dict[str, Array], name: str, part: Array) -> None:
@@ -188,17 +190,24 @@ def _add(sums: dict[str, Array], name: str, part: Array) -> None:
 class _Loaded:
     """A program with its buffers in a core group's memory, parameters and statistics filled in."""
 
-    def __init__(self, program: Program, variables: Variables, processor: ProcessorSpec) -> None:
-        dtype = DTYPES[program.dtype]
+    def __init__(
+        self,
+        program: Program,
+        variables: Variables,
+        processor: ProcessorSpec,
+        arithmetic: np.dtype[np.floating] | None = None,
+    ) -> None:
         self.program = program
         self.processor = processor
+        self.arithmetic = arithmetic
         self.arrays: dict[str, Array] = {}
         self.memory: dict[str, MemoryArray] = {}
         for name, buffer in program.buffers.items():
+            dtype = STORAGE[buffer.dtype]
             if buffer.role == "parameter":
                 self.arrays[name] = np.ascontiguousarray(variables[name], dtype=dtype)
             else:
-                self.arrays[name] = np.full(buffer.shape, np.nan, dtype=dtype)
+                self.arrays[name] = blank(buffer.shape, dtype)
             self.memory[name] = MemoryArray(
                 name=name, shape=buffer.shape, dtype=dtype, address=buffer.address, data=self.arrays[name]
             )
@@ -214,7 +223,7 @@ class _Loaded:
             else:
                 self.arrays[name][...] = inputs[name].reshape(buffer.shape)
         for launch in self.program.launches:
-            group = CoreGroup(processor=self.processor, numerics=True, timing=False)
+            group = CoreGroup(processor=self.processor, numerics=True, timing=False, arithmetic=self.arithmetic)
             launch.kernel.program(group, self._arguments(launch.kernel, launch.arguments))
             group.finish()
         return self.arrays

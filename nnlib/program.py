@@ -8,7 +8,7 @@ from math import prod
 from typing import Literal, TypeAlias
 
 from nnlib.kernels.kernel import Kernel
-from nnlib.precision import DTYPES, DTypeName
+from nnlib.precision import STORAGE, DTypeName, StorageName
 from sim.chip.memory import AddressSpace, Shape
 
 Phase: TypeAlias = Literal["forward", "recompute", "backward"]
@@ -17,7 +17,7 @@ Role: TypeAlias = Literal["input", "parameter", "gradient", "statistic", "activa
 
 @dataclass(frozen=True)
 class Buffer:
-    """An array in main memory, live from launch ``first`` to launch ``last``.
+    """An array in main memory, stored in ``dtype``, live from launch ``first`` to launch ``last``.
 
     Inputs, parameters, gradients and statistics live as long as the program.
     """
@@ -28,6 +28,11 @@ class Buffer:
     address: int
     first: int
     last: int
+    dtype: StorageName = "fp64"
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * STORAGE[self.dtype].itemsize
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,10 @@ class Program:
     @property
     def memory_bytes(self) -> int:
         """High-water mark of the main memory that the program's buffers take."""
-        item = DTYPES[self.dtype].itemsize
         return max(
             (
                 sum(
-                    prod(buffer.shape) * item
+                    buffer.nbytes
                     for buffer in self.buffers.values()
                     if buffer.role != "activation" or buffer.first <= at <= buffer.last
                 )
@@ -105,20 +109,22 @@ class ProgramBuilder:
         self.launches: list[Launch] = []
         self.shapes: dict[str, Shape] = {}
         self.roles: dict[str, Role] = {}
+        self.dtypes: dict[str, StorageName] = {}
         self.aliases: dict[str, str] = {}
         self.again = False
 
-    def buffer(self, name: str, shape: Shape, role: Role = "activation") -> str:
-        """Declare a buffer; returns its name."""
+    def buffer(self, name: str, shape: Shape, role: Role = "activation", *, dtype: StorageName | None = None) -> str:
+        """Declare a buffer, by default of the program's precision; returns its name."""
+        stored = self.dtype if dtype is None else dtype
         if self.again and (name in self.shapes or name in self.aliases):
             if role == "input":
                 return name
             new = self.fresh(name)
-            self.shapes[new], self.roles[new] = shape, "activation"
+            self.shapes[new], self.roles[new], self.dtypes[new] = shape, "activation", stored
             self.aliases[name] = new
             return name
         self._check_new(name)
-        self.shapes[name], self.roles[name] = shape, role
+        self.shapes[name], self.roles[name], self.dtypes[name] = shape, role, stored
         return name
 
     def alias(self, name: str, of: str) -> str:
@@ -149,17 +155,21 @@ class ProgramBuilder:
         return self.aliases.get(name, name)
 
     def launch(self, kernel: Kernel, *, layer: str, phase: Phase, **arguments: str) -> None:
-        """Append a launch. Raises ValueError if an argument is missing or of another size."""
+        """Append a launch. Raises ValueError if an argument is missing, of another size or stored otherwise."""
         bound = {name: self.resolve(buffer) for name, buffer in arguments.items()}
         for parameter in kernel.parameters():
             buffer = bound.get(parameter.name)
             if buffer is None or prod(self.shapes[buffer]) != prod(parameter.shape):
                 raise ValueError(f"{layer}: {kernel.name} wants {parameter.name} {parameter.shape}, got {buffer}")
+            stored = kernel.dtype if parameter.dtype is None else parameter.dtype
+            if self.dtypes[buffer] != stored:
+                raise ValueError(
+                    f"{layer}: {kernel.name} wants {parameter.name} in {stored}, {buffer} is in {self.dtypes[buffer]}"
+                )
         self.launches.append(Launch(kernel=kernel, arguments=bound, layer=layer, phase=phase))
 
     def finish(self, *, kept: Iterable[str] = ()) -> Program:
         """Place the buffers and return the program; the buffers ``kept`` live to its end."""
-        item = DTYPES[self.dtype]
         uses: dict[str, list[int]] = {name: [] for name in self.shapes}
         for number, launch in enumerate(self.launches):
             for buffer in launch.arguments.values():
@@ -171,9 +181,10 @@ class ProgramBuilder:
                 name=name,
                 shape=shape,
                 role=self.roles[name],
-                address=self.space.place(name=name, shape=shape, dtype=item).address,
+                address=self.space.place(name=name, shape=shape, dtype=STORAGE[self.dtypes[name]]).address,
                 first=min(uses[name], default=0),
                 last=max(uses[name], default=0),
+                dtype=self.dtypes[name],
             )
             for name, shape in self.shapes.items()
         }

@@ -18,7 +18,7 @@ from nnlib.kernels.order import Order, image_index, ordered_shape, tiles_last, t
 from nnlib.kernels.patch_window import PatchWindow, patched, under
 from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, Window, plan_items
 from nnlib.ops.patches import col2im, patches_seen, seen, spread
-from nnlib.precision import DTYPES, DTypeName
+from nnlib.precision import DTYPES, STORAGE, DTypeName, StorageName
 from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.memory import Array, MemoryArray, Shape
@@ -31,7 +31,7 @@ class Im2col:
     """``cols[b·ro·co, taps·channels] = the patch of x under each output pixel``, or its transpose, channels first."""
 
     window: Window | PatchWindow
-    dtype: DTypeName
+    dtype: StorageName
     order: Order = "channels-last"
 
     @property
@@ -122,7 +122,7 @@ def _plan_tap_rows(kernel: Im2col, processor: ProcessorSpec, tap_rows: int) -> _
         columns=window.columns.outputs,
         channels=window.channels,
         multiple=1,
-        item_bytes=DTYPES[kernel.dtype].itemsize,
+        item_bytes=STORAGE[kernel.dtype].itemsize,
         boxes=boxes,
         processor=processor,
     )

@@ -80,9 +80,13 @@ def array_dtype(kernel: Kernel, parameter: Parameter) -> np.dtype[Any]:
 
 
 def empty_array(kernel: Kernel, parameter: Parameter) -> Array:
-    """A new array for an argument; no result has its numbers: NaN, or the smallest integer."""
-    dtype = array_dtype(kernel, parameter)
-    return np.full(parameter.shape, np.iinfo(dtype).min if dtype.kind == "i" else np.nan, dtype=dtype)
+    """A new array for an argument, see :func:`blank`."""
+    return blank(parameter.shape, array_dtype(kernel, parameter))
+
+
+def blank(shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """An array whose numbers no result has: NaN, or the smallest integer."""
+    return np.full(shape, np.iinfo(dtype).min if dtype.kind == "i" else np.nan, dtype=dtype)
 
 
 def check_fits(*, kernel: str, needed: int, processor: ProcessorSpec) -> None:

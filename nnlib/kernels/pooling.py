@@ -13,7 +13,7 @@ from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.pool_window import PoolWindow, Touching, never_largest, touching
 from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, Window, plan_items
 from nnlib.ops.pooling import max_pool_backward, max_pool_forward
-from nnlib.precision import DTYPES, DTypeName
+from nnlib.precision import DTYPES, STORAGE, DTypeName, StorageName
 from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
@@ -25,7 +25,7 @@ class MaxPool:
     """``y`` = the largest number under each window of ``x``."""
 
     window: Window | PoolWindow
-    dtype: DTypeName
+    dtype: StorageName
 
     @property
     def name(self) -> str:
@@ -200,7 +200,7 @@ def _plan_gradient(window: PoolWindow, name: str, dtype: DTypeName, processor: P
 
 
 @lru_cache(maxsize=64)
-def _plan(window: PoolWindow, name: str, dtype: DTypeName, processor: ProcessorSpec) -> tuple[Items, Boxes, Boxes]:
+def _plan(window: PoolWindow, name: str, dtype: StorageName, processor: ProcessorSpec) -> tuple[Items, Boxes, Boxes]:
     """Items of output pixels, the pixels under them, and they."""
     by_rows, by_columns = window.axes
 
@@ -219,7 +219,7 @@ def _plan(window: PoolWindow, name: str, dtype: DTypeName, processor: ProcessorS
         columns=by_columns.count,
         channels=window.channels,
         multiple=1,
-        item_bytes=DTYPES[dtype].itemsize,
+        item_bytes=STORAGE[dtype].itemsize,
         boxes=boxes,
         processor=processor,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nnlib.kernels.elementwise import BiasAdd, Elementwise, SumCopies
+from nnlib.kernels.fixed_point import Quantise
 from nnlib.precision import DTypeName
 from nnlib.program import Program, ProgramBuilder
 
@@ -21,7 +22,7 @@ def builder(dtype: DTypeName = "fp64", *names: str) -> ProgramBuilder:
 
 
 def relu(build: ProgramBuilder, x: str, y: str) -> None:
-    build.launch(RELU, layer=y, phase="forward", x=x, y=y)
+    build.launch(replace(RELU, dtype=build.dtype), layer=y, phase="forward", x=x, y=y)
 
 
 def chain(dtype: DTypeName = "fp64") -> Program:
@@ -137,3 +138,17 @@ def test_an_alias_under_the_name_of_a_buffer_is_refused() -> None:
 def test_no_launches() -> None:
     program = ProgramBuilder(dtype="fp64", alignment=128).finish()
     assert (program.launches, dict(program.buffers), program.memory_bytes, program.dependences()) == ((), {}, 0, ())
+
+
+def test_buffers_may_be_stored_in_formats_of_their_own() -> None:
+    build = builder("fp64")
+    build.buffer("q", (12, 1), dtype="int8")
+    build.buffer("step", (1,), dtype="fp64")
+    build.buffer("saturated", (1,), dtype="int32")
+    arguments = {"x": "x", "step": "step", "q": "q", "saturated": "saturated"}
+    build.launch(Quantise(12, 1, "int8"), layer="l", phase="forward", **arguments)
+    with pytest.raises(ValueError, match="wants q in int16, q is in int8"):
+        build.launch(Quantise(12, 1, "int16"), layer="l", phase="forward", **arguments)
+    program = build.finish()
+    assert program.buffer("q").nbytes == 12
+    assert program.memory_bytes == 12 * 8 + 12 + 8 + 4
