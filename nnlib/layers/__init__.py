@@ -35,12 +35,20 @@ from nnlib.layers.linear import Linear
 from nnlib.layers.matmul import MatMul
 from nnlib.layers.pooling import AveragePool, AveragePool1d, MaxPool, MaxPool1d
 from nnlib.layers.prelu import PReLU
+from nnlib.layers.recurrent import GRU, LSTM, SimpleRecurrent
 from nnlib.layers.reparameterise import Reparameterise
 from nnlib.layers.resize import Upsample
 from nnlib.layers.scale import Scale
+from nnlib.layers.sequence import LastStep, RowConvolution, StridedLengths
 from nnlib.layers.softmax import LogSoftmax, Softmax
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "GRU",
+    "INFERENCE",
+    "LSTM",
+    "SELU",
     "Abs",
     "AdaptiveAveragePool",
     "AdaptiveMaxPool",
@@ -56,18 +64,16 @@ __all__ = [
     "Divide",
     "DotProductAttention",
     "Dropout",
-    "ELU",
     "Embedding",
     "Exp",
     "Expand",
     "Flatten",
-    "GELU",
     "Gather",
     "GlobalAveragePool",
     "GlobalMaxPool",
     "HardSigmoid",
     "HardSwish",
-    "INFERENCE",
+    "LastStep",
     "Layer",
     "LeakyReLU",
     "Linear",
@@ -87,18 +93,20 @@ __all__ = [
     "Reciprocal",
     "Reparameterise",
     "Reshape",
+    "RowConvolution",
     "Run",
-    "SELU",
     "Scale",
     "Select",
     "ShapeError",
     "SiLU",
     "Sigmoid",
+    "SimpleRecurrent",
     "Slice",
     "Softmax",
     "Softplus",
     "Sqrt",
     "Square",
+    "StridedLengths",
     "Subtract",
     "Sum",
     "Tanh",

@@ -41,3 +41,26 @@ def reverse_sequences(x: Array, lengths: Integers | None) -> Array:
 def time_major(x: Array) -> Array:
     """(B, T, ...) as contiguous (T, B, ...); no copy if it lies so already."""
     return np.ascontiguousarray(x.swapaxes(0, 1))
+
+
+def last_step(x: Array, lengths: Integers | None) -> Array:
+    """(B, T, C) to (B, C): the step at each sequence's length, the first where that is 0."""
+    found: Array = x[np.arange(len(x)), _last(x.shape[1], lengths)]
+    return found
+
+
+def last_step_gradient(grad: Array, steps: int, lengths: Integers | None) -> Array:
+    """The adjoint of :func:`last_step`: (B, C) to (B, T, C)."""
+    found = np.zeros((len(grad), steps, grad.shape[1]), dtype=grad.dtype)
+    found[np.arange(len(grad)), _last(steps, lengths)] = grad
+    return found
+
+
+def _last(steps: int, lengths: Integers | None) -> Integers | int:
+    return steps - 1 if lengths is None else np.maximum(lengths, 1) - 1
+
+
+def strided_lengths(lengths: Array, *, kernel: int, stride: int, padding: int) -> Array:
+    """Places of a window of ``kernel`` steps along each length, none where that is too short."""
+    found: Array = np.maximum((lengths + (2 * padding - kernel)) // stride + 1, 0)
+    return found
