@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from nnlib.kernels.elementwise import BiasAdd, Elementwise, SumCopies
