@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nnlib.device import CoreGroupDevice, Device, HostDevice
+from nnlib.backends import layer_device
+from nnlib.device import CoreGroupDevice, Device
 from nnlib.lowering import lower_forward
 from nnlib.precision import DTYPES
 from sim.chip.memory import Array
@@ -152,5 +153,5 @@ def _parameters(setup: Setup, request: InferRequest) -> dict[str, Array]:
 
 def _device(setup: Setup) -> Device:
     if setup.mapping.numerics == "layer":
-        return HostDevice(setup.model)
+        return layer_device(setup.model, backend=setup.mapping.backend)
     return CoreGroupDevice(setup.model, setup.core_group_batch(1), setup.mapping.precision, setup.machine.processor)

@@ -11,7 +11,15 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 NOUNS = ("machine", "workload", "mapping")
-MAPPING_FLAGS = ("batch_per_node", "global_batch", "numerics", "precision", "collective", "ranks_per_node")
+MAPPING_FLAGS = (
+    "batch_per_node",
+    "global_batch",
+    "numerics",
+    "backend",
+    "precision",
+    "collective",
+    "ranks_per_node",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +96,11 @@ def run_options(command: Command) -> Command:
             "--numerics",
             type=click.Choice(["tile", "layer", "off"]),
             help="Compute in the tiles, by layer, or not at all; the time is the same.",
+        ),
+        click.option(
+            "--backend",
+            type=click.Choice(["numpy", "torch"]),
+            help="Whose functions compute layers: this library's or PyTorch's, an extra.",
         ),
         click.option("--dtype", "precision", type=click.Choice(["fp64", "fp32"]), help="Precision."),
         click.option("--collective", help="All-reduce algorithm, e.g. ring."),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nnlib.backends import Backend
 from nnlib.precision import DTypeName
 from sim.document import Document, apply_settings, read_document
 from sim.named_files import find_file, shipped_files
@@ -33,6 +34,7 @@ class Mapping:
     library: LibraryGeneration
     precision: DTypeName
     numerics: Numerics
+    backend: Backend
     reduction_order: ReductionOrder
     bucket_bytes: int
     overlap: bool

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
+from nnlib.backends import Backend
 from nnlib.precision import DTypeName
 from sim.machine.quantity import Bytes, Count
 
@@ -36,6 +37,7 @@ class MappingFile(BaseModel):
     library: LibraryGeneration
     precision: DTypeName
     numerics: Numerics
+    backend: Backend
     reduction_order: ReductionOrder
     gradient_buckets: Bytes
     overlap: StrictBool
