@@ -19,6 +19,7 @@ from nnlib.kernels.generations import Library
 from nnlib.kernels.im2col import Col2im, Im2col
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.launch import Launch
+from nnlib.kernels.normalisation_builds import NORMALISATIONS
 from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
 from nnlib.kernels.prelu import Prelu, PreluGradient
 from nnlib.kernels.recurrent_cell import CellName
@@ -160,6 +161,13 @@ def _recurrent(cell: CellName, *, gradient: bool = False) -> Operation:
     )
 
 
+def _launches(
+    build: Callable[[Sizes, DTypeName], tuple[Launch, ...]],
+) -> Callable[[Sizes, DTypeName, Library], tuple[Launch, ...]]:
+    """Several launches, the same in every library."""
+    return lambda sizes, dtype, _: build(sizes, dtype)
+
+
 def _elementwise(function: Function) -> Operation:
     return Operation(
         {"elements": "numbers"},
@@ -291,6 +299,10 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "elements",
         _single(lambda sizes, dtype: SumCopies(sizes["count"], sizes["elements"], dtype)),
     ),
+    **{
+        name: Operation(needs, next(iter(needs)), _launches(build), plan=plan)
+        for name, (needs, build, plan) in NORMALISATIONS.items()
+    },
     "softmax": Operation(
         MATRIX, "rows", _single(lambda sizes, dtype: RowSoftmax(sizes["rows"], sizes["columns"], dtype))
     ),

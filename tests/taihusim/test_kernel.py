@@ -13,6 +13,7 @@ from nnlib.kernels.catalogue import OPERATIONS
 from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.functions.table import FUNCTIONS
 from nnlib.kernels.gemm import Gemm
+from nnlib.kernels.normalisation_builds import NORMALISATIONS
 from nnlib.kernels.row_loss import LOSSES
 from sim.machine.load import load_machine
 from sim.problems import BadInput
@@ -28,6 +29,7 @@ SMALL = {
 }  # fmt: skip
 ALIKE = ({*FUNCTIONS, *LOSSES} - {"relu", "relu_gradient", "adam", "sgd"}) | {"softmax_gradient", "log_softmax", "dice"}
 ALIKE |= {"gru", "gru_gradient", "lstm", "lstm_gradient", "ctc_loss"}
+ALIKE |= set(NORMALISATIONS) - {"batch_norm"}
 """Operations of which others of their kind are tried in the fast loop."""
 FIELDS = [
     "op", "plan", "library", "dtype", "core_groups", "launches", "cycles", "seconds", "gflops", "peak_fraction",

@@ -27,6 +27,7 @@ from sim.chip.memory import Array
 from tests.nnlib.kernels.arrangements import arrangements, fill_arrangement
 from tests.nnlib.kernels.attentions import AttentionKernel, attentions, fill_attention
 from tests.nnlib.kernels.fixed_points import fill_fixed_point, fixed_points
+from tests.nnlib.kernels.normalisations import fill_normalisation, normalisations
 from tests.nnlib.kernels.sequences import fill_sequences, sequence_kernels
 from tests.nnlib.kernels.stacks import stacked_gemms
 
@@ -86,6 +87,7 @@ kernels: st.SearchStrategy[Kernel] = st.one_of(
     gemms,
     attentions,
     fixed_points,
+    normalisations,
     stacked_gemms(),
     sequence_kernels,
     st.builds(Elementwise, function=functions, elements=st.integers(1, 3000), dtype=dtypes),
@@ -147,6 +149,7 @@ def data_for(kernel: Kernel, *, seed: int = 0) -> dict[str, Array]:
         fill_attention(kernel, arrays, rng)
     fill_arrangement(kernel, arrays, rng)
     fill_fixed_point(kernel, arrays, rng)
+    fill_normalisation(kernel, arrays)
     fill_sequences(kernel, arrays, rng)
     return arrays
 
