@@ -6,32 +6,37 @@ product is as high as the batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from nnlib.kernels.batched import plane
 from nnlib.kernels.gemm import Gemm
 from nnlib.kernels.generations import DEFAULT_LIBRARY, Library
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.recurrent_cell import RecurrentCell
-from nnlib.kernels.recurrent_resident import ResidentProgram
+from nnlib.kernels.recurrent_resident import ResidentProgram, suits_resident
 from nnlib.kernels.recurrent_shape import BEFORE, CARRIED, RecurrentShape, cut, step_planes, step_views
+from nnlib.kernels.streaming import plan_rows, stream
 from nnlib.precision import DTypeName
 from sim.chip.core_group import CoreGroup
-from sim.chip.memory import Array
+from sim.chip.memory import Array, MemoryArray
+from sim.chip.pipeline import Body
+from sim.machine.spec import ProcessorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecurrentLayer:
-    """Outputs and states of all steps. ``resident``: the weights stay in the LDMs of the mesh (see the program there).
+    """Outputs and states of all steps. ``resident``: the weights stay in the LDMs of the mesh; None: where that suits.
 
     ``x_product`` (T, B, gates·H) and ``weight`` (H, gates·H); ``hidden`` (T+1, B, H) are the outputs, or ``y`` where
-    lengths mask them.
+    lengths mask them. ``fresh``: the initial states are zeros, which the kernel writes.
     """
 
     shape: RecurrentShape
     dtype: DTypeName
-    resident: bool = False
+    resident: bool | None = None
+    fresh: bool = False
     library: Library = DEFAULT_LIBRARY
 
     @property
@@ -41,6 +46,16 @@ class RecurrentLayer:
     @property
     def cell(self) -> RecurrentCell:
         return self.shape.of_cell(self.dtype, gradient=False)
+
+    def stays(self, processor: ProcessorSpec) -> bool:
+        """True if the weights stay in the LDMs."""
+        return suits_resident(self.shape, self.cell, processor) if self.resident is None else self.resident
+
+    @property
+    def initial(self) -> tuple[str, ...]:
+        """The states whose initial plane the kernel writes."""
+        names = tuple(name for name in BEFORE.values() if any(each.name == name for each in self.parameters()))
+        return names if self.fresh else ()
 
     @property
     def product(self) -> Gemm:
@@ -53,30 +68,25 @@ class RecurrentLayer:
         for each in self.cell.parameters():
             mine = self.shape.planes(each)
             if mine.name in BEFORE.values():
-                mine = replace(mine, use="inout")
+                mine = replace(mine, use="out" if self.fresh else "inout")
             found[mine.name] = mine
-        if self.resident:
-            del found["h_product"]
-        else:
-            found["h_product"] = replace(found["h_product"], use="out")
-        found.setdefault(
-            "hidden", Parameter("hidden", (self.shape.steps + 1, self.shape.batch, self.shape.hidden), "inout")
-        )
         return tuple(found.values())
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
+        for name in self.initial:
+            arrays[name][self.shape.before(self.shape.step(0))] = 0
         for number in range(self.shape.steps):
             step = self.shape.step(number)
             views = step_views(self.shape, self.cell, arrays, step)
             product = arrays["hidden"][self.shape.before(step)] @ arrays["weight"]
-            if not self.resident:
-                arrays["h_product"][...] = product
             self.cell.reference({**views, "h_product": product})
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The tile program. Raises InfeasiblePlan."""
         shape = self.shape
-        if self.resident:
+        first = shape.before(shape.step(0))
+        clear(core_group, [plane(arguments[name], first) for name in self.initial])
+        if self.stays(core_group.processor):
             ResidentProgram(layer=shape, cell=self.cell, library=self.library, core_group=core_group).run(arguments)
             return
         for number in core_group.loop(self.name, shape.steps, steady=range(1, shape.steps)):
@@ -84,7 +94,7 @@ class RecurrentLayer:
             product = {
                 "a": plane(arguments["hidden"], shape.before(step)),
                 "b": arguments["weight"],
-                "c": arguments["h_product"],
+                "c": step_planes(shape, self.cell, arguments, step)["h_product"],
             }
             self.product.program(core_group, product)
             core_group.sync("product")
@@ -98,12 +108,13 @@ class RecurrentLayerGradient:
 
     ``grad_hidden`` and ``grad_cell`` (B, H) come as gradients by the final states and go as those by the initial ones.
     ``grad_product`` (T, B, gates·H) is by the input's product; where the last output's has another gradient, as in a
-    gated recurrent unit, that is ``grad_h_product``.
+    gated recurrent unit, that is ``grad_h_product``. ``fresh``: they come as zeros, which the kernel writes.
     """
 
     shape: RecurrentShape
     dtype: DTypeName
-    resident: bool = False
+    resident: bool | None = None
+    fresh: bool = False
     library: Library = DEFAULT_LIBRARY
 
     @property
@@ -113,6 +124,16 @@ class RecurrentLayerGradient:
     @property
     def cell(self) -> RecurrentCell:
         return self.shape.of_cell(self.dtype, gradient=True)
+
+    def stays(self, processor: ProcessorSpec) -> bool:
+        """True if the weights stay in the LDMs."""
+        return suits_resident(self.shape, self.cell, processor) if self.resident is None else self.resident
+
+    @property
+    def initial(self) -> tuple[str, ...]:
+        """The gradients by the final states that the kernel writes."""
+        names = tuple(name for name in CARRIED.values() if any(each.name == name for each in self.parameters()))
+        return names if self.fresh else ()
 
     @property
     def of_product(self) -> str:
@@ -151,7 +172,7 @@ class RecurrentLayerGradient:
         for each in self.cell.parameters():
             mine = self.shape.planes(each)
             if mine.name in CARRIED.values():
-                mine = replace(mine, use="inout")
+                mine = replace(mine, use="out" if self.fresh else "inout")
             found.setdefault(mine.name, mine)
         states = (self.shape.steps + 1, self.shape.batch, self.shape.hidden)
         found.setdefault("hidden", Parameter("hidden", states, "in"))
@@ -159,6 +180,8 @@ class RecurrentLayerGradient:
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
         shape = self.shape
+        for name in self.initial:
+            arrays[name][...] = 0
         for number in reversed(range(shape.steps)):
             step = shape.step(number)
             views = step_views(shape, self.cell, arrays, step)
@@ -174,7 +197,8 @@ class RecurrentLayerGradient:
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The tile program. Raises InfeasiblePlan."""
         shape = self.shape
-        if self.resident:
+        clear(core_group, [arguments[name] for name in self.initial])
+        if self.stays(core_group.processor):
             program = ResidentProgram(
                 layer=shape, cell=self.cell, library=self.library, core_group=core_group, of_product=self.of_product
             )
@@ -204,3 +228,31 @@ class RecurrentLayerGradient:
             }
             self.product.program(core_group, product)
             core_group.sync("product")
+
+
+def clear(core_group: CoreGroup, arrays: Sequence[MemoryArray]) -> None:
+    """Write zeros into matrices; all CPEs see them."""
+    for array in arrays:
+        rows = plan_rows(
+            kernel="clear",
+            rows=prod(array.shape),
+            row_bytes=[array.dtype.itemsize],
+            resident=core_group.ldm.used,
+            processor=core_group.processor,
+        )
+
+        def fill(_: Sequence[Array], outs: Sequence[Array]) -> None:
+            outs[0][...] = 0
+
+        stream(
+            core_group,
+            "clear",
+            iterations=rows.iterations,
+            whole=rows.whole,
+            inputs=[],
+            outputs=[rows.operand(array.reshape(prod(array.shape)))],
+            cycles=rows.cycles(Body(stores=1), core_group.processor.cpe),
+            run=fill,
+        )
+    if arrays:
+        core_group.sync("cleared")

@@ -49,7 +49,7 @@ def _lstm_gradient(ins: Named, outs: Named) -> None:
 
 def _gru(ins: Named, outs: Named) -> None:
     width = ins["hidden"].shape[1]
-    outs["h_candidate"][...] = ins["h_product"][:, 2 * width :] + ins["candidate_bias"]
+    outs["h_candidate"][...] = ins["h_product"][:, 2 * width :] + ins.get("candidate_bias", 0)
     product = np.concatenate([ins["h_product"][:, : 2 * width], outs["h_candidate"]], axis=1)
     outs["gates"][...], outs["new_hidden"][...] = gru_cell(ins["x_product"], product, ins["hidden"])
 
@@ -139,7 +139,7 @@ class RecurrentCell:
     ``gates`` (in the order of :mod:`nnlib.ops.lstm` and :mod:`nnlib.ops.gru`) and the new states. ``gradient``: from
     ``grad_y`` + ``grad_hidden`` to the gradients by the products and by what goes past them.
     ``masked``: ``inside`` (batch, 1) is 1, or 0 where a sequence is over: there states stay as they are and ``y`` is 0,
-    and backward the gradients by the states pass unchanged.
+    and backward the gradients by the states pass unchanged. ``bias``: the candidate of a gated recurrent unit has one.
     """
 
     cell: CellName
@@ -149,6 +149,7 @@ class RecurrentCell:
     direction: Direction = "forward"
     masked: bool = False
     ceiling: float = CEILING
+    bias: bool = True
 
     @property
     def name(self) -> str:
@@ -169,7 +170,7 @@ class RecurrentCell:
     @property
     def biased(self) -> bool:
         """True where the candidate's recurrent bias cannot be added to the input's product."""
-        return self.cell == "gru" and self.direction == "forward"
+        return self.bias and self.cell == "gru" and self.direction == "forward"
 
     def parameters(self) -> tuple[Parameter, ...]:
         inputs, outputs = self.arrays

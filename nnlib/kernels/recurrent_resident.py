@@ -19,7 +19,7 @@ from nnlib.kernels.double_buffer import DoubleBuffer
 from nnlib.kernels.gemm_scheme import SCHEMES
 from nnlib.kernels.generations import Library
 from nnlib.kernels.grid import Grid
-from nnlib.kernels.kernel import Arguments, check_fits
+from nnlib.kernels.kernel import Arguments, InfeasiblePlan, check_fits
 from nnlib.kernels.recurrent_cell import GATES, RecurrentCell, cell_arrays
 from nnlib.kernels.recurrent_shape import RecurrentShape
 from nnlib.precision import DTYPES
@@ -77,6 +77,15 @@ def plan_resident(*, layer: RecurrentShape, cell: RecurrentCell, processor: Proc
         blocks += 1
     grid = Grid(rows=layer.batch, columns=layer.hidden, part=(-(-most // blocks), width), mesh=mesh)
     return ResidentPlan(grid=grid, streamed=tuple(streamed), put=tuple(put), states=tuple(kept))
+
+
+def suits_resident(layer: RecurrentShape, cell: RecurrentCell, processor: ProcessorSpec) -> bool:
+    """True if it fits, and a CPE's row of a state fills a line of memory: shorter ones cost more than weights do."""
+    try:
+        plan = plan_resident(layer=layer, cell=cell, processor=processor)
+    except InfeasiblePlan:
+        return False
+    return plan.grid.part[1] * DTYPES[cell.dtype].itemsize >= processor.dma.line_bytes
 
 
 class ResidentProgram:

@@ -35,6 +35,7 @@ class RecurrentShape:
     masked: bool = False
     reverse: bool = False
     ceiling: float = CEILING
+    bias: bool = True
 
     @property
     def columns(self) -> int:
@@ -61,7 +62,9 @@ class RecurrentShape:
             return AFTER[name], self.after(step)
         if name in CARRIED:
             return CARRIED[name], None
-        return name, None if name in ("h_product", "candidate_bias", "grad_hidden", "grad_cell") else step
+        if name == "h_product":  # it is used up where the step's result comes
+            return ("gates", step) if GATES[self.cell] > 1 else ("hidden", self.after(step))
+        return name, None if name in ("candidate_bias", "grad_hidden", "grad_cell") else step
 
     def of_cell(self, dtype: DTypeName, *, gradient: bool) -> RecurrentCell:
         return RecurrentCell(
@@ -72,6 +75,7 @@ class RecurrentShape:
             direction="gradient" if gradient else "forward",
             masked=self.masked,
             ceiling=self.ceiling,
+            bias=self.bias,
         )
 
     def planes(self, parameter: Parameter) -> Parameter:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nnlib.kernels.ctc import CtcLoss
 from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.lengths import LastStepGradient, LengthsMap, StepMask
 from nnlib.kernels.recurrent import RecurrentLayer, RecurrentLayerGradient
 from nnlib.kernels.recurrent_cell import CellName, RecurrentCell
 from nnlib.kernels.recurrent_shape import RecurrentShape
@@ -27,7 +28,9 @@ shapes = st.builds(
     hidden=st.integers(1, 40),
     masked=st.booleans(),
     reverse=st.booleans(),
+    bias=st.booleans(),
 )
+of_batch = {"batch": st.integers(1, 90), "dtype": dtypes}
 sequence_kernels: st.SearchStrategy[Kernel] = st.one_of(
     st.builds(
         RecurrentCell,
@@ -38,8 +41,16 @@ sequence_kernels: st.SearchStrategy[Kernel] = st.one_of(
         direction=st.sampled_from(["forward", "gradient"]),
         masked=st.booleans(),
     ),
-    st.builds(RecurrentLayer, shape=shapes, dtype=dtypes, resident=st.booleans()),
-    st.builds(RecurrentLayerGradient, shape=shapes, dtype=dtypes, resident=st.booleans()),
+    st.builds(
+        RecurrentLayer, shape=shapes, dtype=dtypes, resident=st.sampled_from([None, True, False]), fresh=st.booleans()
+    ),
+    st.builds(
+        RecurrentLayerGradient,
+        shape=shapes,
+        dtype=dtypes,
+        resident=st.sampled_from([None, True, False]),
+        fresh=st.booleans(),
+    ),
     st.builds(
         RowConvolution,
         batch=st.integers(1, 9),
@@ -50,6 +61,9 @@ sequence_kernels: st.SearchStrategy[Kernel] = st.one_of(
         towards=st.sampled_from(["forward", "input_gradient", "weight_gradient"]),
         masked=st.booleans(),
     ),
+    st.builds(LengthsMap, **of_batch, add=st.integers(-3, 3), divide=st.integers(1, 4), plus=st.integers(-1, 1)),
+    st.builds(StepMask, **of_batch, steps=st.integers(1, 90)),
+    st.builds(LastStepGradient, **of_batch, steps=st.integers(1, 9), channels=st.integers(1, 70), masked=st.booleans()),
     st.builds(
         CtcLoss,
         batch=st.integers(1, 10),
@@ -73,6 +87,10 @@ def fill_sequences(kernel: Kernel, arrays: dict[str, Array], rng: np.random.Gene
         arrays["weight"] /= np.sqrt(kernel.shape.hidden).astype(arrays["weight"].dtype)
     if isinstance(kernel, RowConvolution) and kernel.masked:
         arrays["lengths"][...] = rng.integers(0, kernel.steps + 1, (kernel.batch, 1))
+    if isinstance(kernel, (LengthsMap, StepMask)):
+        arrays[kernel.parameters()[0].name][...] = rng.integers(0, 90, (kernel.batch, 1))
+    if isinstance(kernel, LastStepGradient) and kernel.masked:
+        arrays["last"][...] = rng.integers(0, kernel.steps, (kernel.batch, 1))
     if isinstance(kernel, CtcLoss):
         fill_ctc(kernel, arrays, rng)
 
