@@ -15,7 +15,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from nnlib.kernels.kernel import Arguments, Parameter
+from nnlib.kernels.convolution import Pass
+from nnlib.kernels.kernel import Arguments, Kernel, Parameter
 from nnlib.kernels.patch_window import PatchWindow, patched, under
 from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, plan_items
 from nnlib.ops import depthwise
@@ -193,6 +194,17 @@ class DepthwiseWeightGradient:
         )
         _add_over_mesh(core_group, partial, _by_tap(arguments["grad_weight"], window), first)
         core_group.free(partial)
+
+
+def depthwise_kernel(window: PatchWindow, which: Pass, dtype: DTypeName) -> Kernel:
+    """The kernel of a pass."""
+    match which:
+        case "forward":
+            return DepthwiseForward(window, dtype)
+        case "input_gradient":
+            return DepthwiseInputGradient(window, dtype)
+        case "weight_gradient":
+            return DepthwiseWeightGradient(window, dtype)
 
 
 def weight_shape(window: PatchWindow) -> Shape:

@@ -1,8 +1,8 @@
 """Explicit GEMM as a convolution plan: im2col, a matrix product, or a matrix product and col2im.
 
 Channels last, the weights are (kr, kc, ni, no) as in the reference; channels first they are (no, ni, kr, kc), as in
-Caffe, and a group is a plane of each array. A kernel of one tap that meets every pixel needs no columns: the images are
-what the product takes.
+Caffe. A group is a plane of each array there, and columns of the arrays where channels lie last. A kernel of one tap
+that meets every pixel needs no columns: the images are what the product takes.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from nnlib.kernels.batched import Batched
-from nnlib.kernels.channel_groups import per_group
 from nnlib.kernels.convolution import Convolution, Pass
 from nnlib.kernels.gemm import Gemm
 from nnlib.kernels.generations import DEFAULT_LIBRARY, Library
+from nnlib.kernels.grouped import Grouped
 from nnlib.kernels.im2col import Col2im, Im2col, column_shape
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.launch import Launch
@@ -37,14 +37,8 @@ def explicit(
 
     ``library``: whose matrix product it is.
     """
-    if convolution.groups == 1:
-        return _launches(convolution, which, dtype, library, order, groups=1)
     one = replace(convolution, ni=convolution.group_ni, no=convolution.group_no, groups=1)
-    if order == "channels-first":
-        return _launches(one, which, dtype, library, order, groups=convolution.groups)
-    return per_group(
-        convolution, which, dtype=dtype, plan=lambda group: _launches(group, which, dtype, library, order, groups=1)
-    )
+    return _launches(one, which, dtype, library, order, groups=convolution.groups)
 
 
 def weight_from_channels_last(order: Order, weight: Array) -> Array:
@@ -74,19 +68,26 @@ def window_of(convolution: Convolution) -> Window:
 def _launches(
     convolution: Convolution, which: Pass, dtype: DTypeName, library: Library, order: Order, *, groups: int
 ) -> tuple[Launch, ...]:
-    """The launches over ``groups`` planes of a convolution of one group each."""
+    """The launches over ``groups`` of a convolution of one group each: planes channels first, channels last columns."""
     window = window_of(convolution)
     product = replace(_product(convolution, which, dtype, order), library=library)
     one_tap = window.taps == 1 and window.stride == 1 and window.padding == 0
+    # channels last a group's pixels are columns of the images, and no matrix by themselves
+    one_tap = one_tap and (groups == 1 or order == "channels-first")
 
-    def over_groups(kernel: Kernel) -> Kernel:
-        return kernel if groups == 1 else Batched(kernel=kernel, total=groups)
+    def over_groups(kernel: Kernel, columns: str) -> Kernel:
+        """``columns``: the argument that has the columns of im2col, a plane for each group in any order."""
+        if groups == 1:
+            return kernel
+        if order == "channels-first":
+            return Batched(kernel=kernel, total=groups)
+        return Grouped(kernel=kernel, groups=groups, planes=(columns,))
 
     if which == "input_gradient":
         grad_cols = "grad_x" if one_tap else "grad_cols"
         names = {"a": "grad_y", "b": "weight"} if order == "channels-last" else {"a": "weight", "b": "grad_y"}
-        multiply = Launch.of(over_groups(product), **names, c=grad_cols)
-        add = Launch.of(over_groups(Col2im(window, dtype, order)), cols=grad_cols, x="grad_x")
+        multiply = Launch.of(over_groups(product, "c"), **names, c=grad_cols)
+        add = Launch.of(over_groups(Col2im(window, dtype, order), "cols"), cols=grad_cols, x="grad_x")
         return (multiply,) if one_tap else (multiply, add)
     cols = "x" if one_tap else "cols"
     names = {"a": cols, "b": "weight", "c": "y"}
@@ -94,8 +95,8 @@ def _launches(
         names = {"a": cols, "b": "grad_y", "c": "grad_weight"}
     if order == "channels-first":
         names["a"], names["b"] = names["b"], names["a"]
-    gather = Launch.of(over_groups(Im2col(window, dtype, order)), x="x", cols=cols)
-    multiply = Launch.of(over_groups(product), **names)
+    gather = Launch.of(over_groups(Im2col(window, dtype, order), "cols"), x="x", cols=cols)
+    multiply = Launch.of(over_groups(product, "a"), **names)
     return (multiply,) if one_tap else (gather, multiply)
 
 

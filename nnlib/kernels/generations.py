@@ -77,7 +77,8 @@ GENERATIONS: Final[Mapping[Library, Generation]] = {
         Generation(
             name="autotuned-2019",
             schedule="autotuned-2019",
-            convolutions=("image-size-aware", "batch-size-aware", "explicit", "winograd"),
+            # the depthwise kernels are ours: none were published for this machine
+            convolutions=("image-size-aware", "batch-size-aware", "explicit", "winograd", "depthwise"),
             converts_fp32=True,
         ),
     )

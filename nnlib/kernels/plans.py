@@ -11,15 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from nnlib.kernels.convolution import Convolution, Pass
+from nnlib.kernels.depthwise import depthwise_kernel
 from nnlib.kernels.direct import DirectConvolution
 from nnlib.kernels.dma_convolution import DmaConvolution
-from nnlib.kernels.explicit import explicit
+from nnlib.kernels.explicit import explicit, window_of
 from nnlib.kernels.generations import DEFAULT_LIBRARY, GENERATIONS, Library
 from nnlib.kernels.image_plan import ImagePass
 from nnlib.kernels.image_share import shared_kernel
 from nnlib.kernels.implicit_batch import BatchSizeAware
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
 from nnlib.kernels.launch import Launch
+from nnlib.kernels.patch_window import PatchWindow
 from nnlib.kernels.winograd import winograd
 from nnlib.precision import DTypeName
 from sim.machine.spec import ProcessorSpec
@@ -82,6 +84,14 @@ def _winograd(task: Task, processor: ProcessorSpec) -> tuple[Launch, ...]:
     return winograd(task.share, task.which, dtype=task.dtype, processor=processor, library=task.library)
 
 
+def _depthwise(task: Task, _: ProcessorSpec) -> tuple[Launch, ...]:
+    share = task.share
+    if not share.groups == share.ni == share.no:
+        channels = f"{share.ni} input and {share.no} output channels in {share.groups} groups"
+        raise UnsuitablePlan(kernel="depthwise", reason=f"{channels} are not one of each in a group")
+    return (Launch.of(depthwise_kernel(PatchWindow.of(window_of(share)), task.which, task.dtype)),)
+
+
 def _at_peak(task: Task, _: tuple[Launch, ...], processor: ProcessorSpec) -> float:
     """All multiply-adds at peak, but for taps that meet only padding, which a plan may leave out."""
     flops = task.convolution.inside * task.convolution.flops / task.core_groups
@@ -118,6 +128,7 @@ PLANS: Final[Mapping[str, Plan]] = {
     "image-size-aware": Plan(_image_size_aware),
     "explicit": Plan(_explicit),
     "winograd": Plan(_winograd, _fewer_products),
+    "depthwise": Plan(_depthwise),
 }
 
 

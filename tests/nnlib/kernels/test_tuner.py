@@ -76,10 +76,17 @@ def test_the_fastest_of_all_plans_is_taken_and_bounds_are_bounds(task: Task) -> 
 def test_what_cannot_be_done_has_a_reason() -> None:
     tuned = tune(task(stride=2), clock=KernelClock(chip()))
     assert {refusal.plan: refusal.reason for refusal in tuned.refusals} == {
-        "winograd": "winograd: the stride is 2, not 1"
+        "winograd": "winograd: the stride is 2, not 1",
+        "depthwise": "depthwise: 16 input and 24 output channels in 1 groups are not one of each in a group",
     }
     with pytest.raises(UnsuitablePlan, match="library naive has no such plan; it has direct, dma"):
         build("winograd", task("naive"), chip())
+
+
+def test_channels_by_themselves_take_the_depthwise_kernels() -> None:
+    for which in PASSES:
+        tuned = tune(replace(task(ni=32, no=32, groups=32), which=which), clock=KernelClock(chip()))
+        assert tuned.plan == "depthwise"
 
 
 def test_no_plan_at_all_says_why_for_each() -> None:

@@ -84,6 +84,7 @@ PLANS: Final = (
     Plan("explicit", order="channels-first"),
     Plan("winograd"),
     Plan("winograd", order="channels-first"),
+    Plan("depthwise"),
 )
 
 
@@ -99,11 +100,14 @@ def convolutions(draw: st.DrawFn, plan: Plan) -> Convolution:
         stride = 1
     if plan.name == "single-buffered" or plan == Plan("winograd", order="channels-first"):
         groups = 1
+    most = 13
+    if plan.name == "depthwise":
+        groups, most = draw(st.integers(1, 40)), 1
     ri, ci = (draw(st.integers(max(1, dilation * (k - 1) + 1 - 2 * padding), 9)) for k in (kr, kc))
     return Convolution(
         batch=draw(st.integers(1, 10)),
-        ni=groups * draw(st.integers(1, 13)),
-        no=groups * draw(st.integers(1, 13)),
+        ni=groups * draw(st.integers(1, most)),
+        no=groups * draw(st.integers(1, most)),
         ri=ri,
         ci=ci,
         kr=kr,
