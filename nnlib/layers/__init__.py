@@ -6,6 +6,7 @@ from nnlib.layers.activation import (
     SELU,
     Abs,
     ClippedReLU,
+    Erf,
     Exp,
     HardSigmoid,
     HardSwish,
@@ -33,6 +34,8 @@ from nnlib.layers.global_pooling import AdaptiveAveragePool, AdaptiveMaxPool, Gl
 from nnlib.layers.layer import INFERENCE, Layer, Run, ShapeError
 from nnlib.layers.linear import Linear
 from nnlib.layers.matmul import MatMul
+from nnlib.layers.normalisation import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from nnlib.layers.operand import Operand
 from nnlib.layers.pooling import AveragePool, AveragePool1d, MaxPool, MaxPool1d
 from nnlib.layers.prelu import PReLU
 from nnlib.layers.recurrent import GRU, LSTM, SimpleRecurrent
@@ -55,6 +58,7 @@ __all__ = [
     "Add",
     "AveragePool",
     "AveragePool1d",
+    "BatchNorm",
     "ClippedReLU",
     "Concatenate",
     "Conv1d",
@@ -65,18 +69,22 @@ __all__ = [
     "DotProductAttention",
     "Dropout",
     "Embedding",
+    "Erf",
     "Exp",
     "Expand",
     "Flatten",
     "Gather",
     "GlobalAveragePool",
     "GlobalMaxPool",
+    "GroupNorm",
     "HardSigmoid",
     "HardSwish",
     "LastStep",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "Log",
     "LogSoftmax",
     "MatMul",
@@ -85,9 +93,11 @@ __all__ = [
     "Mean",
     "MultiHeadAttention",
     "Multiply",
+    "Operand",
     "PReLU",
     "Pad",
     "PositionEmbedding",
+    "RMSNorm",
     "ReLU",
     "ReLU6",
     "Reciprocal",

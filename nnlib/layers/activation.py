@@ -192,6 +192,15 @@ class Softplus(Layer):
 
 
 @dataclass(frozen=True)
+class Erf(Layer):
+    """The error function."""
+
+    function: ClassVar[ActivationName] = "erf"
+    options: ClassVar[Mapping[str, float]] = NONE
+    output_shape, forward, backward = _output_shape, _forward, _backward
+
+
+@dataclass(frozen=True)
 class Exp(Layer):
     """``eˣ``."""
 

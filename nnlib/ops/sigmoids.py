@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from nnlib.ops.erf import normal_cdf, normal_density
+from nnlib.ops.erf import erf, normal_cdf, normal_density
 from nnlib.ops.in_blocks import Array, in_blocks
 
 GELU_SCALE: Final = sqrt(2 / pi)
@@ -65,6 +65,16 @@ def gelu_tanh_backward(x: Array, grad: Array, *, out: Array | None = None) -> Ar
         return 0.5 * grad * (1 + tanh + bounded * inner * (1 - tanh * tanh))
 
     return in_blocks(of, x, grad, out=out)
+
+
+def erf_forward(x: Array, *, out: Array | None = None) -> Array:
+    """The error function, ``2/√π · ∫₀ˣ exp(-t²) dt``."""
+    return erf(x, out=out)
+
+
+def erf_backward(x: Array, grad: Array, *, out: Array | None = None) -> Array:
+    """From the input."""
+    return in_blocks(lambda x, grad: grad * (2 / np.sqrt(np.pi)) * np.exp(-x * x), x, grad, out=out)
 
 
 def silu_forward(x: Array, *, out: Array | None = None) -> Array:

@@ -82,10 +82,7 @@ def split(importer: Importer, operator: Operator) -> None:
     each = -(-length // count)
     sizes = [int(size) for size in given.array] if given else [min(each, length - each * n) for n in range(count)]
     starts = np.cumsum([0, *sizes])
-    parts = [
-        _sliced(importer, operator, x, place, int(begin), int(end), 1)
-        for begin, end in pairwise(starts)
-    ]
+    parts = [_sliced(importer, operator, x, place, int(begin), int(end), 1) for begin, end in pairwise(starts)]
     importer.set(operator, *parts)
 
 

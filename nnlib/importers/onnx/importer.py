@@ -143,7 +143,8 @@ class Importer:
                     shared.append((name, self.places[key]))
                     continue
                 self.places[key] = full
-                self.origins[full] = Origin(given.weight.name, given.weight.axes)
+                if given.weight.whole:
+                    self.origins[full] = Origin(given.weight.name, given.weight.axes)
             elif learned:
                 frozen.append(name)
             self.variables[full] = np.ascontiguousarray(given.array)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,10 +53,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Weight:
-    """A float initialiser with its axes in another order: what training learns."""
+    """A float initialiser with its axes in another order, or where not ``whole`` a part of one: what training learns."""
 
     name: str
     axes: tuple[int, ...]
+    whole: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ class Fixed:
         """With axes in another order."""
         weight = None
         if self.weight is not None:
-            weight = Weight(self.weight.name, tuple(self.weight.axes[axis] for axis in axes))
+            weight = replace(self.weight, axes=tuple(self.weight.axes[axis] for axis in axes))
         return Fixed(np.ascontiguousarray(self.array.transpose(axes)), weight)
 
 

@@ -29,6 +29,7 @@ GradientName: TypeAlias = Literal[
     "gelu_gradient",
     "gelu_tanh_gradient",
     "silu_gradient",
+    "erf_gradient",
     "softplus_gradient",
     "exp_gradient",
     "log_gradient",
@@ -62,6 +63,7 @@ _COUNTS: Final[Mapping[ActivationName, tuple[Body, Body, int, int]]] = {
     "gelu": (_instructions(51, 2, 1), _instructions(55, 2, 1), 4, 8),
     "gelu_tanh": (_instructions(9, 1, 1), _instructions(15, 1, 1), 9, 16),
     "silu": (_instructions(3, 1, 1), _instructions(6, 1, 1), 5, 8),
+    "erf": (_instructions(49, 2, 1), _instructions(3, 0, 1), 2, 4),
     "softplus": (_instructions(3, 0, 2), _instructions(3, 1, 1), 4, 4),
     "exp": (_instructions(0, 0, 1), _instructions(1), 1, 1),
     "log": (_instructions(0, 0, 1), _instructions(0, 1), 1, 1),
@@ -74,6 +76,7 @@ _COUNTS: Final[Mapping[ActivationName, tuple[Body, Body, int, int]]] = {
 # one rational function of 10 multiply-adds; the density has an exponential of its own
 _COUNTS32: Final[Mapping[ActivationName, tuple[Body, Body]]] = {
     "gelu": (_instructions(19, 1), _instructions(24, 1, 1)),
+    "erf": (_instructions(17, 1), _instructions(3, 0, 1)),
 }
 
 

@@ -42,6 +42,7 @@ THEIRS: dict[ActivationName, Callable[..., Any]] = {
     "gelu": F.gelu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "silu": F.silu,
+    "erf": torch.erf,
     # PyTorch's own is the identity above 20
     "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
     "exp": torch.exp,
