@@ -17,6 +17,7 @@ from sim.chip.tile import Split, Tile
 from sim.machine.spec import ProcessorSpec
 
 Run = Callable[[Sequence[Array], Sequence[Array]], object]
+RunAt = Callable[[int, Sequence[Array], Sequence[Array]], object]
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,22 @@ class RowBlocks:
         inputs: Sequence[MemoryArray],
         outputs: Sequence[MemoryArray],
         body: Body,
-        run: Run,
+        run: Run | None = None,
+        run_at: RunAt | None = None,
         resident: Sequence[Tile] = (),
         accumulators: Sequence[Tile] = (),
         flops: int = 0,
     ) -> None:
-        """Go once over the rows of a turn: ``run`` gets blocks (CPEs, width) of the inputs and outputs."""
+        """Go once over the rows of a turn: ``run`` gets blocks (CPEs, width) of the inputs and outputs.
+
+        ``run_at`` gets the first column besides.
+        """
         for first, width, count in self.pieces:
+
+            def at(i: int, ins: Sequence[Array], outs: Sequence[Array], first: int = first, width: int = width) -> None:
+                if run_at is not None:
+                    run_at(first + i * width, ins, outs)
+
             cycles = stream_cycles(cpe=core_group.processor.cpe, body=body, elements=width) * self.busy(turn)
 
             def operand(array: MemoryArray, first: int = first, width: int = width) -> Operand:
@@ -79,6 +89,7 @@ class RowBlocks:
                 outputs=[operand(each) for each in outputs],
                 cycles=lambda _, cycles=list(cycles): cycles,  # type: ignore[misc]
                 run=run,
+                run_at=None if run_at is None else at,
                 flops=flops * self.columns * self.rows if turn == 0 and first == 0 else 0,
                 resident=resident,
                 accumulators=accumulators,

@@ -12,7 +12,7 @@ from nnlib.ops.affine import affine_forward
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body
 
-ArithmeticName: TypeAlias = Literal["add", "multiply", "affine", "scale", "clip_value"]
+ArithmeticName: TypeAlias = Literal["add", "multiply", "affine", "not_negative", "scale", "clip_value"]
 
 
 def _add(ins: Sequence[Array], outs: Sequence[Array], _: Numbers) -> None:
@@ -25,6 +25,10 @@ def _multiply(ins: Sequence[Array], outs: Sequence[Array], _: Numbers) -> None:
 
 def _affine(ins: Sequence[Array], outs: Sequence[Array], constants: Numbers) -> None:
     affine_forward(ins[0], factor=constants[0], offset=constants[1], out=outs[0])
+
+
+def _not_negative(ins: Sequence[Array], outs: Sequence[Array], _: Numbers) -> None:
+    outs[0][...] = ins[0] >= 0
 
 
 def _scale(ins: Sequence[Array], outs: Sequence[Array], hyper: Numbers) -> None:
@@ -41,6 +45,8 @@ ARITHMETIC: Final[Mapping[str, Definition]] = {
     "affine": Definition(
         ("x",), ("y",), Body(loads=1, stores=1, arithmetic=1), 2, (), _affine, {"factor": 1.0, "offset": 0.0}
     ),
+    # 1 or 0: which labels count
+    "not_negative": Definition(("x",), ("y",), Body(loads=1, stores=1, arithmetic=2), 0, (), _not_negative),
     # in place: gradients under a limit of their norm, or of each number
     "scale": Definition(("x",), ("x",), Body(loads=1, stores=1, arithmetic=1), 1, ("factor",), _scale),
     "clip_value": Definition(("x",), ("x",), Body(loads=1, stores=1, arithmetic=2), 0, ("limit",), _clip_value),
