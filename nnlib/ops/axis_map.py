@@ -13,6 +13,9 @@ from nnlib.ops.pool_axis import PoolAxis
 Array = NDArray[np.floating]
 Integers = NDArray[np.int64]
 
+CHUNK_BYTES = 1 << 19
+"""Bytes of outputs made at a time: what stays in a host's cache until all inputs are in."""
+
 
 @dataclass(frozen=True, eq=False)
 class AxisMap:
@@ -56,17 +59,31 @@ class AxisMap:
         )
 
     def apply(self, x: Array, axis: int) -> Array:
-        """The outputs along ``axis`` of ``x``."""
-        before = (slice(None),) * axis
+        """The outputs along ``axis`` of ``x``, in the memory order of ``x``."""
+        order = np.argsort([-stride for stride in x.strides], kind="stable")
+        source = x.transpose(order)
+        place = int(np.flatnonzero(order == axis)[0])
+        y: Array = np.empty((*source.shape[:place], self.count, *source.shape[place + 1 :]), dtype=x.dtype)
+        if place == 0:
+            self._fill(source, 0, y)
+        else:
+            size = max(1, CHUNK_BYTES * len(y) // max(y.nbytes, 1))
+            for first in range(0, len(y), size):
+                self._fill(source[first : first + size], place, y[first : first + size])
+        return y.transpose(np.argsort(order))
+
+    def _fill(self, x: Array, axis: int, y: Array) -> None:
         behind = (1,) * (x.ndim - axis - 1)
-        y: Array | None = None
-        for places, weights in zip(self.places.T, self.weights.T, strict=True):
-            part = x[(*before, places)]
+        part = None
+        for number, (places, weights) in enumerate(zip(self.places.T, self.weights.T, strict=True)):
+            target = y
+            if number:
+                target = part = np.empty_like(y) if part is None else part
+            np.take(x, places, axis=axis, out=target, mode="clip")
             if not (weights == 1).all():
-                part *= weights.astype(x.dtype).reshape(-1, *behind)
-            y = part if y is None else np.add(y, part, out=y)
-        assert y is not None
-        return y
+                target *= weights.astype(x.dtype).reshape(-1, *behind)
+            if number:
+                y += target
 
 
 @lru_cache(maxsize=256)
