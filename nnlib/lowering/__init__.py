@@ -13,8 +13,10 @@ from nnlib.lowering import (
     losses,
     operand,
     pooling,
+    recurrent,
     reparameterise,
     resize,
+    sequence,
     softmax,
 )
 from nnlib.lowering.lower import lower_forward, lower_gradients
@@ -34,7 +36,9 @@ __all__ = [
     "lower_gradients",
     "operand",
     "pooling",
+    "recurrent",
     "reparameterise",
     "resize",
+    "sequence",
     "softmax",
 ]
