@@ -51,7 +51,7 @@ class Operand(Layer):
         a, b = self._ordered(saved, params["value"])
         grads = binary_backward(self._function, a, b, grad_output)
         of_x, of_value = reversed(grads) if self.first else grads
-        return (of_x if needs[0] else None,), {"value": of_value}
+        return (of_x if needs[0] else None,), {"value": of_value.reshape(self.shape)}
 
     @property
     def _function(self) -> BinaryFunction:

@@ -23,6 +23,7 @@ from nnlib.torch_backend import (  # noqa: F401  (their rules)
     normalisations,
     poolings,
     products,
+    recurrents,
 )
 from nnlib.torch_backend.host import host_layer, host_loss
 from nnlib.torch_backend.rules import LAYER_RULES, LOSS_RULES, Place

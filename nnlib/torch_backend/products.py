@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from nnlib.torch_backend.rules import Place, layer_rule
-from nnlib.torch_backend.tensors import Tensor
+from nnlib.torch_backend.tensors import Tensor, aligned
 
 
 @layer_rule("Linear")
@@ -21,8 +21,7 @@ def linear(layer: Any, place: Place) -> Tensor:
 @layer_rule("MatMul")
 def matmul(layer: Any, place: Place) -> Tensor:
     """Samples in front of axes that broadcast."""
-    axes = max(x.ndim for x in place.inputs)
-    a, b = (x.reshape(len(x), *(1,) * (axes - x.ndim), *x.shape[1:]) for x in place.inputs)
+    a, b = aligned(place.inputs)
     a = a.transpose(-1, -2) if layer.transpose_a else a
     return torch.matmul(a, b.transpose(-1, -2) if layer.transpose_b else b)
 

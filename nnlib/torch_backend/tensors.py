@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -37,3 +39,14 @@ def channels_last(x: Tensor) -> Tensor:
 def default_device() -> str:
     """``cuda`` where there is a GPU, else ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def numpy_dtype(x: Tensor) -> np.dtype[Any]:
+    """What NumPy calls the tensor's precision."""
+    return np.dtype(str(x.dtype).removeprefix("torch."))
+
+
+def aligned(inputs: Sequence[Tensor]) -> list[Tensor]:
+    """With as many axes each as the longest has: those of a sample are aligned at the end, the batch stays in front."""
+    axes = max(x.ndim for x in inputs)
+    return [x.reshape(len(x), *(1,) * (axes - x.ndim), *x.shape[1:]) for x in inputs]
