@@ -15,18 +15,16 @@ from numpy.typing import NDArray
 from nnlib.batch import Arrays, Batch
 from nnlib.graph import Variables
 from nnlib.kernels.clock import compute_kernel
-from nnlib.kernels.elementwise import Elementwise
 from nnlib.kernels.kernel import Arguments, Kernel, blank
-from nnlib.kernels.reduction import ColumnSum
 from nnlib.layers.layer import Run
 from nnlib.layers.randomness import key_numbers, layer_key
 from nnlib.lowering import lower_forward, lower_gradients
 from nnlib.lowering.site import loss_buffer, shares_buffer, target_buffer
 from nnlib.model import Gradients, Model
-from nnlib.optim import Optimizer, State
-from nnlib.precision import STORAGE, DTypeName, dtype_name
+from nnlib.optim import Clip, Optimizer, State
+from nnlib.precision import STORAGE, DTypeName
 from nnlib.program import Program
-from nnlib.update import begin_update, needs_norms, state_kinds, update_function, update_hyper
+from nnlib.update import begin_update, clip_gradients, update_tensor
 from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array, MemoryArray
 from sim.machine.spec import ProcessorSpec
@@ -51,6 +49,9 @@ class Device(Protocol):
         self, *, optimizer: Optimizer, parameters: Variables, grads: Variables, state: State, rate: float
     ) -> None:
         """The optimiser's step of size ``rate``, in place."""
+
+    def clip(self, *, clip: Clip, grads: Variables) -> None:
+        """Clip the gradients in place."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,9 @@ class HostDevice:
         self, *, optimizer: Optimizer, parameters: Variables, grads: Variables, state: State, rate: float
     ) -> None:
         optimizer.update(parameters, grads, state, rate=rate)
+
+    def clip(self, *, clip: Clip, grads: Variables) -> None:
+        clip.apply(grads)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class CoreGroupDevice:
         inputs |= {target_buffer(name): batch.targets[name] for name in self.model.targets}
         for number, loss in enumerate(self.model.losses):
             inputs[shares_buffer(number)] = (shares * shares.dtype.type(loss.weight))[:, None]
-        arrays = _Loaded(program, variables, self.processor, self.arithmetic).run(inputs, run)
+        arrays = Loaded(program, variables, self.processor, self.arithmetic).run(inputs, run)
         for name in self.model.graph.parameters:
             if f"grad:{name}" in arrays:
                 _add(sums.parameters, name, arrays[f"grad:{name}"])
@@ -133,7 +137,7 @@ class CoreGroupDevice:
             some = {name: array[first : first + self.together] for name, array in inputs.items()}
             size = min(self.together, count - first)
             program = self.program(size, training=False)
-            arrays = _Loaded(program, variables, self.processor, self.arithmetic).run(some, Run())
+            arrays = Loaded(program, variables, self.processor, self.arithmetic).run(some, Run())
             for name, parts in found.items():
                 parts.append(arrays[program.buffer(name).name].reshape(size, *graph.shapes[name]))
         return {name: np.concatenate(parts) for name, parts in found.items()}
@@ -153,30 +157,18 @@ class CoreGroupDevice:
     ) -> None:
         begin_update(optimizer=optimizer, state=state)
         for name, weight in parameters.items():
-            self.launch_update(optimizer=optimizer, name=name, weight=weight, grad=grads[name], state=state, rate=rate)
+            update_tensor(
+                optimizer=optimizer,
+                name=name,
+                weight=weight,
+                grad=grads[name],
+                state=state,
+                rate=rate,
+                execute=self.execute,
+            )
 
-    def launch_update(
-        self, *, optimizer: Optimizer, name: str, weight: Array, grad: Array, state: State, rate: float
-    ) -> None:
-        """One tensor's update by the optimiser's kernels."""
-        dtype = dtype_name(weight.dtype)
-        norms = tuple(self.sum_of_squares(array) ** 0.5 for array in (weight, grad)) if needs_norms(optimizer) else None
-        kernel = Elementwise(update_function(optimizer), weight.size, dtype)
-        hyper = update_hyper(optimizer=optimizer, state=state, rate=rate, norms=norms, axes=weight.ndim)
-        arrays = {"weight": weight, "gradient": grad, "hyper": np.array(hyper, dtype=weight.dtype)}
-        arrays |= {kind: state[f"{kind}:{name}"] for kind in state_kinds(optimizer)}
-        flat = {key: np.ascontiguousarray(array).reshape(-1) for key, array in arrays.items()}
-        self.execute(kernel, flat)
-        for parameter in kernel.parameters():
-            if parameter.use != "in":
-                arrays[parameter.name][...] = flat[parameter.name].reshape(arrays[parameter.name].shape)
-
-    def sum_of_squares(self, array: Array) -> float:
-        """Σ x² of a tensor by its kernel."""
-        kernel = ColumnSum(rows=array.size, columns=1, dtype=dtype_name(array.dtype), squared=True)
-        total = np.zeros(1, dtype=array.dtype)
-        self.execute(kernel, {"x": np.ascontiguousarray(array).reshape(-1, 1), "total": total})
-        return float(total[0])
+    def clip(self, *, clip: Clip, grads: Variables) -> None:
+        clip_gradients(clip=clip, grads=grads, execute=self.execute)
 
     def execute(self, kernel: Kernel, data: Mapping[str, Array]) -> None:
         """One kernel on arrays, in place."""
@@ -187,7 +179,7 @@ def _add(sums: dict[str, Array], name: str, part: Array) -> None:
     sums[name] = sums[name] + part if name in sums else part
 
 
-class _Loaded:
+class Loaded:
     """A program with its buffers in a core group's memory, parameters and statistics filled in."""
 
     def __init__(

@@ -137,9 +137,11 @@ class _Timed:
             recompute=setup.mapping.recompute,
         )
         setup.check_program(program)
-        optimizer = setup.workload.recipe.optimizer
+        recipe = setup.workload.recipe
         try:
-            step = time_step(timer=setup.timer(nodes), program=program, optimizer=optimizer, nodes=nodes)
+            step = time_step(
+                timer=setup.timer(nodes), program=program, optimizer=recipe.optimizer, nodes=nodes, clip=recipe.clip
+            )
         except InfeasiblePlan as error:
             raise BadInput([tile_problem(setup.machine, error, place="in the optimiser's update")]) from None
         return cls(program=program, step=step, host_seconds=host.perf_counter() - begin)
@@ -276,6 +278,7 @@ def _numerics(
         seconds_per_step=timed.step.seconds,
         goal=goal,
         seed=request.seed,
+        clip=recipe.clip,
     )
     learned = {name: variables[name] for name in setup.graph.parameters}
     return trainer, TrainingState(variables=variables, optimizer=optimizer.initial_state(learned), stream=stream)

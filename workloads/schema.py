@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, StrictBool
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 
 from nnlib.models.schema import ModelKeys, Section
 from nnlib.optim.rate import Scaling, ScheduleName
@@ -123,13 +123,46 @@ class AdamKeys(Section):
     epsilon: Positive = 1e-8
 
 
-OptimizerKeys = Annotated[SgdKeys | LarsKeys | AdamKeys, Field(discriminator="name")]
+class AdamWKeys(Section):
+    """``recipe.optimizer`` for Adam with decoupled weight decay."""
+
+    name: Literal["adamw"]
+    beta1: BelowOne = 0.9
+    beta2: BelowOne = 0.999
+    epsilon: Positive = 1e-8
+
+
+class LambKeys(Section):
+    """``recipe.optimizer`` for layer-wise adaptive moments."""
+
+    name: Literal["lamb"]
+    beta1: BelowOne = 0.9
+    beta2: BelowOne = 0.999
+    epsilon: Positive = 1e-6
+
+
+OptimizerKeys = Annotated[SgdKeys | LarsKeys | AdamKeys | AdamWKeys | LambKeys, Field(discriminator="name")]
+
+
+class ClipKeys(Section):
+    """``recipe.clip``: the largest ``norm`` of all gradients together, or the largest ``value`` of each number."""
+
+    norm: Positive | None = None
+    value: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.norm is None) == (self.value is None):
+            raise ValueError("either norm or value")
+        return self
 
 
 class LearningRateKeys(Section):
     """``recipe.learning_rate``: ``base`` at ``at_batch`` samples per step, and how it follows batch and step.
 
-    The schedules ``linear`` and ``cosine`` fall over ``decay_steps`` to ``final_fraction`` of the highest rate.
+    The schedules ``linear``, ``cosine`` and ``polynomial`` (of ``power``) fall over ``decay_steps`` to
+    ``final_fraction`` of the highest rate; ``step`` multiplies by ``factor`` every ``decay_steps``, ``exponential``
+    evenly by as much in so many, ``multi_step`` at each of the steps ``milestones``.
     """
 
     base: Positive
@@ -140,6 +173,17 @@ class LearningRateKeys(Section):
     schedule: ScheduleName = "constant"
     decay_steps: Count | None = None
     final_fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
+    power: Positive = 1.0
+    factor: Share = 0.1
+    milestones: tuple[CountOrZero, ...] = ()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.schedule == "multi_step" and not self.milestones:
+            raise ValueError("the schedule multi_step needs milestones")
+        if self.schedule in ("step", "exponential", "polynomial") and self.decay_steps is None:
+            raise ValueError(f"the schedule {self.schedule} needs decay_steps")
+        return self
 
 
 class AlternativeKeys(Section):
@@ -157,6 +201,8 @@ class RecipeKeys(Section):
     learning_rate: LearningRateKeys
     alternatives: tuple[AlternativeKeys, ...] = ()
     weight_decay: NotNegative = 0.0
+    decay_vectors: StrictBool = True
+    clip: ClipKeys | None = None
     until_accuracy: Share | None = None
     until_measure: Positive | None = None
     measure: MeasureName | None = None

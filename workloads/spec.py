@@ -12,7 +12,7 @@ from nnlib.layers import ShapeError
 from nnlib.model import Model
 from nnlib.models.build import build_model
 from nnlib.models.schema import LayersKeys, ModelKeys
-from nnlib.optim import LARS, SGD, Adam, LearningRate, Optimizer
+from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, Clip, ClipByNorm, ClipByValue, LearningRate, Optimizer
 from sim.document import Document, apply_settings, read_document
 from sim.named_files import find_file, shipped_files
 from sim.problems import BadInput, Problem
@@ -24,6 +24,7 @@ from workloads.datasets.storms import Storms
 from workloads.datasets.text import Text
 from workloads.datasets.tones import Tones
 from workloads.schema import (
+    ClipKeys,
     CutKeys,
     DataKeys,
     DatasetName,
@@ -46,7 +47,9 @@ PATHS: Final[Mapping[str, str]] = MappingProxyType(
 """What ``data.path`` is."""
 SHIFTED: Final = frozenset({"digits", "archive", "mnist", "cifar10"})
 """Datasets of images in memory, which may be shifted and mirrored."""
-OPTIMIZERS: Final[Mapping[str, type[Optimizer]]] = MappingProxyType({"sgd": SGD, "lars": LARS, "adam": Adam})
+OPTIMIZERS: Final[Mapping[str, type[Optimizer]]] = MappingProxyType(
+    {"sgd": SGD, "lars": LARS, "adam": Adam, "adamw": AdamW, "lamb": LAMB}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,8 @@ class Recipe:
     """How the model is trained: until ``until_accuracy`` (a share of 1) on the test set, at most ``max_steps``.
 
     ``until_measure`` is the same for what else may be measured; ``measure`` None: as the loss and the data suggest.
-    The weight decay is the optimiser's. The test set is looked at every ``evaluate_every`` steps.
+    The weight decay is the optimiser's. ``clip`` bounds the gradients before each step. The test set is looked at
+    every ``evaluate_every`` steps.
     """
 
     batch_per_node: int
@@ -100,6 +104,7 @@ class Recipe:
     evaluate_every: int
     until_measure: float | None = None
     measure: MeasureName | None = None
+    clip: Clip | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +160,9 @@ def describe(workload: Workload) -> dict[str, Any]:
     optimizer = workload.recipe.optimizer
     name = next(each for each, kind in OPTIMIZERS.items() if isinstance(optimizer, kind))
     plain["recipe"]["optimizer"] = {"name": name, **plain["recipe"]["optimizer"]}
+    clip = workload.recipe.clip
+    if clip is not None:
+        plain["recipe"]["clip"] = {"norm" if isinstance(clip, ClipByNorm) else "value": clip.limit}
     return plain
 
 
@@ -217,14 +225,23 @@ def _recipe(keys: RecipeKeys) -> Recipe:
     values = keys.optimizer.model_dump(exclude={"name"})
     return Recipe(
         batch_per_node=keys.batch_per_node,
-        optimizer=OPTIMIZERS[keys.optimizer.name](**values, weight_decay=keys.weight_decay),
+        optimizer=OPTIMIZERS[keys.optimizer.name](
+            **values, weight_decay=keys.weight_decay, decay_vectors=keys.decay_vectors
+        ),
         learning_rate=LearningRate(**keys.learning_rate.model_dump()),
         until_accuracy=keys.until_accuracy,
         max_steps=keys.max_steps,
         evaluate_every=keys.evaluate_every,
         until_measure=keys.until_measure,
         measure=keys.measure,
+        clip=_clip(keys.clip),
     )
+
+
+def _clip(keys: ClipKeys | None) -> Clip | None:
+    if keys is None:
+        return None
+    return ClipByNorm(keys.norm) if keys.norm is not None else ClipByValue(keys.value or 0.0)
 
 
 def _model_problems(document: Document, keys: ModelKeys, folder: Path) -> list[Problem]:

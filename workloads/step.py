@@ -15,10 +15,10 @@ import numpy as np
 from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.elementwise import SumCopies
 from nnlib.kernels.kernel import Kernel
-from nnlib.optim import Optimizer
+from nnlib.optim import Clip, Optimizer
 from nnlib.precision import DTYPES
 from nnlib.program import Program
-from nnlib.update import update_kernels
+from nnlib.update import clip_kernels, update_kernels
 from sim.chip.processor import Segment, add_shares, group_sync_segment, launch_segment
 from sim.machine.spec import MachineSpec
 from sim.network.allreduce import allreduce
@@ -93,14 +93,23 @@ class NodeTimer:
         kernel = SumCopies(count=self.active_core_groups, elements=part, dtype=self.mapping.precision)
         return [group_sync_segment(self.machine.processor), self.launch(kernel)]
 
-    def update(self, *, optimizer: Optimizer, sizes: Sequence[int]) -> list[Segment]:
-        """The optimiser's step: core groups that share weights share the work."""
+    def update(self, *, optimizer: Optimizer, sizes: Sequence[int], clip: Clip | None = None) -> list[Segment]:
+        """Clipping and the optimiser's step: core groups that share weights share the work."""
         sharers = self.active_core_groups if self.mapping.ranks_per_node == 1 else 1
-        kernels = update_kernels(optimizer=optimizer, sizes=sizes, sharers=sharers, dtype=self.mapping.precision)
-        return [self.launch(kernel) for kernel in kernels]
+        dtype = self.mapping.precision
+        segments: list[Segment] = []
+        if clip is not None:
+            clipping = clip_kernels(clip=clip, elements=sum(sizes), sharers=sharers, dtype=dtype)
+            segments += [self.launch(kernel) for kernel in clipping]
+            if len(clipping) > 1 and sharers > 1:  # each needs the others' part of the norm
+                segments.append(group_sync_segment(self.machine.processor))
+        kernels = update_kernels(optimizer=optimizer, sizes=sizes, sharers=sharers, dtype=dtype)
+        return [*segments, *(self.launch(kernel) for kernel in kernels)]
 
 
-def time_step(*, timer: NodeTimer, program: Program, optimizer: Optimizer, nodes: int) -> StepTiming:
+def time_step(
+    *, timer: NodeTimer, program: Program, optimizer: Optimizer, nodes: int, clip: Clip | None = None
+) -> StepTiming:
     """Time of one step on ``nodes`` nodes when all ranks start together."""
     machine, mapping = timer.machine, timer.mapping
     gradients = {name: prod(buffer.shape) for name, buffer in program.buffers.items() if buffer.role == "gradient"}
@@ -133,7 +142,7 @@ def time_step(*, timer: NodeTimer, program: Program, optimizer: Optimizer, nodes
             ).finish
         clocks = np.maximum(clocks, busy)
     exposed = float(clocks.max()) - computed
-    update = timer.update(optimizer=optimizer, sizes=list(gradients.values()))
+    update = timer.update(optimizer=optimizer, sizes=list(gradients.values()), clip=clip)
     segments += update
     seconds = float(clocks.max()) + sum(segment.seconds for segment in update)
     shares = {**add_shares(segments), "communication_exposed": exposed}

@@ -10,7 +10,7 @@ from typing import Any
 from nnlib.device import Device
 from nnlib.layers import Run
 from nnlib.layers.randomness import step_key
-from nnlib.optim import LearningRate, Optimizer, State
+from nnlib.optim import Clip, LearningRate, Optimizer, State
 from sim.chip.memory import Array
 from workloads.datasets.dataset import Part
 from workloads.datasets.measure import Measure
@@ -68,6 +68,7 @@ class Trainer:
     seconds_per_step: float
     goal: Goal
     seed: int = 0
+    clip: Clip | None = None
 
     def run(self, state: TrainingState, *, after_step: Callable[[TrainingState], None]) -> None:
         """Train until the goal; ``after_step`` sees the state after every step."""
@@ -106,6 +107,8 @@ class Trainer:
         state.loss = found.loss
         learned = {name: state.variables[name] for name in found.parameters}
         rate = self.rate.at(state.step, global_batch=self.global_batch)
+        if self.clip is not None:
+            self.device.clip(clip=self.clip, grads=found.parameters)
         self.device.update(
             optimizer=self.optimizer, parameters=learned, grads=found.parameters, state=state.optimizer, rate=rate
         )

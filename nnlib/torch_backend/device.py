@@ -13,7 +13,7 @@ from nnlib.device import TRAINING
 from nnlib.graph import Graph, Variables
 from nnlib.layers.layer import INFERENCE, Array, Run
 from nnlib.model import Gradients, Model
-from nnlib.optim import Optimizer, State
+from nnlib.optim import Clip, Optimizer, State
 from nnlib.torch_backend import (  # noqa: F401  (their rules)
     activations,
     arrangements,
@@ -84,6 +84,10 @@ class TorchDevice:
     ) -> None:
         """The optimiser's step of size ``rate``, in place."""
         optimizer.update(parameters, grads, state, rate=rate)
+
+    def clip(self, *, clip: Clip, grads: Variables) -> None:
+        """Clip the gradients in place."""
+        clip.apply(grads)
 
     def _variables(
         self, variables: Variables, names: Sequence[str] | Mapping[str, object], *, learned: bool

@@ -97,5 +97,11 @@ def test_a_path_belongs_to_the_file_that_names_it(tmp_path: Path) -> None:
 
 def test_a_description_names_the_optimizer_and_every_layer() -> None:
     plain = describe(load_workload("digits"))
-    assert plain["recipe"]["optimizer"] == {"name": "sgd", "momentum": 0.9, "nesterov": False, "weight_decay": 0.0}
+    assert plain["recipe"]["optimizer"] == {
+        "name": "sgd",
+        "momentum": 0.9,
+        "nesterov": False,
+        "weight_decay": 0.0,
+        "decay_vectors": True,
+    }
     assert plain["model"]["layers"][0]["type"] == "conv2d"
