@@ -21,8 +21,9 @@ from sim.chip.pipeline import Body
 class FoldStatistics:
     """``scale = gamma·inverse_deviation`` and ``shift = beta − mean·scale`` from a mean and a variance (channels,).
 
-    Not ``affine``: gamma is 1 and beta 0. ``momentum``: in training the running mean and variance take so much of
-    these, of the variance the unbiased estimate from ``count`` numbers. Raises ValueError if ``count`` is 1 then.
+    Not ``affine``: gamma is 1 and beta 0. ``momentum``: in training the new running mean and variance have so much of
+    these, of the variance the unbiased estimate from ``count`` numbers, and the rest of the running ones before.
+    Raises ValueError if ``count`` is 1 then.
     """
 
     channels: int
@@ -46,17 +47,22 @@ class FoldStatistics:
 
     @property
     def running(self) -> tuple[str, ...]:
-        """The running statistics, if there are any."""
+        """The running statistics before, if there are any."""
         return () if self.momentum is None else ("running_mean", "running_variance")
 
     @property
+    def new(self) -> tuple[str, ...]:
+        """And after."""
+        return () if self.momentum is None else ("new_mean", "new_variance")
+
+    @property
     def outputs(self) -> tuple[str, ...]:
-        return ("inverse_deviation", "scale", "shift", *self.running)
+        return ("inverse_deviation", "scale", "shift", *self.new)
 
     def parameters(self) -> tuple[Parameter, ...]:
         shape = (self.channels,)
-        read = [Parameter(name, shape, "inout" if name in self.running else "in") for name in self.inputs]
-        return (*read, *(Parameter(name, shape, "out") for name in self.outputs if name not in self.running))
+        read = [Parameter(name, shape, "in") for name in self.inputs]
+        return (*read, *(Parameter(name, shape, "out") for name in self.outputs))
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
         mean, variance = arrays["mean"], arrays["variance"]
@@ -67,8 +73,8 @@ class FoldStatistics:
         arrays["inverse_deviation"][...] = 1 / np.sqrt(variance.astype(np.float64) + self.epsilon)
         if self.momentum is not None:
             unbiased = variance * (self.count / (self.count - 1))
-            for name, new in zip(self.running, (mean, unbiased), strict=True):
-                arrays[name][...] = (1 - self.momentum) * arrays[name] + self.momentum * new
+            for name, before, of_batch in zip(self.new, self.running, (mean, unbiased), strict=True):
+                arrays[name][...] = (1 - self.momentum) * arrays[before] + self.momentum * of_batch
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         item = DTYPES[self.dtype].itemsize
@@ -115,8 +121,8 @@ class FoldStatistics:
         if self.momentum is not None:
             kept, taken = one(1 - self.momentum), one(self.momentum)
             unbiased = one(self.count / (self.count - 1)) * taken
-            found["running_mean"][...] = kept * given["running_mean"] + taken * given["mean"]
-            found["running_variance"][...] = kept * given["running_variance"] + unbiased * given["variance"]
+            found["new_mean"][...] = kept * given["running_mean"] + taken * given["mean"]
+            found["new_variance"][...] = kept * given["running_variance"] + unbiased * given["variance"]
 
 
 @dataclass(frozen=True)
