@@ -21,7 +21,18 @@ from workloads.record import without_host_times
 from workloads.training import Goal, TrainingState
 
 HOST = ("host_seconds_timing", "host_seconds_numerics")
-NUMBERS = ("final_loss", "test_accuracy", "curve", "weights_sha256", "reduction_order", "reached", "seconds_to_target")
+NUMBERS = (
+    "measure",
+    "measured",
+    "storage_bytes_per_sample",
+    "final_loss",
+    "test_accuracy",
+    "curve",
+    "weights_sha256",
+    "reduction_order",
+    "reached",
+    "seconds_to_target",
+)
 """Fields that only numerics give."""
 
 

@@ -47,8 +47,9 @@ def test_images_and_labels_come_as_written(tmp_path: Path, packed: bool) -> None
     assert parts.train.images.shape == (12, 5, 4, 1)
     assert parts.test.labels.dtype == np.int64
     assert parts.train.storage_bytes == sum(file.stat().st_size for file in tmp_path.glob("train*"))
+    stored = stored_pixels(parts.train)
+    assert (stored.files, stored.packed) == (2, packed)
     if not packed:
-        stored = stored_pixels(parts.train, files=2, packed=False)
         assert stored.bytes_per_sample == pytest.approx(5 * 4 + 1 + (16 + 8) / 12)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nnlib.graph import INPUT
-from nnlib.losses import CrossEntropy, Loss
+from nnlib.layers import Embedding
+from nnlib.losses import CrossEntropy, CtcLoss, Loss
 from nnlib.model import Model
 from sim.problems import BadInput, Problem, nearest
 from workloads.datasets.dataset import LABEL, Binding, Field, Source
@@ -68,23 +69,31 @@ class _Binder:
     def target(self, loss: Loss) -> Source | None:
         """Where a loss's target is from, labels numbered as the loss numbers classes."""
         assert loss.target is not None
-        blank: int | None = getattr(loss, "blank", None)
-        shape = None if blank is not None else self.model.targets.get(loss.target)
-        source = self.source(loss.target, shape, LABEL, "target")
+        wanted, blank = self.model.targets.get(loss.target), None
+        if isinstance(loss, CtcLoss):
+            blank = loss.blank
+        source = self.source(loss.target, None if blank is not None else wanted, LABEL, "target")
         if source is None:
             return None
-        classes = self.fields[source.field].classes
-        if classes is not None and (blank is not None or isinstance(loss, CrossEntropy)):
-            self._check_classes(loss, classes + (blank is not None), blank is not None)
-        return Source(field=source.field, shape=source.shape, blank=blank)
+        field = self.fields[source.field]
+        if field.classes is not None and isinstance(loss, CrossEntropy | CtcLoss):
+            self._check_classes(loss, field.classes + (blank is not None), blank is not None)
+        if blank is None or wanted is None:
+            return source
+        if len(field.shape) != 1 or field.classes is None or field.shape[0] > wanted[0]:
+            expected = f"a dataset of sequences of at most {wanted[0]} labels, as many as the loss takes"
+            value = f"{source.field} of shape {list(field.shape)}"
+            self.problems.append(Problem(file=self.file, key="data.dataset", value=value, expected=expected))
+            return None
+        return Source(field=source.field, blank=blank, width=wanted[0])
 
     def check_tables(self, inputs: Mapping[str, Source | None]) -> None:
         """Every layer that looks entries up by a number has to have one for each number that may come."""
         for node in self.model.graph.nodes:
             source = inputs.get(node.inputs[0]) if node.inputs else None
-            count = getattr(node.layer, "count", None)
-            if source is None or not isinstance(count, int):
+            if source is None or not isinstance(node.layer, Embedding):
                 continue
+            count = node.layer.count
             classes = self.fields[source.field].classes
             if classes is None:
                 expected = f"whole numbers for layer {node.name!r}, not the dataset's {source.field}"

@@ -51,19 +51,25 @@ class Store(Protocol):
 class Source:
     """Where an array that a network takes is from: ``field`` of a sample in ``shape``.
 
-    ``blank``: the class that labels leave out, so that those from it on count one more. None leaves labels as they are.
+    ``blank``: the class that labels leave out, so that those from it on count one more; None leaves labels as they are.
+    ``width``: sequences of labels are filled up to so many by -1.
     """
 
     field: str
     shape: tuple[int, ...] | None = None
     blank: int | None = None
+    width: int | None = None
 
     def of(self, arrays: Arrays) -> npt.NDArray[np.generic]:
         """The array of samples."""
         array = arrays[self.field]
         if self.shape is not None:
             array = array.reshape(len(array), *self.shape)
-        return array if self.blank is None else array + (array >= self.blank)
+        if self.blank is not None:
+            array = array + (array >= self.blank)
+        if self.width is not None:
+            array = np.pad(array, ((0, 0), (0, self.width - array.shape[1])), constant_values=-1)
+        return array
 
 
 @dataclass(frozen=True, kw_only=True)

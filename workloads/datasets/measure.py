@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnlib.batch import Arrays
-from nnlib.losses import CrossEntropy
+from nnlib.losses import CrossEntropy, CtcLoss
 from nnlib.model import Model
 from workloads.datasets.counter import Floats
 from workloads.datasets.dataset import Binding, Field
@@ -87,11 +87,10 @@ def choose_measure(model: Model, fields: Mapping[str, Field], binding: Binding) 
             continue
         target, field = loss.target, fields[binding.targets[loss.target].field]
         output = model.graph.output
-        blank = getattr(loss, "blank", None)
-        if blank is not None:
+        if isinstance(loss, CtcLoss):
             lengths = loss.outputs[1] if len(loss.outputs) > 1 else None
             name: MeasureName = "label_error_rate"
-            return Measure(name=name, output=loss.outputs[0], target=target, lengths=lengths, blank=blank)
+            return Measure(name=name, output=loss.outputs[0], target=target, lengths=lengths, blank=loss.blank)
         if field.classes is None:
             return Measure(name="reconstruction_error", output=output, target=target)
         of = loss.outputs[0] if isinstance(loss, CrossEntropy) and len(field.shape) == 1 else output
