@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, StrictBool, model_validator
+from pydantic import AfterValidator, Field, StrictBool
 
 from nnlib.models.schema import ModelKeys, Section
 from nnlib.optim.rate import Scaling, ScheduleName
@@ -150,12 +150,6 @@ class ClipKeys(Section):
     norm: Positive | None = None
     value: Positive | None = None
 
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.norm is None) == (self.value is None):
-            raise ValueError("either norm or value")
-        return self
-
 
 class LearningRateKeys(Section):
     """``recipe.learning_rate``: ``base`` at ``at_batch`` samples per step, and how it follows batch and step.
@@ -176,14 +170,6 @@ class LearningRateKeys(Section):
     power: Positive = 1.0
     factor: Share = 0.1
     milestones: tuple[CountOrZero, ...] = ()
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.schedule == "multi_step" and not self.milestones:
-            raise ValueError("the schedule multi_step needs milestones")
-        if self.schedule in ("step", "exponential", "polynomial") and self.decay_steps is None:
-            raise ValueError(f"the schedule {self.schedule} needs decay_steps")
-        return self
 
 
 class AlternativeKeys(Section):

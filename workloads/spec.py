@@ -288,7 +288,11 @@ def _recipe_problems(document: Document, keys: RecipeKeys) -> list[Problem]:
     if rate.cap is not None and rate.cap < rate.base:
         expected = f"at least the base learning rate {rate.base}"
         problems.append(document.problem((*place, "cap"), expected=expected, value=rate.cap))
-    if rate.schedule != "constant" and rate.decay_steps is None:
+    if rate.schedule not in ("constant", "multi_step") and rate.decay_steps is None:
         expected = f"a number of steps, as the schedule is {rate.schedule}"
         problems.append(document.problem((*place, "decay_steps"), expected=expected))
+    if rate.schedule == "multi_step" and not rate.milestones:
+        problems.append(document.problem((*place, "milestones"), expected="steps, as the schedule is multi_step"))
+    if keys.clip is not None and (keys.clip.norm is None) == (keys.clip.value is None):
+        problems.append(document.problem(("recipe", "clip"), expected="either norm or value"))
     return problems

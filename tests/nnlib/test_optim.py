@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlib.layers.layer import Array
-from nnlib.optim import LARS, SGD, Adam, LearningRate, Optimizer
+from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, ClipByNorm, ClipByValue, LearningRate, Optimizer
 
 SHAPES = {"l.weight": (3, 4), "l.bias": (4,), "c.weight": (2, 3, 1, 2)}
 RATES = (0.1, 0.05, 0.2, 0.01, 0.3)
@@ -101,6 +101,79 @@ def test_adam(beta1: float, beta2: float, decay: float, seed: int) -> None:
     check(Adam(beta1=beta1, beta2=beta2, weight_decay=decay), course, seed)
 
 
+@pytest.mark.numeric
+@settings(max_examples=40, deadline=None)
+@given(beta1=unit, beta2=st.sampled_from([0.5, 0.99, 0.999]), decay=decays, seed=seeds)
+def test_adamw(beta1: float, beta2: float, decay: float, seed: int) -> None:
+    def course(weight: Array, grads: list[Array]) -> Iterator[Array]:
+        for step, rate in enumerate(RATES, start=1):
+            ages = np.arange(step)[::-1]
+            mean = np.average(grads[:step], axis=0, weights=beta1**ages)
+            square = np.average(np.square(grads[:step]), axis=0, weights=beta2**ages)
+            weight = weight - rate * (mean / (np.sqrt(square) + 1e-8) + decay * weight)
+            yield weight
+
+    check(AdamW(beta1=beta1, beta2=beta2, weight_decay=decay), course, seed)
+
+
+@pytest.mark.numeric
+@settings(max_examples=40, deadline=None)
+@given(beta1=unit, beta2=st.sampled_from([0.5, 0.99, 0.999]), decay=decays, vectors=st.booleans(), seed=seeds)
+def test_lamb(beta1: float, beta2: float, decay: float, vectors: bool, seed: int) -> None:
+    """Algorithm 2 of You et al. 2020, "Large batch optimization for deep learning"."""
+
+    def course(weight: Array, grads: list[Array]) -> Iterator[Array]:
+        own = decay if vectors or weight.ndim > 1 else 0.0
+        for step, rate in enumerate(RATES, start=1):
+            ages = np.arange(step)[::-1]
+            mean = np.average(grads[:step], axis=0, weights=beta1**ages)
+            square = np.average(np.square(grads[:step]), axis=0, weights=beta2**ages)
+            direction = mean / (np.sqrt(square) + 1e-6) + own * weight
+            ratio = sqrt((weight**2).sum() / (direction**2).sum()) if weight.ndim > 1 else 1.0
+            weight = weight - rate * ratio * direction
+            yield weight
+
+    check(LAMB(beta1=beta1, beta2=beta2, weight_decay=decay, decay_vectors=vectors), course, seed)
+
+
+@pytest.mark.parametrize("kind", [SGD, LARS, Adam, AdamW, LAMB])
+def test_vectors_without_decay(kind: type[Optimizer]) -> None:
+    """Weights as without any decay for vectors, as with it for all others."""
+    courses = [
+        run(kind(weight_decay=decay, decay_vectors=vectors), 1)[0]
+        for decay, vectors in ((0.1, False), (0.1, True), (0.0, True))
+    ]
+    for name, shape in SHAPES.items():
+        found, with_decay, without = (course[name][-1] for course in courses)
+        assert not np.array_equal(with_decay, without)
+        np.testing.assert_array_equal(found, without if len(shape) < 2 else with_decay)
+
+
+def test_clipping_by_norm() -> None:
+    grads = {"a": np.array([[3.0, 0.0]]), "b": np.array([4.0])}
+    assert ClipByNorm(6.0).apply(grads) == 5
+    assert (grads["a"].tolist(), grads["b"].tolist()) == ([[3, 0]], [4])
+    assert ClipByNorm(1.0).apply(grads) == 5
+    np.testing.assert_allclose(np.concatenate([grads["a"].ravel(), grads["b"]]), [0.6, 0, 0.8], rtol=1e-6)
+    zero = {"a": np.zeros(3)}
+    assert ClipByNorm(1.0).apply(zero) == 0
+    assert not zero["a"].any()
+
+
+def test_clipping_by_value() -> None:
+    grads = {"a": np.array([-3.0, 0.2, 0.5, 7.0], dtype=np.float32)}
+    ClipByValue(0.5).apply(grads)
+    np.testing.assert_array_equal(grads["a"], np.array([-0.5, 0.2, 0.5, 0.5], dtype=np.float32))
+
+
+@pytest.mark.parametrize("zero", ["weight", "direction"])
+def test_lamb_without_a_norm_keeps_the_ratio_one(zero: str) -> None:
+    norms = {"weight_norm": 3.0, "direction_norm": 2.0}
+    assert LAMB().ratio_of_norms(**norms, axes=2) == 1.5
+    assert LAMB().ratio_of_norms(**norms, axes=1) == 1
+    assert LAMB().ratio_of_norms(**{**norms, f"{zero}_norm": 0.0}, axes=2) == 1
+
+
 @pytest.mark.parametrize("zero", ["weight", "gradient"])
 def test_lars_without_a_norm_keeps_the_ratio_one(zero: str) -> None:
     weight, grad = np.ones((2, 2)), np.ones((2, 2))
@@ -112,13 +185,19 @@ def test_lars_without_a_norm_keeps_the_ratio_one(zero: str) -> None:
 
 @pytest.mark.parametrize(
     ("optimizer", "kinds"),
-    [(SGD(momentum=0.9), ["velocity"]), (LARS(), ["velocity"]), (Adam(), ["mean", "square"])],
-    ids=["sgd", "lars", "adam"],
+    [
+        (SGD(momentum=0.9), ["velocity"]),
+        (LARS(), ["velocity"]),
+        (Adam(), ["mean", "square"]),
+        (AdamW(), ["mean", "square"]),
+        (LAMB(), ["mean", "square"]),
+    ],
+    ids=["sgd", "lars", "adam", "adamw", "lamb"],
 )
 def test_state_is_zeros_of_the_parameters_dtype(optimizer: Optimizer, kinds: list[str]) -> None:
     parameters = {name: np.ones(shape, dtype=np.float32) for name, shape in SHAPES.items()}
     state = optimizer.initial_state(parameters)
-    steps = {"step"} if isinstance(optimizer, Adam) else set()
+    steps = {"step"} if isinstance(optimizer, Adam | AdamW | LAMB) else set()
     assert state.keys() == {f"{kind}:{name}" for kind in kinds for name in SHAPES} | steps
     for name, array in state.items():
         assert not array.any()
@@ -177,3 +256,27 @@ def test_the_rate_falls_to_its_final_fraction(schedule: str) -> None:
     assert [rate.at(step, global_batch=1) for step in range(10)] == pytest.approx(expected, rel=1e-14)
     assert rate.at(3, global_batch=1) == 1.0
     assert rate.at(6, global_batch=1) > rate.at(7, global_batch=1)
+
+
+def rates(steps: int, **options: object) -> list[float]:
+    """A course from 2 on, after two steps of warm-up."""
+    rate = LearningRate(base=2.0, at_batch=1, warmup_steps=2, **options)  # type: ignore[arg-type]
+    return [rate.at(step, global_batch=1) / 2 for step in range(steps)]
+
+
+def test_the_rate_falls_in_steps() -> None:
+    warm = [1 / 3, 2 / 3]
+    assert rates(9, schedule="step", decay_steps=3, factor=0.5) == pytest.approx([*warm, 1, 1, 1, *3 * [0.5], 0.25])
+    found = rates(9, schedule="multi_step", milestones=(4, 5, 8), factor=0.1)
+    assert found == pytest.approx([*warm, 1, 1, 0.1, 0.01, 0.01, 0.01, 0.001])
+    assert rates(5, schedule="step") == pytest.approx([*warm, 1, 1, 1])
+
+
+def test_the_rate_falls_evenly() -> None:
+    warm = [1 / 3, 2 / 3]
+    assert rates(5, schedule="exponential", decay_steps=2, factor=0.25) == pytest.approx([*warm, 1, 0.5, 0.25])
+    found = rates(7, schedule="polynomial", decay_steps=4, power=2.0, final_fraction=0.2)
+    parts = [1, (3 / 4) ** 2, (1 / 2) ** 2, (1 / 4) ** 2, 0]
+    assert found == pytest.approx([*warm, *(0.2 + 0.8 * part for part in parts)])
+    linear = rates(7, schedule="linear", decay_steps=4)
+    assert rates(7, schedule="polynomial", decay_steps=4) == pytest.approx(linear)

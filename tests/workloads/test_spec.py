@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nnlib.optim import LARS, SGD, Adam
+from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, ClipByNorm, ClipByValue
 from sim.problems import BadInput
 from workloads.spec import describe, list_workloads, load_workload
 
@@ -37,6 +37,19 @@ def test_an_optimizer_is_taken_from_the_alternatives() -> None:
     lars = load_workload("digits", ["recipe.optimizer.trust=0.1"], optimizer="lars").recipe
     assert lars.optimizer == LARS(momentum=0.9, trust=0.1)
     assert lars.learning_rate == load_workload("digits").recipe.learning_rate
+
+
+def test_clipping_and_other_optimizers() -> None:
+    settings = ["recipe.clip={norm: 2.5}", "recipe.decay_vectors=false", "recipe.weight_decay=0.1"]
+    recipe = load_workload("digits", settings, optimizer="lamb").recipe
+    assert recipe.optimizer == LAMB(weight_decay=0.1, decay_vectors=False)
+    assert recipe.clip == ClipByNorm(2.5)
+    assert load_workload("digits", ["recipe.clip={value: 0.5}"]).recipe.clip == ClipByValue(0.5)
+    assert describe(load_workload("digits", ["recipe.clip={value: 0.5}"]))["recipe"]["clip"] == {"value": 0.5}
+    rate = ["recipe.learning_rate.schedule=multi_step", "recipe.learning_rate.milestones=[3, 7]"]
+    found = load_workload("digits", rate, optimizer="adamw").recipe
+    assert isinstance(found.optimizer, AdamW)
+    assert (found.learning_rate.milestones, found.learning_rate.factor) == ((3, 7), 0.1)
 
 
 def test_an_optimizer_without_alternative_has_its_usual_values() -> None:
@@ -73,6 +86,10 @@ def test_all_errors_come_at_once_with_key_and_line(tmp_path: Path) -> None:
     [
         ("recipe.learning_rate.cap=0.01", "recipe.learning_rate.cap", "at least the base learning rate 0.0125"),
         ("recipe.learning_rate.schedule=cosine", "recipe.learning_rate.decay_steps", "the schedule is cosine"),
+        ("recipe.learning_rate.schedule=step", "recipe.learning_rate.decay_steps", "the schedule is step"),
+        ("recipe.learning_rate.schedule=multi_step", "recipe.learning_rate.milestones", "the schedule is multi_step"),
+        ("recipe.clip={norm: 1.0, value: 2.0}", "recipe.clip", "either norm or value"),
+        ("recipe.clip={}", "recipe.clip", "either norm or value"),
         ("recipe.optimizer={name: adm}", "recipe.optimizer", "did you mean 'adam'"),
         ("data.path=x.npz", "data.path", "no path, as data.dataset is digits"),
         ("data.dataset=archive", "data.path", "the .npz file"),
