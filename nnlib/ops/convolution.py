@@ -33,10 +33,15 @@ __all__ = [
 ]
 
 LARGE_BATCH: Final = 48
-SMALL_IMAGE: Final = 400
-"""From this batch on, up to so many output pixels, a product for every pixel is the faster way."""
-SUMMED: Final = 256
-"""Pixels that are summed in their own precision before the sums are in double precision."""
+FEW_CHANNELS: Final = 32
+SMALL_IMAGE: Final = 256
+"""From this batch on, up to so many input channels and output pixels a product for every pixel is the faster way."""
+GREY_BATCH: Final = 16
+GREY_CHANNELS: Final = 2
+GREY_IMAGE: Final = 1024
+"""And for images with hardly any channels: their patches, channels last, lie in memory in very short pieces."""
+SUMMED_NUMBERS: Final = 4096
+"""Numbers that are summed side by side in their own precision before their sums are in double precision."""
 
 
 def kept_patches(
@@ -44,7 +49,7 @@ def kept_patches(
 ) -> Array | None:
     """What forward and weight gradient may both be given as ``patches`` to save building them twice, if it is small."""
     rows, columns = _reaches(x.shape, kernel, stride, padding, dilation)
-    return conv_batch_last.kept(x, rows, columns) if _batch_last(len(x), rows, columns, groups) else None
+    return conv_batch_last.kept(x, rows, columns) if _batch_last(x.shape, rows, columns, groups) else None
 
 
 def conv2d_forward(
@@ -60,7 +65,7 @@ def conv2d_forward(
 ) -> Array:
     """``y`` (B, Ro, Co, No) of images ``x`` under ``weight`` (kh, kw, Ni of a group, No)."""
     rows, columns = _reaches(x.shape, (weight.shape[0], weight.shape[1]), stride, padding, dilation)
-    if _batch_last(len(x), rows, columns, groups):
+    if _batch_last(x.shape, rows, columns, groups):
         return conv_batch_last.convolve(x, weight, bias, rows, columns, patches)
     x = np.ascontiguousarray(x)
     y = np.empty((len(x), rows.outputs, columns.outputs, weight.shape[3]), dtype=x.dtype)
@@ -83,7 +88,7 @@ def conv2d_input_gradient(
 ) -> Array:
     """Gradient by ``x`` of shape ``input_shape`` from the gradient by ``y``."""
     rows, columns = _reaches(input_shape, (weight.shape[0], weight.shape[1]), stride, padding, dilation, grad)
-    if _batch_last(len(grad), rows, columns, groups):
+    if _batch_last(input_shape, rows, columns, groups):
         return conv_batch_last.input_gradient(grad, weight, rows, columns)
     grad = np.ascontiguousarray(grad)
     if depthwise.suits(weight, groups):
@@ -104,7 +109,7 @@ def conv2d_weight_gradient(
 ) -> Array:
     """Gradient by the weights (kh, kw, Ni of a group, No) from the gradient by ``y`` and the images."""
     rows, columns = _reaches(x.shape, kernel, stride, padding, dilation, grad)
-    if _batch_last(len(x), rows, columns, groups):
+    if _batch_last(x.shape, rows, columns, groups):
         return conv_batch_last.weight_gradient(grad, x, rows, columns, patches)
     grad, x = np.ascontiguousarray(grad), np.ascontiguousarray(x)
     if groups == x.shape[3] == grad.shape[3]:
@@ -119,10 +124,16 @@ def channel_sums(grad: Array) -> Array:
         # the long sums first, along whole batches of all channels
         sums: Array = planes.reshape(-1, *planes.shape[2:]).sum(axis=0).sum(axis=1)
         return sums
-    rows = grad.reshape(-1, grad.shape[-1])
-    blocks = np.add.reduceat(rows, np.arange(0, len(rows), SUMMED), axis=0)
-    total: Array = blocks.sum(axis=0, dtype=np.float64).astype(grad.dtype)
-    return total
+    channels = grad.shape[-1]
+    numbers = grad.reshape(-1)
+    # many pixels side by side: NumPy adds long rows fast and short ones slowly
+    width = channels * min(max(1, SUMMED_NUMBERS // channels), len(numbers) // channels)
+    whole = len(numbers) - len(numbers) % width
+    side_by_side = numbers[:whole].reshape(-1, width).sum(axis=0).reshape(-1, channels)
+    total = side_by_side.sum(axis=0, dtype=np.float64)
+    total += numbers[whole:].reshape(-1, channels).sum(axis=0)
+    result: Array = total.astype(grad.dtype)
+    return result
 
 
 def _reaches(
@@ -135,6 +146,9 @@ def _reaches(
     return rows, columns
 
 
-def _batch_last(batch: int, rows: Reach, columns: Reach, groups: int) -> bool:
-    """Whether the batch lies last in memory."""
-    return groups == 1 and batch >= LARGE_BATCH and rows.outputs * columns.outputs <= SMALL_IMAGE
+def _batch_last(shape: tuple[int, ...], rows: Reach, columns: Reach, groups: int) -> bool:
+    """Whether the batch lies last in memory, for images of ``shape``."""
+    batch, pixels, channels = shape[0], rows.outputs * columns.outputs, shape[-1]
+    small = batch >= LARGE_BATCH and channels <= FEW_CHANNELS and pixels <= SMALL_IMAGE
+    grey = batch >= GREY_BATCH and channels <= GREY_CHANNELS and pixels <= GREY_IMAGE
+    return groups == 1 and (small or grey)
