@@ -102,7 +102,9 @@ class NodeTimer:
             clipping = clip_kernels(clip=clip, elements=sum(sizes), sharers=sharers, dtype=dtype)
             segments += [self.launch(kernel) for kernel in clipping]
             if len(clipping) > 1 and sharers > 1:  # each needs the others' part of the norm
-                segments.append(group_sync_segment(self.machine.processor))
+                meeting = [segments[0], group_sync_segment(self.machine.processor)]
+                seconds = sum(segment.seconds for segment in meeting)
+                segments[0] = Segment(seconds=seconds, shares=add_shares(meeting))
         kernels = update_kernels(optimizer=optimizer, sizes=sizes, sharers=sharers, dtype=dtype)
         return [*segments, *(self.launch(kernel) for kernel in kernels)]
 

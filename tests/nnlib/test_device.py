@@ -9,7 +9,7 @@ from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import INPUT, Graph
 from nnlib.layers import Conv2d, Flatten, Linear, MaxPool, ReLU
 from nnlib.layers.layer import Array
-from nnlib.optim import LARS, SGD, Adam, Optimizer
+from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, Clip, ClipByNorm, ClipByValue, Optimizer
 from nnlib.precision import DTYPES, DTypeName
 from sim.machine.load import DEFAULT_MACHINE, load_machine
 from tests.nnlib.batches import classifier, labelled
@@ -125,8 +125,10 @@ def test_other_graphs(layers: str) -> None:
         SGD(momentum=0.9, nesterov=True, weight_decay=0.01),
         LARS(momentum=0.8, weight_decay=0.01, trust=0.02),
         Adam(weight_decay=0.01),
+        AdamW(weight_decay=0.1, decay_vectors=False),
+        LAMB(weight_decay=0.1),
     ],
-    ids=["sgd", "momentum", "nesterov", "lars", "adam"],
+    ids=["sgd", "momentum", "nesterov", "lars", "adam", "adamw", "lamb"],
 )
 def test_tiles_update_like_the_optimiser(digits: Graph, optimizer: Optimizer, dtype: DTypeName) -> None:
     tiles, host = devices(digits, 4, dtype)
@@ -139,6 +141,20 @@ def test_tiles_update_like_the_optimiser(digits: Graph, optimizer: Optimizer, dt
         host.update(optimizer=optimizer, parameters=expected, grads=grads, state=expected_state, rate=rate)
     check_same(found, expected, TOLERANCE[dtype])
     check_same(found_state, expected_state, TOLERANCE[dtype])
+
+
+@pytest.mark.numeric
+@precisions
+@pytest.mark.parametrize("clip", [ClipByNorm(0.3), ClipByNorm(1e6), ClipByValue(0.2)], ids=["norm", "far", "value"])
+def test_tiles_clip_like_the_host(digits: Graph, clip: Clip, dtype: DTypeName) -> None:
+    tiles, host = devices(digits, 4, dtype)
+    found, expected = batch_for(digits, 1, dtype)[0], batch_for(digits, 1, dtype)[0]
+    kept = {name: array.copy() for name, array in found.items()}
+    tiles.clip(clip=clip, grads=found)
+    host.clip(clip=clip, grads=expected)
+    check_same(found, expected, TOLERANCE[dtype])
+    changed = any(not np.array_equal(found[name], array) for name, array in kept.items())
+    assert changed == (clip.limit < 1)
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["tiles", "host"])

@@ -7,14 +7,14 @@ from itertools import pairwise
 import pytest
 
 from nnlib.graph import Graph
-from nnlib.kernels.elementwise import BiasAdd, Elementwise, SumCopies
+from nnlib.kernels.elementwise import BiasAdd, Elementwise, Function, SumCopies
 from nnlib.kernels.gemm import Gemm
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.reduction import ColumnSum
 from nnlib.kernels.softmax import SoftmaxCrossEntropy
 from nnlib.layers import Linear, ReLU
 from nnlib.lowering import lower_gradients
-from nnlib.optim import LARS, SGD, Adam, Optimizer
+from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, Clip, ClipByNorm, ClipByValue, Optimizer
 from sim.network.allreduce import ALGORITHMS
 from tests.nnlib.batches import classifier
 from tests.workloads.small import kernel_seconds, machine, node_timer
@@ -117,15 +117,36 @@ class TestByHand:
         assert exposed(timing) == pytest.approx(finish - clock, rel=1e-9)
 
 
-OPTIMIZERS = {"sgd": SGD(), "lars": LARS(), "adam": Adam()}
+OPTIMIZERS = {"sgd": SGD(), "lars": LARS(), "adam": Adam(), "adamw": AdamW(), "lamb": LAMB()}
 
 
-@pytest.mark.parametrize(("name", "launches"), [("sgd", 1), ("adam", 1), ("lars", 12)])
+@pytest.mark.parametrize(("name", "launches"), [("sgd", 1), ("adam", 1), ("adamw", 1), ("lars", 12), ("lamb", 13)])
 def test_the_launches_of_an_update(name: str, launches: int) -> None:
-    """LARS needs two norms and an update for each of the four tensors."""
+    """LARS needs two norms and an update for each of the four tensors, LAMB also the direction of all."""
     timing = timed("ranks_per_node=4", graph=TWO_LAYERS, optimizer=OPTIMIZERS[name])
     program = lower_gradients(model=classifier(TWO_LAYERS), batch=4, dtype="fp64")
     assert timing.launches == len(program.launches) + launches
+
+
+@pytest.mark.parametrize("ranks", [1, 4])
+@pytest.mark.parametrize(("clip", "functions"), [(ClipByNorm(1.0), ["scale"]), (ClipByValue(1.0), ["clip_value"])])
+def test_clipping_takes_its_time(clip: Clip, functions: list[Function], ranks: int) -> None:
+    """By norm: a sum of squares, and core groups that share the work meet before they scale their parts."""
+    timer = node_timer(f"ranks_per_node={ranks}")
+    program = lower_gradients(model=classifier(ONE_LAYER), batch=4, dtype="fp64")
+    without, with_clip = (
+        time_step(timer=timer, program=program, optimizer=SGD(), nodes=1, clip=each) for each in (None, clip)
+    )
+    part = 163 if ranks == 1 else GRADIENT
+    kernels: list[Kernel] = [Elementwise(function, part, "fp64") for function in functions]
+    meetings = 0.0
+    if isinstance(clip, ClipByNorm):
+        kernels.append(ColumnSum(rows=part, columns=1, dtype="fp64", squared=True))
+        meetings = SYNC if ranks == 1 else 0.0
+    expected = len(kernels) * LAUNCH + meetings + kernel_seconds(timer, *kernels)
+    assert with_clip.launches - without.launches == len(kernels)
+    assert with_clip.seconds - without.seconds == pytest.approx(expected, rel=1e-9)
+    assert sum(with_clip.shares.values()) == pytest.approx(1, rel=1e-12)
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3, 17])
