@@ -30,7 +30,7 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 OTHER_NAMES: Final[Mapping[str, str]] = {"out_channels": "channels", "out_features": "units"}
 """What a field is called in a file."""
-FROM_ZERO: Final = frozenset({"padding", "output_padding"})
+FROM_ZERO: Final = frozenset({"padding", "output_padding", "blank"})
 """Fields that may be 0; other whole numbers are counts."""
 SIGNED: Final = frozenset({"axis", "axes", "start", "stop", "shape", "ignore"})
 """Fields that may be negative."""
