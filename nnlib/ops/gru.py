@@ -101,7 +101,7 @@ class Gru:
         grad[:, size : 2 * size] = grads[0] * (hidden - candidate) * update * (1 - update)
         rest = grads[0] * update + by_remembered * reset
         rest += grad[:, : 2 * size] @ weight[:, : 2 * size].T
-        return grad, grad, (rest,)
+        return grad, None, (rest,)
 
     def weight_gradient(self, hidden: Array, kept: list[Kept], grad: Array) -> Array:
         """By the recurrent weights, of all steps: ``hidden`` before (T·B, H), ``grad`` by the products (T·B, 3·H)."""

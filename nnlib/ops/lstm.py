@@ -81,7 +81,7 @@ class Lstm:
         """Gradients by the products and by the states before, from those by the states after."""
         gates, cell = kept
         grad, grad_cell = lstm_cell_gradient(gates, before[1], cell, grads[0], grads[1])
-        return grad, grad, (grad @ weight.T, grad_cell)
+        return grad, None, (grad @ weight.T, grad_cell)
 
     def weight_gradient(self, hidden: Array, kept: list[Kept], grad: Array) -> Array:
         """By the recurrent weights, of all steps: ``hidden`` before (T·B, H), ``grad`` by the products (T·B, 4·H)."""

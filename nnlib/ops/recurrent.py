@@ -17,8 +17,8 @@ from nnlib.ops.sequence import Array, Integers, check_lengths, reverse_sequences
 
 States: TypeAlias = tuple[Array, ...]
 Kept: TypeAlias = tuple[Array, ...]
-StepGradients: TypeAlias = tuple[Array, Array, States]
-"""Gradients by the input's product, by the last output's product, and by the states before."""
+StepGradients: TypeAlias = tuple[Array, Array | None, States]
+"""Gradients by the input's product, by the last output's product if that is another, and by the states before."""
 Merge: TypeAlias = Literal["concatenate", "sum"]
 
 
@@ -136,14 +136,16 @@ def recurrent_backward(run: Recurrence, grad_y: Array, grad_final: States | None
     batch, steps, size = grad_y.shape
     by_outputs = time_major(reverse_sequences(grad_y, run.lengths) if run.reverse else grad_y)
     inside = None if run.lengths is None else sequence_mask(run.lengths, steps).T[:, :, None]
-    by_x = np.empty((steps, batch, cell.gates * size), dtype=grad_y.dtype)
-    by_h = np.empty_like(by_x)
+    by_x = by_h = np.empty((steps, batch, cell.gates * size), dtype=grad_y.dtype)
     grads = grad_final or (np.zeros((batch, size), dtype=grad_y.dtype),) * cell.states
     for t in reversed(range(steps)):
         after: States = (grads[0] + by_outputs[t], *grads[1:])
         if inside is not None:
             after = tuple(each * inside[t] for each in after)
-        by_x[t], by_h[t], earlier = cell.step_gradient(run.kept[t], run.before[t], after, weight)
+        by_x[t], by_product, earlier = cell.step_gradient(run.kept[t], run.before[t], after, weight)
+        if by_product is not None:
+            by_h = np.empty_like(by_x) if by_h is by_x else by_h
+            by_h[t] = by_product
         if inside is not None:
             earlier = tuple(new + old * ~inside[t] for new, old in zip(earlier, grads, strict=True))
         grads = earlier

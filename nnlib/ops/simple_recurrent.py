@@ -65,7 +65,7 @@ class Simple:
     def step_gradient(self, kept: Kept, before: States, grads: States, weight: Array) -> StepGradients:
         """Gradients by the products and by the state before, from that by the state after."""
         grad = simple_cell_gradient(kept[0], grads[0], activation=self.activation, ceiling=self.ceiling)
-        return grad, grad, (grad @ weight.T,)
+        return grad, None, (grad @ weight.T,)
 
     def weight_gradient(self, hidden: Array, kept: list[Kept], grad: Array) -> Array:
         """By the recurrent weights, of all steps: ``hidden`` before (T·B, H), ``grad`` by the products (T·B, H)."""
