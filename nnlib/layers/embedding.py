@@ -43,8 +43,12 @@ class Embedding(Layer):
 
 @dataclass(frozen=True)
 class PositionEmbedding(Layer):
-    """A learned number for each place and channel of a sequence (T, C) is added."""
+    """A learned number for each place and channel of a sequence (T, C) is added.
 
+    ``positions``: rows of the table, of which the first T are taken; by default there are no more.
+    """
+
+    positions: int | None = None
     initial: Initial = field(default=normal(0.02))
 
     def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
@@ -53,25 +57,30 @@ class PositionEmbedding(Layer):
             raise ShapeError(
                 f"layer {self.name!r} (position_embedding) wants sequences (length, channels), got {shape}"
             )
+        if self.positions is not None and shape[0] > self.positions:
+            raise ShapeError(f"layer {self.name!r} (position_embedding) has {self.positions} positions, got {shape}")
         return shape
 
     def parameter_shapes(self, input_shapes: tuple[Shape, ...]) -> dict[str, Shape]:
-        return {"weight": only_input(self.name, input_shapes)}
+        length, channels = only_input(self.name, input_shapes)
+        return {"weight": (self.positions or length, channels)}
 
     def initialise(
         self, input_shapes: tuple[Shape, ...], rng: np.random.Generator, dtype: np.dtype[np.floating]
     ) -> dict[str, Array]:
-        length, channels = shape = only_input(self.name, input_shapes)
-        return {"weight": self.initial.draw(shape, fan_in=length, fan_out=channels, rng=rng, dtype=dtype)}
+        rows, channels = shape = self.parameter_shapes(input_shapes)["weight"]
+        return {"weight": self.initial.draw(shape, fan_in=rows, fan_out=channels, rng=rng, dtype=dtype)}
 
     def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
         (x,) = inputs
-        return x + params["weight"], None
+        return x + params["weight"][: x.shape[1]], None
 
     def backward(
         self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
     ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
-        return (grad_output if needs[0] else None,), {"weight": grad_output.sum(axis=0)}
+        grad = np.zeros_like(params["weight"])
+        np.sum(grad_output, axis=0, out=grad[: grad_output.shape[1]])
+        return (grad_output if needs[0] else None,), {"weight": grad}
 
 
 @dataclass(frozen=True)

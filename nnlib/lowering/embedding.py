@@ -6,7 +6,7 @@ from math import prod
 
 from nnlib.kernels.axis_reduction import AxisReduce
 from nnlib.kernels.broadcasting import Broadcast
-from nnlib.kernels.copying import Copy, whole_move
+from nnlib.kernels.copying import Copy, shifted_move, whole_move
 from nnlib.kernels.embedding import GatherRows
 from nnlib.kernels.rows_by_number import Picks
 from nnlib.kernels.scatter import ScatterAddRows
@@ -29,15 +29,25 @@ def _(layer: Embedding, site: Site) -> None:
 
 @lower_forward_of.register
 def _(layer: PositionEmbedding, site: Site) -> None:
-    whole = (site.batch, *site.in_shape)
-    kernel = Broadcast("add", whole, (1, *site.in_shape), site.dtype)
-    site.launch(kernel, x=site.input, y=site.variable("weight"), z=site.output())
+    table = site.variable("weight")
+    whole = site.lowering.graph.variables[table]
+    if whole != site.in_shape:
+        rows = site.buffer("rows", site.in_shape)
+        site.launch(Copy(shifted_move(whole, site.in_shape, (0, 0)), site.dtype, label="slice"), x=table, y=rows)
+        table = rows
+    kernel = Broadcast("add", (site.batch, *site.in_shape), (1, *site.in_shape), site.dtype)
+    site.launch(kernel, x=site.input, y=table, z=site.output())
 
 
 @lower_backward_of.register
 def _(layer: PositionEmbedding, site: Site) -> None:
+    whole = site.lowering.graph.variables[site.variable("weight")]
+    total = site.parameter_gradient("weight")
+    grad = total if whole == site.in_shape else site.buffer("grad_rows", site.in_shape)
     kernel = AxisReduce("sum", 1, site.batch, prod(site.in_shape), site.dtype)
-    site.launch(kernel, x=site.grad_output, y=site.parameter_gradient("weight"))
+    site.launch(kernel, x=site.grad_output, y=grad)
+    if grad != total:
+        site.launch(Copy(shifted_move(site.in_shape, whole, (0, 0)), site.dtype, label="pad"), x=grad, y=total)
     if site.needs[0]:
         site.pass_gradient()
 

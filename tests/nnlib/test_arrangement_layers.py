@@ -66,6 +66,7 @@ REFUSED: list[tuple[Layer, tuple[Shape, ...], list[str]]] = [
     (Expand("odd", (3, 2)), ((4, 2),), ["(3, 2)", "(4, 2)"]),
     (Dropout("odd", 1.5), ((4,),), ["1.5"]),
     (PositionEmbedding("odd"), ((4,),), ["(length, channels)"]),
+    (PositionEmbedding("odd", 3), ((4, 2),), ["3 positions", "(4, 2)"]),
     (Gather("odd", 2), ((4, 2), (3,)), ["axis 2"]),
     (Gather("odd"), ((4, 2),), ["indices"]),
 ]

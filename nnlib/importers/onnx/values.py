@@ -53,7 +53,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Weight:
-    """A float initialiser with its axes in another order, or where not ``whole`` a part of one: what training learns."""
+    """A float initialiser with its axes in another order, or a part of one (not ``whole``): what training learns."""
 
     name: str
     axes: tuple[int, ...]

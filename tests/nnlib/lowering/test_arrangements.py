@@ -106,6 +106,7 @@ ON_SEQUENCES: list[Layer] = [
     Upsample("x", 3),
     Upsample("x", None, 13, "bilinear"),
     PositionEmbedding("x"),
+    PositionEmbedding("x", 9),
     Transpose("x", (1, 0)),
     Mean("x", (0,)),
 ]
