@@ -1,4 +1,4 @@
-"""GoogLeNet (Szegedy et al. 2015): as in Caffe, with auxiliary heads; and with batch normalisation, as in torchvision."""
+"""GoogLeNet (Szegedy et al. 2015): as in Caffe with auxiliary heads, and as in torchvision with batch normalisation."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def googlenet(
     network.add(Conv2d("conv2", 192, (3, 3), padding=1), ReLU("relu2"))
     network.add(LocalResponseNorm("norm2", size=5, alpha=1e-4, beta=0.75, k=1.0))
     network.add(MaxPool("pool2", (3, 3), 2, ceil=True))
-    heads = []
+    heads: list[str] = []
     for name, channels in INCEPTIONS.items():
         _inception(network, f"inception_{name}", channels, normalised=False, wide=5)
         joined = network.last

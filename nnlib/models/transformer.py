@@ -1,4 +1,4 @@
-"""Transformers: an encoder of the class of BERT (Devlin et al. 2019), a decoder of the class of GPT-2 (Radford 2019)."""
+"""Transformers: an encoder of BERT's class (Devlin et al. 2019) and a decoder of GPT-2's (Radford et al. 2019)."""
 
 from __future__ import annotations
 
