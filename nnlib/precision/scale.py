@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from math import frexp
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnlib.precision.formats import StorageName, integer_limits
+from nnlib.precision.formats import IntegerName, StorageName, integer_bits, integer_limits
 
 Granularity: TypeAlias = Literal["tensor", "channel"]
 """``channel``: a step for each place of the last axis, as output channels of weights are."""
@@ -42,3 +43,13 @@ def magnitudes(x: ArrayLike, granularity: Granularity) -> NDArray[np.float64]:
 def dynamic_step(x: ArrayLike, storage: StorageName, *, granularity: Granularity = "tensor") -> NDArray[np.float64]:
     """The power of two that suits these very numbers: dynamic fixed point."""
     return step_for(magnitudes(x, granularity), storage)
+
+
+def headroom_step(largest: float, storage: IntegerName, *, headroom: int) -> float:
+    """The smallest power of two at which ``largest`` fits and leaves ``headroom`` bits unused; 1 where that is 0.
+
+    What is rounded to it has the same step again, or a smaller one.
+    """
+    limit = 2.0 ** (integer_bits(storage) - 1 - headroom) - (headroom == 0)
+    fraction, exponent = frexp(largest / limit or 1.0)
+    return 2.0 ** (exponent - 1 if fraction == 0.5 else exponent)

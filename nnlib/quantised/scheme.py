@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import frexp
 
 import numpy as np
 
 from nnlib.layers.layer import Array
 from nnlib.precision.fixed import FixedPoint, Rounding, rounded, saturated
-from nnlib.precision.formats import IntegerName, integer_bits
+from nnlib.precision.formats import IntegerName
+from nnlib.precision.scale import headroom_step
 
 DEFAULT_FORMAT = FixedPoint("int16", 8)
 
@@ -44,10 +44,7 @@ class FixedScheme:
 
     def step_of(self, x: Array) -> float:
         """The step of a tensor of activations or gradients; rounding to it does not change it."""
-        bits = integer_bits(self.storage) - 1 - self.headroom
-        limit = 2.0**bits - (self.headroom == 0)
-        fraction, exponent = frexp(float(np.abs(x).max(initial=0.0)) / limit or 1.0)
-        return 2.0 ** (exponent - 1 if fraction == 0.5 else exponent)
+        return headroom_step(float(np.abs(x).max(initial=0.0)), self.storage, headroom=self.headroom)
 
     def round_weights(self, x: Array, *, key: int = 0, nearest: bool = False) -> Array:
         """Weights as their format has them; those that are already stay as they are."""

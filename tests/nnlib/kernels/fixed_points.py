@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from nnlib.kernels.dynamic_step import DynamicStep
 from nnlib.kernels.fixed_point import Dequantise, Quantise, Requantise
 from nnlib.kernels.integer_gemm import IntegerGemm
 from nnlib.kernels.kernel import Kernel
@@ -19,6 +20,7 @@ length = st.integers(1, 90)
 
 fixed_points: st.SearchStrategy[Kernel] = st.one_of(
     st.builds(Quantise, rows=rows, columns=columns, dtype=storages, source=dtypes, rounding=roundings),
+    st.builds(DynamicStep, elements=st.integers(1, 3000), dtype=dtypes, storage=storages, headroom=st.integers(0, 4)),
     st.builds(Dequantise, rows=rows, columns=columns, dtype=storages, target=dtypes),
     st.builds(Requantise, rows=rows, columns=columns, dtype=storages, relu=st.booleans(), rounding=roundings),
     st.builds(IntegerGemm, m=length, n=length, k=length, dtype=storages, relu=st.booleans()),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from nnlib.kernels.clock import KernelClock, simulate
+from nnlib.kernels.dynamic_step import DynamicStep
 from nnlib.kernels.elementwise import Elementwise
 from nnlib.kernels.fixed_point import Dequantise, Quantise, Requantise
 from nnlib.kernels.gemm import Gemm
@@ -40,6 +41,8 @@ STREAMS: list[Kernel] = [
     Quantise(70_001, 1, "int16", "fp64", "stochastic"),
     Quantise(130, 9_000, "int8", "fp32", "stochastic"),
     Dequantise(1, 1, "int16"),
+    DynamicStep(1, "fp64", "int16", 4),
+    DynamicStep(70_001, "fp32", "int8", 0),
     Dequantise(130, 9_000, "int8", "fp32"),
     Requantise(257, 33, "int8", relu=True),
     Requantise(70, 9_000, "int16", rounding="stochastic"),
@@ -99,7 +102,12 @@ def test_long_loops_are_cut(processor: ProcessorSpec) -> None:
 @pytest.mark.timing
 @pytest.mark.parametrize(
     "kernel",
-    [Quantise(9_000, 2, "int8", "fp64", "stochastic"), Dequantise(9_000, 3, "int8"), IntegerGemm(130, 33, 70, "int16")],
+    [
+        DynamicStep(9_000, "fp64", "int16", 4),
+        Quantise(9_000, 2, "int8", "fp64", "stochastic"),
+        Dequantise(9_000, 3, "int8"),
+        IntegerGemm(130, 33, 70, "int16"),
+    ],
     ids=named,
 )
 def test_every_wait_is_needed(kernel: Kernel, processor: ProcessorSpec) -> None:
