@@ -269,6 +269,7 @@ POINTWISE: Final = (
     SiLU,
     Softplus,
     Exp,
+    Erf,
     Log,
     Sqrt,
     Square,
