@@ -22,7 +22,7 @@ from nnlib.kernels.launch import Launch
 from nnlib.kernels.normalisation_builds import NORMALISATIONS
 from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
 from nnlib.kernels.prelu import Prelu, PreluGradient
-from nnlib.kernels.recurrent_cell import CellName
+from nnlib.kernels.recurrent_gates import CellName
 from nnlib.kernels.reduction import ColumnSum
 from nnlib.kernels.row_loss import LOSSES, LossFunction, RowLoss
 from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient

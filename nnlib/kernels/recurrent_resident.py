@@ -20,7 +20,8 @@ from nnlib.kernels.gemm_scheme import SCHEMES
 from nnlib.kernels.generations import Library
 from nnlib.kernels.grid import Grid
 from nnlib.kernels.kernel import Arguments, InfeasiblePlan, check_fits
-from nnlib.kernels.recurrent_cell import GATES, RecurrentCell, cell_arrays
+from nnlib.kernels.recurrent_cell import RecurrentCell
+from nnlib.kernels.recurrent_gates import GATES, cell_arrays
 from nnlib.kernels.recurrent_shape import RecurrentShape
 from nnlib.precision import DTYPES
 from sim.chip import pipeline

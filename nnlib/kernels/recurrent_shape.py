@@ -12,7 +12,8 @@ from typing import Final
 
 from nnlib.kernels.batched import plane
 from nnlib.kernels.kernel import Arguments, Parameter
-from nnlib.kernels.recurrent_cell import GATES, CellName, RecurrentCell
+from nnlib.kernels.recurrent_cell import RecurrentCell
+from nnlib.kernels.recurrent_gates import GATES, CellName
 from nnlib.ops.simple_recurrent import CEILING
 from nnlib.precision import DTypeName
 from sim.chip.memory import Array, MemoryArray

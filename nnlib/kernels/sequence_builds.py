@@ -9,7 +9,7 @@ from nnlib.kernels.gemm import Gemm
 from nnlib.kernels.generations import Library
 from nnlib.kernels.launch import Launch
 from nnlib.kernels.recurrent import RecurrentLayer, RecurrentLayerGradient
-from nnlib.kernels.recurrent_cell import GATES, CellName
+from nnlib.kernels.recurrent_gates import GATES, CellName
 from nnlib.kernels.recurrent_shape import RecurrentShape
 from nnlib.kernels.row_convolution import Pass, RowConvolution
 from nnlib.precision import DTypeName

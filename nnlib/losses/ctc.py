@@ -42,6 +42,7 @@ class CtcLoss(Loss):
         assert target is not None
         lengths = outputs[1].astype(np.int64) if len(outputs) == 2 else None
         labels = target.astype(np.int64)
+        labels = labels[:, : int((labels >= 0).sum(axis=1).max(initial=0))]  # no positions that nobody needs
         losses, grad = ctc_loss(
             outputs[0],
             labels,

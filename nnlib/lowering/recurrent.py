@@ -11,7 +11,7 @@ from nnlib.kernels.elementwise import BiasAdd, Elementwise
 from nnlib.kernels.gemm import Gemm
 from nnlib.kernels.lengths import StepMask
 from nnlib.kernels.recurrent import RecurrentLayer, RecurrentLayerGradient
-from nnlib.kernels.recurrent_cell import CellName
+from nnlib.kernels.recurrent_gates import CellName
 from nnlib.kernels.recurrent_shape import RecurrentShape
 from nnlib.kernels.reduction import ColumnSum
 from nnlib.kernels.scale_shift import FoldStatistics, ScaleShift

@@ -46,6 +46,37 @@ def gru_cell_gradient(
     return by_x, by_h, grad_hidden * update
 
 
+def gru_gates(x_product: Array, h_product: Array, hidden: Array) -> tuple[Array, Array]:
+    """Resetting before the product: the opened gates r and z (..., 2·H), and what of the last output is remembered."""
+    size = hidden.shape[-1]
+    opened = x_product[..., : 2 * size] + h_product
+    sigmoid(opened, out=opened)
+    return opened, opened[..., :size] * hidden
+
+
+def gru_candidate(x_candidate: Array, product: Array, opened: Array, hidden: Array) -> tuple[Array, Array]:
+    """The candidate from the product of what is remembered, and the new output."""
+    candidate = np.tanh(x_candidate + product)
+    return candidate, candidate + opened[..., hidden.shape[-1] :] * (hidden - candidate)
+
+
+def gru_candidate_gradient(opened: Array, candidate: Array, grad_hidden: Array) -> Array:
+    """Gradient by the candidate's products."""
+    return grad_hidden * (1 - opened[..., candidate.shape[-1] :]) * (1 - candidate * candidate)
+
+
+def gru_gates_gradient(
+    opened: Array, candidate: Array, hidden: Array, grad_hidden: Array, by_remembered: Array
+) -> tuple[Array, Array]:
+    """Gradients by the gates' products (..., 2·H), and by the last output as far as it does not go through these."""
+    size = hidden.shape[-1]
+    reset, update = opened[..., :size], opened[..., size:]
+    grad = np.empty_like(opened)
+    grad[..., :size] = by_remembered * hidden * reset * (1 - reset)
+    grad[..., size:] = grad_hidden * (hidden - candidate) * update * (1 - update)
+    return grad, grad_hidden * update + by_remembered * reset
+
+
 def _parts(gates: Array, size: int) -> tuple[Array, ...]:
     return tuple(gates[..., first * size : (first + 1) * size] for first in range(3))
 
@@ -65,7 +96,7 @@ class Gru:
         return 1
 
     def step(self, x_product: Array, states: States, weight: Array, bias: Array | None) -> tuple[States, Kept]:
-        """The state after a step; keeps the opened gates, and what the candidate's weights were multiplied to or by."""
+        """The state after a step; keeps the opened gates and what goes into, or comes out of, the candidate's product."""
         (hidden,) = states
         size = hidden.shape[1]
         if self.linear_before_reset:
@@ -75,39 +106,31 @@ class Gru:
             gates, new = gru_cell(x_product, h_product, hidden)
             return (new,), (gates, h_product[:, 2 * size :].copy())
         product = x_product if bias is None else x_product + bias
-        gates = np.empty_like(product)
-        np.add(product[:, : 2 * size], hidden @ weight[:, : 2 * size], out=gates[:, : 2 * size])
-        sigmoid(gates[:, : 2 * size], out=gates[:, : 2 * size])
-        reset, update, candidate = _parts(gates, size)
-        remembered = reset * hidden
-        np.tanh(product[:, 2 * size :] + remembered @ weight[:, 2 * size :], out=candidate)
-        return (candidate + update * (hidden - candidate),), (gates, remembered)
+        opened, remembered = gru_gates(product, hidden @ weight[:, : 2 * size], hidden)
+        candidate, new = gru_candidate(product[:, 2 * size :], remembered @ weight[:, 2 * size :], opened, hidden)
+        return (new,), (opened, candidate, remembered)
 
     def step_gradient(self, kept: Kept, before: States, grads: States, weight: Array) -> StepGradients:
         """Gradients by the products and by the state before, from that by the state after."""
-        gates, of_candidate = kept
         (hidden,) = before
         if self.linear_before_reset:
-            by_x, by_h, rest = gru_cell_gradient(gates, of_candidate, hidden, grads[0])
+            gates, h_candidate = kept
+            by_x, by_h, rest = gru_cell_gradient(gates, h_candidate, hidden, grads[0])
             rest += by_h @ weight.T
             return by_x, by_h, (rest,)
+        opened, candidate, _ = kept
         size = hidden.shape[1]
-        reset, update, candidate = _parts(gates, size)
-        grad = np.empty_like(gates)
-        by_candidate = grads[0] * (1 - update) * (1 - candidate * candidate)
+        by_candidate = gru_candidate_gradient(opened, candidate, grads[0])
         by_remembered = by_candidate @ weight[:, 2 * size :].T
-        grad[:, 2 * size :] = by_candidate
-        grad[:, :size] = by_remembered * hidden * reset * (1 - reset)
-        grad[:, size : 2 * size] = grads[0] * (hidden - candidate) * update * (1 - update)
-        rest = grads[0] * update + by_remembered * reset
-        rest += grad[:, : 2 * size] @ weight[:, : 2 * size].T
-        return grad, None, (rest,)
+        by_gates, rest = gru_gates_gradient(opened, candidate, hidden, grads[0], by_remembered)
+        rest += by_gates @ weight[:, : 2 * size].T
+        return np.concatenate([by_gates, by_candidate], axis=1), None, (rest,)
 
     def weight_gradient(self, hidden: Array, kept: list[Kept], grad: Array) -> Array:
         """By the recurrent weights, of all steps: ``hidden`` before (T·B, H), ``grad`` by the products (T·B, 3·H)."""
         if self.linear_before_reset:
             return hidden.T @ grad
         size = hidden.shape[1]
-        remembered = np.concatenate([each for _, each in kept])
+        remembered = np.concatenate([each for *_, each in kept])
         gates, candidate = hidden.T @ grad[:, : 2 * size], remembered.T @ grad[:, 2 * size :]
         return np.concatenate([gates, candidate], axis=1)

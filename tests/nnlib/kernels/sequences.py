@@ -11,7 +11,8 @@ from nnlib.kernels.ctc import CtcLoss
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.lengths import LastStepGradient, LengthsMap, StepMask
 from nnlib.kernels.recurrent import RecurrentLayer, RecurrentLayerGradient
-from nnlib.kernels.recurrent_cell import CellName, RecurrentCell
+from nnlib.kernels.recurrent_cell import RecurrentCell
+from nnlib.kernels.recurrent_gates import CellName
 from nnlib.kernels.recurrent_shape import RecurrentShape
 from nnlib.kernels.row_convolution import RowConvolution
 from nnlib.ops.ctc import log_softmax

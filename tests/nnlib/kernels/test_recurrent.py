@@ -12,7 +12,8 @@ from nnlib.kernels.clock import KernelClock, compute_kernel, empty_arrays, simul
 from nnlib.kernels.ctc import CtcLoss
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
 from nnlib.kernels.recurrent import RecurrentLayer, RecurrentLayerGradient
-from nnlib.kernels.recurrent_cell import CellName, RecurrentCell
+from nnlib.kernels.recurrent_cell import RecurrentCell
+from nnlib.kernels.recurrent_gates import CellName
 from nnlib.kernels.recurrent_shape import RecurrentShape
 from nnlib.kernels.row_convolution import RowConvolution
 from nnlib.ops.ctc import ctc_loss, log_softmax
@@ -127,6 +128,7 @@ def test_a_layer_in_the_tiles_is_the_operation(cell: CellName, reverse: bool, pr
         assert relative_error(arrays[name], wanted) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_resident_weights_save_their_way_from_memory(processor: ProcessorSpec) -> None:
     shape = RecurrentShape(cell="lstm", batch=64, steps=8, hidden=256)
@@ -139,6 +141,14 @@ def test_resident_weights_save_their_way_from_memory(processor: ProcessorSpec) -
         assert kept.get_bytes < read.get_bytes - 7 * 256 * 1024 * 8
     with pytest.raises(InfeasiblePlan):
         clock.time(RecurrentLayer(shape=replace(shape, hidden=1024), dtype="fp64", resident=True))
+
+
+@pytest.mark.parametrize(("hidden", "stays"), [(64, False), (128, True), (256, True), (1024, False)])
+def test_weights_stay_where_they_fit_and_pay(hidden: int, stays: bool, processor: ProcessorSpec) -> None:
+    shape = RecurrentShape(cell="lstm", batch=64, steps=8, hidden=hidden)
+    for kernel in (RecurrentLayer(shape=shape, dtype="fp64"), RecurrentLayerGradient(shape=shape, dtype="fp64")):
+        assert kernel.stays(processor) is stays
+        assert replace(kernel, resident=not stays).stays(processor) is not stays
 
 
 @pytest.mark.slow
