@@ -18,10 +18,13 @@ from nnlib.kernels.patch_window import PatchWindow
 from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
 from nnlib.kernels.prelu import Prelu, PreluGradient
 from nnlib.kernels.reduction import ColumnSum
+from nnlib.kernels.reparameterise import Reparameterise
 from nnlib.kernels.row_loss import LOSSES, RowLoss
 from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient
 from nnlib.kernels.softmax import SoftmaxCrossEntropy
+from nnlib.kernels.spread_shares import SpreadShares
 from nnlib.kernels.window import Window
+from nnlib.layers.randomness import key_numbers
 from nnlib.ops.reach import reaches
 from sim.chip.memory import Array
 from tests.nnlib.kernels.arrangements import arrangements, fill_arrangement
@@ -49,6 +52,16 @@ def windows(draw: st.DrawFn, *, padded: bool = True) -> Window:
         kernel=kernel,
         stride=draw(st.integers(1, 3)),
         padding=padding,
+    )
+
+
+@st.composite
+def cross_entropies(draw: st.DrawFn) -> Kernel:
+    """Rows that fit the LDM and rows that do not, some with smoothed labels and weighted classes."""
+    classes = draw(st.one_of(st.integers(1, 20), st.integers(4000, 9000)))
+    weights = tuple(np.linspace(0.5, 2, classes).tolist()) if draw(st.booleans()) else None
+    return SoftmaxCrossEntropy(
+        draw(st.integers(1, 200)), classes, draw(dtypes), weights, draw(st.sampled_from([0.0, 0.1]))
     )
 
 
@@ -118,7 +131,16 @@ kernels: st.SearchStrategy[Kernel] = st.one_of(
     st.builds(SumCopies, count=st.integers(1, 5), elements=st.integers(1, 2000), dtype=dtypes),
     st.builds(BiasAdd, rows=st.integers(1, 300), channels=small, dtype=dtypes),
     st.builds(ColumnSum, rows=st.integers(1, 300), columns=small, dtype=dtypes, squared=st.booleans()),
-    st.builds(SoftmaxCrossEntropy, rows=st.integers(1, 200), classes=st.integers(1, 20), dtype=dtypes),
+    cross_entropies(),
+    st.builds(Reparameterise, samples=st.integers(1, 20), elements=st.integers(1, 300), dtype=dtypes),
+    st.builds(
+        SpreadShares,
+        samples=st.integers(1, 90),
+        parts=st.integers(1, 300),
+        dtype=dtypes,
+        divisor=st.integers(1, 9),
+        counted=st.booleans(),
+    ),
     st.builds(Im2col, window=windows() | patch_windows(), dtype=dtypes),
     st.builds(Col2im, window=windows() | patch_windows(), dtype=dtypes),
     st.builds(DepthwiseForward, window=patch_windows(), dtype=dtypes),
@@ -140,9 +162,13 @@ def data_for(kernel: Kernel, *, seed: int = 0) -> dict[str, Array]:
     if isinstance(kernel, ColumnSum):  # a sum of both signs may nearly cancel, and its error is then large beside it
         arrays["x"][...] = np.abs(arrays["x"])
     if isinstance(kernel, SoftmaxCrossEntropy):
-        arrays["labels"][:, 0] = rng.integers(0, kernel.classes, kernel.rows)
+        arrays["labels"][:, 0] = rng.integers(-1, kernel.classes, kernel.rows)
     if isinstance(kernel, Elementwise):
         fill_elementwise(kernel, arrays)
+    if isinstance(kernel, Reparameterise):
+        arrays["hyper"][...] = key_numbers(3 << 50 | 7, 5)
+    if isinstance(kernel, SpreadShares) and kernel.counted:
+        arrays["counts"][...] = rng.integers(0, 4, arrays["counts"].shape)
     if isinstance(kernel, RowLoss | DiceSums | DiceGradient):
         fill_loss(kernel, arrays, rng)
     if isinstance(kernel, AttentionKernel):

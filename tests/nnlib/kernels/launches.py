@@ -26,9 +26,11 @@ from nnlib.kernels.plans import Task, build
 from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
 from nnlib.kernels.prelu import Prelu, PreluGradient
 from nnlib.kernels.reduction import ColumnSum
+from nnlib.kernels.reparameterise import Reparameterise
 from nnlib.kernels.row_loss import LOSSES, RowLoss
 from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient
 from nnlib.kernels.softmax import SoftmaxCrossEntropy
+from nnlib.kernels.spread_shares import SpreadShares
 from nnlib.kernels.window import Window
 from nnlib.kernels.winograd import winograd
 from nnlib.kernels.winograd_tiles import Share
@@ -101,6 +103,11 @@ streaming: st.SearchStrategy[Kernel] = st.one_of(
     st.builds(BiasAdd, rows=turns, channels=sizes(70, whole=16), dtype=dtypes),
     st.builds(ColumnSum, rows=turns, columns=sizes(70, whole=16), dtype=dtypes, squared=st.booleans()),
     st.builds(SoftmaxCrossEntropy, rows=turns, classes=sizes(40), dtype=dtypes),
+    st.builds(SoftmaxCrossEntropy, rows=st.integers(1, 2000), classes=sizes(700, whole=16), dtype=dtypes),
+    st.builds(Reparameterise, samples=st.integers(1, 300), elements=sizes(300, whole=16), dtype=dtypes),
+    st.builds(
+        SpreadShares, samples=st.integers(1, 300), parts=sizes(900, whole=16), dtype=dtypes, counted=st.booleans()
+    ),
     st.builds(RowSoftmax, rows=st.integers(1, 2000), columns=sizes(400, whole=16), dtype=dtypes, log=st.booleans()),
     st.builds(
         RowSoftmaxGradient, rows=st.integers(1, 2000), columns=sizes(400, whole=16), dtype=dtypes, log=st.booleans()

@@ -17,12 +17,16 @@ from nnlib.kernels.elementwise import Elementwise
 from nnlib.kernels.functions.table import FUNCTIONS, Function
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
 from nnlib.kernels.prelu import Prelu, PreluGradient
+from nnlib.kernels.reparameterise import Reparameterise
 from nnlib.kernels.row_blocks import RowBlocks
 from nnlib.kernels.row_loss import LOSSES, LossFunction, RowLoss
 from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient
+from nnlib.kernels.softmax import SoftmaxCrossEntropy
+from nnlib.kernels.spread_shares import SpreadShares
 from nnlib.ops.binary_cross_entropy import binary_cross_entropy_with_logits
 from nnlib.ops.dice import binary_dice, dice
 from nnlib.ops.gaussian_kl import gaussian_kl
+from nnlib.ops.loss import softmax_cross_entropy
 from nnlib.ops.regression_loss import mean_squared_error, smooth_l1
 from nnlib.precision import DTypeName
 from sim.machine.load import load_machine
@@ -42,6 +46,12 @@ ROWS: dict[str, Callable[[int, int, DTypeName], Kernel]] = {
     "dice_sums": DiceSums,
     "dice_gradient": DiceGradient,
     "binary_cross_entropy": lambda rows, columns, dtype: RowLoss("binary_cross_entropy", rows, columns, dtype),
+    "cross_entropy": SoftmaxCrossEntropy,
+    "smoothed cross-entropy": lambda rows, columns, dtype: SoftmaxCrossEntropy(
+        rows, columns, dtype, tuple(np.linspace(0.5, 2, columns).tolist()), 0.1
+    ),
+    "reparameterise": Reparameterise,
+    "spread_shares": SpreadShares,
     "gaussian_kl": lambda rows, columns, dtype: RowLoss("gaussian_kl", rows, columns, dtype),
 }
 
@@ -172,6 +182,32 @@ def test_loss_kernels_are_the_losses_of_the_host(processor: ProcessorSpec) -> No
     assert found["loss"].sum() == pytest.approx(loss, rel=1e-13)
     np.testing.assert_allclose(found["grad_mean"], by_mean, rtol=1e-12)
     np.testing.assert_allclose(found["grad_log_variance"], by_variance, rtol=1e-12)
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("classes", [6, 300])
+@pytest.mark.parametrize(("weighted", "smoothing"), [(False, 0.0), (True, 0.0), (False, 0.2), (True, 0.1)])
+def test_cross_entropy_kernels_are_the_loss_of_the_host(
+    weighted: bool, smoothing: float, classes: int, processor: ProcessorSpec
+) -> None:
+    """Of rows that fit the LDM and rows that do not; some have no label."""
+    small = replace(processor, cpe=replace(processor.cpe, ldm_bytes=2048 if classes == 300 else 65_536))
+    rng = np.random.default_rng(7)
+    factors = rng.uniform(0.2, 2, classes) if weighted else None
+    kernel = SoftmaxCrossEntropy(
+        9, classes, "fp64", tuple(factors.tolist()) if factors is not None else None, smoothing
+    )
+    labels, shares = rng.integers(-1, classes, (9, 1)), rng.uniform(0.1, 1, (9, 1))
+    labels[:3, 0] = -1, 0, classes - 1
+    data = empty_arrays(kernel) | {"labels": labels.astype(float), "weights": shares}
+    data["logits"][...] = 5 * rng.standard_normal((9, classes))
+    compute_kernel(kernel, processor=small, data=data)
+    loss, grad = softmax_cross_entropy(
+        data["logits"], labels[:, 0], shares[:, 0], total=1.0, class_weights=factors, smoothing=smoothing
+    )
+    assert data["loss"].sum() == pytest.approx(loss, rel=1e-12)
+    np.testing.assert_allclose(data["grad_logits"], grad, rtol=1e-11, atol=1e-15)
+    assert not data["grad_logits"][0].any()
 
 
 @pytest.mark.numeric
