@@ -185,7 +185,7 @@ def test_tiles_compute_the_reference_and_loops_are_cut_short_exactly(
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("ldm", [2048, 8192])
+@pytest.mark.parametrize("ldm", [2048, pytest.param(8192, marks=pytest.mark.slow)])
 def test_small_ldms_cut_into_more_blocks(ldm: int, processor: ProcessorSpec) -> None:
     small = replace(processor, cpe=replace(processor.cpe, ldm_bytes=ldm))
     for name, (ragged, _, _) in RAGGED_LARGE_TINY.items():
@@ -200,6 +200,7 @@ def test_every_wait_is_needed(name: str, processor: ProcessorSpec) -> None:
     check_every_wait(RAGGED_LARGE_TINY[name][0]("fp64"), small, more_than=1)
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.parametrize(
     "kernel",

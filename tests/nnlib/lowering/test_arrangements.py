@@ -196,6 +196,7 @@ def test_two_inputs_are_repeated_where_they_are_shorter(
 
 
 @pytest.mark.numeric
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["fp64", "fp32"])
 def test_sums_and_concatenations_of_many(dtype: DTypeName) -> None:
     nodes = [
@@ -210,7 +211,7 @@ def test_sums_and_concatenations_of_many(dtype: DTypeName) -> None:
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("dtype", ["fp64", "fp32"])
+@pytest.mark.parametrize("dtype", ["fp64", pytest.param("fp32", marks=pytest.mark.slow)])
 def test_embeddings(dtype: DTypeName) -> None:
     tokens = Input("tokens", (9,), integer=True)
     nodes = [
@@ -225,6 +226,7 @@ def test_embeddings(dtype: DTypeName) -> None:
 
 
 @pytest.mark.numeric
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", [0, 1, -1])
 @pytest.mark.parametrize("shape", [(5,), (2, 3)])
 def test_gathering_from_samples(axis: int, shape: tuple[int, ...]) -> None:
