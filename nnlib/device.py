@@ -17,12 +17,13 @@ from nnlib.graph import Variables
 from nnlib.kernels.clock import compute_kernel
 from nnlib.kernels.kernel import Arguments, Kernel, blank
 from nnlib.layers.layer import Run
-from nnlib.layers.randomness import key_numbers, layer_key
+from nnlib.layers.randomness import key_numbers, layer_key, rounding_key
 from nnlib.lowering import lower_forward, lower_gradients
 from nnlib.lowering.site import loss_buffer, shares_buffer, target_buffer
 from nnlib.model import Gradients, Model
 from nnlib.optim import Clip, Optimizer, State
 from nnlib.precision import STORAGE, DTypeName
+from nnlib.precision.random import key_numbers as rounding_numbers
 from nnlib.program import Program
 from nnlib.update import begin_update, clip_gradients, update_tensor
 from sim.chip.core_group import CoreGroup
@@ -179,6 +180,12 @@ def _add(sums: dict[str, Array], name: str, part: Array) -> None:
     sums[name] = sums[name] + part if name in sums else part
 
 
+def _rounding_key(run: Run, name: str) -> int:
+    """The key of a buffer ``rounding:LAYER:WHAT``."""
+    layer, _, what = name.rpartition(":")
+    return rounding_key(run.key, layer, what, run.first_sample)
+
+
 class Loaded:
     """A program with its buffers in a core group's memory, parameters and statistics filled in."""
 
@@ -212,6 +219,8 @@ class Loaded:
             kind, _, layer = name.partition(":")
             if kind == "key":
                 self.arrays[name][...] = key_numbers(layer_key(run.key, layer), run.first_sample)
+            elif kind == "rounding":
+                self.arrays[name][...] = rounding_numbers(_rounding_key(run, layer))
             else:
                 self.arrays[name][...] = inputs[name].reshape(buffer.shape)
         for launch in self.program.launches:

@@ -24,5 +24,11 @@ def key_numbers(key: int, first_sample: int) -> list[float]:
     return [float(value >> shift & 0xFFFF) for value in (key, first_sample) for shift in (0, 16, 32, 48)]
 
 
+def rounding_key(key: int, layer: str, what: str, first_sample: int = 0) -> int:
+    """The 64-bit key of rounding one of a layer's tensors; later parts of a batch have keys of their own."""
+    own = layer_key(layer_key(key, f"{layer}:rounding"), what)
+    return layer_key(own, str(first_sample)) if first_sample else own
+
+
 def _hashed(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -8,16 +8,18 @@ from functools import cached_property
 
 import numpy as np
 
+import nnlib.quantised.lower_training  # noqa: F401 registers its rules
 from nnlib.batch import Arrays, Batch
-from nnlib.device import TRAINING
+from nnlib.device import TRAINING, CoreGroupDevice, Device, HostDevice
 from nnlib.graph import Variables
 from nnlib.layers.layer import Array, Run
 from nnlib.layers.randomness import layer_key, step_key
 from nnlib.model import Gradients, Model
-from nnlib.optim import Optimizer, State
+from nnlib.optim import Clip, Optimizer, State
 from nnlib.precision import DTYPES
 from nnlib.quantised.layer import FixedBoundary, StorageBoundary, bounded
 from nnlib.quantised.scheme import FixedScheme
+from sim.machine.spec import ProcessorSpec
 
 ROUNDINGS = "roundings"
 """Counts the updates in the optimiser's state: every one rounds by random numbers of its own."""
@@ -28,27 +30,39 @@ class FixedDevice:
     """Weights, activations, gradients and the optimiser's numbers are integers times a step, as ``scheme`` says.
 
     Arrays hold their values in fp64, all of them in the format. Statistics of normalisations are not rounded.
-    ``together``: samples that share a step where their tensors are rounded; by default all of a batch.
-    ``seed`` decides the random numbers of rounding.
+    ``together``: samples of a core group, whose tensors share a step; by default all of a batch.
+    ``seed`` decides the random numbers of rounding. ``processor``: of a core group that computes in its tiles.
     """
 
     original: Model
     scheme: FixedScheme
     seed: int = 0
     together: int | None = None
+    recompute: bool = False
+    processor: ProcessorSpec | None = None
 
     @cached_property
     def model(self) -> Model:
         """The network with its numbers rounded."""
-        return replace(self.original, graph=bounded(self.original.graph, FixedBoundary(self.scheme)))
+        return fixed_model(self.original, self.scheme)
+
+    @cached_property
+    def inner(self) -> Device:
+        """What computes with real numbers and rounds where layers end."""
+        if self.processor is None:
+            return HostDevice(self.model, self.together, self.recompute)
+        return CoreGroupDevice(self.model, self.together or 1, "fp64", self.processor, self.recompute)
 
     def gradients(self, *, variables: Variables, batch: Batch, weights: Array, run: Run = TRAINING) -> Gradients:
         inputs = Batch(inputs=self._inputs(batch.inputs), targets=batch.targets)
-        own = replace(run, key=layer_key(run.key, f"{self.seed}"))
-        return self.model.gradients(self._variables(variables), inputs, weights, run=own, together=self.together)
+        return self.inner.gradients(variables=self._variables(variables), batch=inputs, weights=weights, run=run)
 
     def outputs(self, *, variables: Variables, inputs: Arrays) -> dict[str, Array]:
-        return self.model.graph.predict(self._variables(variables), self._inputs(inputs))
+        return self.inner.outputs(variables=self._variables(variables), inputs=self._inputs(inputs))
+
+    def clip(self, *, clip: Clip, grads: Variables) -> None:
+        """Clip the gradients in place."""
+        self.inner.clip(clip=clip, grads=grads)
 
     def update(
         self, *, optimizer: Optimizer, parameters: Variables, grads: Variables, state: State, rate: float
@@ -65,7 +79,7 @@ class FixedDevice:
         else:
             for array in parameters.values():
                 array[...] = scheme.round_weights(array, nearest=True)
-        optimizer.update(worked, rounded, state, rate=rate)
+        self.inner.update(optimizer=optimizer, parameters=worked, grads=rounded, state=state, rate=rate)
         for name, array in parameters.items():
             array[...] = scheme.round_weights(worked[name], key=layer_key(key, f"w:{name}"))
         if scheme.master:
@@ -90,6 +104,11 @@ class FixedDevice:
         }
 
 
+def fixed_model(model: Model, scheme: FixedScheme) -> Model:
+    """The model with the numbers of its network rounded to fixed point."""
+    return replace(model, graph=bounded(model.graph, FixedBoundary(scheme)))
+
+
 @dataclass(frozen=True)
 class StorageDevice:
     """Arrays in memory are fp32; layers and optimisers compute in fp64 and round what they store."""
@@ -107,6 +126,10 @@ class StorageDevice:
 
     def outputs(self, *, variables: Variables, inputs: Arrays) -> dict[str, Array]:
         return self.model.graph.predict(variables, inputs)
+
+    def clip(self, *, clip: Clip, grads: Variables) -> None:
+        """Clip the gradients in place."""
+        clip.apply(grads)
 
     def update(
         self, *, optimizer: Optimizer, parameters: Variables, grads: Variables, state: State, rate: float

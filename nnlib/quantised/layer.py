@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from nnlib.graph import Graph, Node
 from nnlib.layers import Conv1d, Conv2d, Linear
 from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape
-from nnlib.layers.randomness import layer_key
+from nnlib.layers.randomness import rounding_key
 from nnlib.quantised.scheme import FixedScheme
 
 
@@ -27,11 +26,14 @@ class Boundary(Protocol):
     def weight_step(self) -> float:
         """The same for weights."""
 
-    def kept(self, x: Array, *, unit: float, key: int, first: int, nearest: bool) -> Array:
+    def kept(self, x: Array, *, unit: float, key: int, nearest: bool) -> Array:
         """What goes to memory of a result; ``unit``: the product of its factors' steps, 0 if it is no sum of products.
 
-        ``key``, ``first``: random key and place of the first number.
+        ``key``: of random numbers.
         """
+
+    def passed(self, x: Array, *, unit: float) -> Array:
+        """A gradient by an input on its way to the layer that rounds it, once all that meet are added."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,11 @@ class FixedBoundary:
     def weight_step(self) -> float:
         return self.scheme.weights.step
 
-    def kept(self, x: Array, *, unit: float, key: int, first: int, nearest: bool) -> Array:
-        sums = self.scheme.check_sums(x, unit) if unit else x
-        return self.scheme.round_tensor(sums, key=key, first=first, nearest=nearest)
+    def kept(self, x: Array, *, unit: float, key: int, nearest: bool) -> Array:
+        return self.scheme.round_tensor(self.passed(x, unit=unit), key=key, nearest=nearest)
+
+    def passed(self, x: Array, *, unit: float) -> Array:
+        return self.scheme.check_sums(x, unit) if unit else x
 
 
 @dataclass(frozen=True)
@@ -69,19 +73,20 @@ class StorageBoundary:
     def weight_step(self) -> float:
         return 0.0
 
-    def kept(self, x: Array, *, unit: float, key: int, first: int, nearest: bool) -> Array:
+    def kept(self, x: Array, *, unit: float, key: int, nearest: bool) -> Array:
+        return x.astype(self.storage, copy=False)
+
+    def passed(self, x: Array, *, unit: float) -> Array:
         return x.astype(self.storage, copy=False)
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """What backward needs: the layer's own, the steps of its inputs, and where random numbers come from."""
+    """What backward needs: the layer's own, the step of its input, and which pass it was."""
 
     inner: Saved
     steps: tuple[float, ...]
-    key: int
-    first_sample: int
-    samples: int
+    run: Run
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class BoundaryLayer(Layer):
 
     @property
     def mixes_samples(self) -> bool:
-        return self.inner.mixes_samples
+        return self.inner.mixes_samples or isinstance(self.boundary, FixedBoundary)  # they share a step
 
     def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
         return self.inner.output_shape(input_shapes)
@@ -124,12 +129,9 @@ class BoundaryLayer(Layer):
         boundary = self.boundary
         y, saved = self.inner.forward(self._taken(params), tuple(map(boundary.taken, inputs)), run)
         steps: tuple[float, ...] = (boundary.step(inputs[0]),) if self.products else ()
-        key = layer_key(run.key, f"{self.name}:rounding")
-        kept = _Kept(saved, steps, key, run.first_sample, len(y))
+        kept = _Kept(saved, steps, run)
         unit = steps[0] * boundary.weight_step() if self.products else 0.0
-        first = run.first_sample * prod(y.shape[1:])
-        y = boundary.kept(y, unit=unit, key=layer_key(key, "y"), first=first, nearest=not run.training)
-        return y, kept
+        return boundary.kept(y, unit=unit, key=self._key(run, "y"), nearest=not run.training), kept
 
     def backward(
         self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
@@ -138,8 +140,7 @@ class BoundaryLayer(Layer):
         boundary = self.boundary
 
         def rounded(grad: Array, name: str, unit: float = 0.0) -> Array:
-            first = kept.first_sample * (grad.size // kept.samples)
-            return boundary.kept(grad, unit=unit, key=layer_key(kept.key, name), first=first, nearest=False)
+            return boundary.kept(grad, unit=unit, key=self._key(kept.run, name), nearest=False)
 
         # a loss's gradient, or a sum of several, was not in memory yet; what was stays as it is
         grad_y = boundary.taken(rounded(grad_output, "grad_y"))
@@ -148,9 +149,10 @@ class BoundaryLayer(Layer):
         weight_unit = step * kept.steps[0] if self.products else 0.0
         grads = {name: rounded(grad, name, weight_unit if name == "weight" else 0.0) for name, grad in own.items()}
         input_unit = step * boundary.weight_step()
-        return tuple(
-            None if grad is None else rounded(grad, f"x{number}", input_unit) for number, grad in enumerate(by_input)
-        ), grads
+        return tuple(None if grad is None else boundary.passed(grad, unit=input_unit) for grad in by_input), grads
+
+    def _key(self, run: Run, what: str) -> int:
+        return rounding_key(run.key, self.name, what, run.first_sample)
 
     def _taken(self, params: Params) -> dict[str, Array]:
         return {name: self.boundary.taken(array) for name, array in params.items()}

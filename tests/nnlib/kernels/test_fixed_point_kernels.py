@@ -103,7 +103,7 @@ def test_long_loops_are_cut(processor: ProcessorSpec) -> None:
 @pytest.mark.parametrize(
     "kernel",
     [
-        DynamicStep(9_000, "fp64", "int16", 4),
+        DynamicStep(60_000, "fp64", "int16", 4),
         Quantise(9_000, 2, "int8", "fp64", "stochastic"),
         Dequantise(9_000, 3, "int8"),
         IntegerGemm(130, 33, 70, "int16"),

@@ -11,10 +11,11 @@ from nnlib.graph import INPUT, Graph
 from nnlib.layers import Conv2d, Flatten, Linear, MaxPool, ReLU
 from nnlib.layers.layer import Array, Run
 from nnlib.losses import CrossEntropy
+from nnlib.lowering import lower_gradients
 from nnlib.model import Model
 from nnlib.optim import SGD, Adam, Optimizer
 from nnlib.precision.fixed import FixedPoint, Rounding
-from nnlib.quantised.device import FixedDevice, StorageDevice
+from nnlib.quantised.device import FixedDevice, StorageDevice, fixed_model
 from nnlib.quantised.scheme import FixedScheme
 from sim.machine.load import load_machine
 
@@ -131,6 +132,33 @@ class TestFixedPoint:
         assert sums.tolist() == [1.0, 2 - 2**-30, -2.0]
         assert scheme.tally.overflows == 2
         assert scheme.check_sums(np.array([1.9]), 2.0**-30).tolist() == [1.9]
+
+    @pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+    def test_a_core_group_computes_the_same(self, rounding: Rounding) -> None:
+        """The same random numbers too; sums in another order could round apart, but do not here."""
+        scheme = FixedScheme(rounding=rounding)
+        host = FixedDevice(MODEL, scheme, together=4)
+        tiles = FixedDevice(MODEL, scheme, together=4, processor=load_machine("sunway_taihulight").processor)
+        batch, run = batch_of(7), Run(training=True, key=5)
+        one, other = (
+            device.gradients(variables=fresh(), batch=batch, weights=np.ones(7), run=run) for device in (host, tiles)
+        )
+        assert other.loss == pytest.approx(one.loss, rel=1e-12)
+        for name, grad in one.parameters.items():
+            assert np.abs(grad - other.parameters[name]).max() <= 1e-12 * np.abs(grad).max(), name
+        found = [device.outputs(variables=fresh(), inputs=batch.inputs)["out"] for device in (host, tiles)]
+        assert found[0].shape == found[1].shape
+
+    def test_a_lowered_step_rounds_every_result_and_gradient(self) -> None:
+        model = fixed_model(MODEL, FixedScheme())
+        plain = lower_gradients(model=MODEL, batch=4, dtype="fp64")
+        program = lower_gradients(model=model, batch=4, dtype="fp64")
+        added = [launch.kernel.name for launch in program.launches]
+        for launch in plain.launches:
+            added.remove(launch.kernel.name)
+        results, grads, parameters = 4, 5, 4
+        expected = {"dynamic_step", "quantise", "dequantise"}
+        assert {name: added.count(name) for name in set(added)} == dict.fromkeys(expected, results + grads + parameters)
 
     @pytest.mark.parametrize("headroom", [0, 4])
     def test_rounding_again_changes_nothing(self, headroom: int) -> None:
