@@ -14,6 +14,7 @@ from nnlib.kernels.recurrent import RecurrentLayer, RecurrentLayerGradient
 from nnlib.kernels.recurrent_gates import CellName
 from nnlib.kernels.recurrent_shape import RecurrentShape
 from nnlib.kernels.reduction import ColumnSum
+from nnlib.kernels.reset_first import ResetFirstGradient, ResetFirstLayer
 from nnlib.kernels.scale_shift import FoldStatistics, ScaleShift
 from nnlib.layers.recurrent import EPSILON, GRU, LSTM, MOMENTUM, SimpleRecurrent
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
@@ -94,18 +95,16 @@ class _Direction:
 
     @property
     def shape(self) -> RecurrentShape:
-        """Raises NotImplementedError for a gated recurrent unit that resets before its product."""
+        """What the kernels go over."""
         layer = self.layer
         name: CellName
         match layer:
             case LSTM():
                 name = "lstm"
-            case GRU(linear_before_reset=True):
+            case GRU():
                 name = "gru"
             case SimpleRecurrent():
                 name = layer.activation
-            case _:
-                raise NotImplementedError(f"no kernels for layer {layer.name!r}: linear_before_reset has to be true")
         return RecurrentShape(
             cell=name,
             batch=self.site.batch,
@@ -116,6 +115,11 @@ class _Direction:
             ceiling=layer.ceiling if isinstance(layer, SimpleRecurrent) else 0.0,
             bias=layer.has_recurrent_bias,
         )
+
+    @property
+    def resets_first(self) -> bool:
+        """True for a gated recurrent unit that resets before its product."""
+        return isinstance(self.layer, GRU) and not self.layer.linear_before_reset
 
     def variable(self, name: str) -> str:
         return self.site.variable(f"{name}{self.suffix}")
@@ -140,7 +144,9 @@ class _Direction:
             product = self.normalise(product)
         elif layer.bias:
             site.launch(BiasAdd(rows=self.rows, channels=columns, dtype=dtype), y=product, bias=self.variable("bias"))
-        kernel = RecurrentLayer(shape=self.shape, dtype=dtype, fresh=True)
+        kernel: RecurrentLayer | ResetFirstLayer = RecurrentLayer(shape=self.shape, dtype=dtype, fresh=True)
+        if self.resets_first:
+            kernel = ResetFirstLayer(shape=self.shape, dtype=dtype)
         arguments = {"x_product": product, "weight": self.variable("recurrent")}
         if layer.has_recurrent_bias:
             arguments["candidate_bias"] = self.variable("recurrent_bias")
@@ -184,7 +190,10 @@ class _Direction:
     def backward(self, grad_steps: str | None) -> None:
         """All steps back, then what goes through the input's product; later directions add to ``grad_steps``."""
         site, layer, shape = self.site, self.layer, self.shape
+        kernel: RecurrentLayerGradient | ResetFirstGradient
         kernel = RecurrentLayerGradient(shape=shape, dtype=site.dtype, fresh=True)
+        if self.resets_first:
+            kernel = ResetFirstGradient(shape=shape, dtype=site.dtype)
         arguments = {
             "weight": self.variable("recurrent"),
             "grad_weight": self.gradient("recurrent"),

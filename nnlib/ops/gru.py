@@ -96,7 +96,7 @@ class Gru:
         return 1
 
     def step(self, x_product: Array, states: States, weight: Array, bias: Array | None) -> tuple[States, Kept]:
-        """The state after a step; keeps the opened gates and what goes into, or comes out of, the candidate's product."""
+        """The state after a step; keeps the gates and what the candidate's product made, or was made of."""
         (hidden,) = states
         size = hidden.shape[1]
         if self.linear_before_reset:

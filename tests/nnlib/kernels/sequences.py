@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, get_args
+from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 from hypothesis import strategies as st
@@ -14,11 +15,11 @@ from nnlib.kernels.recurrent import RecurrentLayer, RecurrentLayerGradient
 from nnlib.kernels.recurrent_cell import RecurrentCell
 from nnlib.kernels.recurrent_gates import CellName
 from nnlib.kernels.recurrent_shape import RecurrentShape
+from nnlib.kernels.reset_first import ResetFirstGradient, ResetFirstLayer
 from nnlib.kernels.row_convolution import RowConvolution
 from nnlib.ops.ctc import log_softmax
 from sim.chip.memory import Array
 
-SequenceKernel: Final = (RecurrentCell, RecurrentLayer, RecurrentLayerGradient, RowConvolution, CtcLoss)
 dtypes = st.sampled_from(["fp64", "fp32"])
 cells = st.sampled_from(get_args(CellName))
 shapes = st.builds(
@@ -31,6 +32,7 @@ shapes = st.builds(
     reverse=st.booleans(),
     bias=st.booleans(),
 )
+units = shapes.map(lambda shape: replace(shape, cell="gru", bias=False))
 of_batch = {"batch": st.integers(1, 90), "dtype": dtypes}
 sequence_kernels: st.SearchStrategy[Kernel] = st.one_of(
     st.builds(
@@ -62,6 +64,8 @@ sequence_kernels: st.SearchStrategy[Kernel] = st.one_of(
         towards=st.sampled_from(["forward", "input_gradient", "weight_gradient"]),
         masked=st.booleans(),
     ),
+    st.builds(ResetFirstLayer, shape=units, dtype=dtypes),
+    st.builds(ResetFirstGradient, shape=units, dtype=dtypes),
     st.builds(LengthsMap, **of_batch, add=st.integers(-3, 3), divide=st.integers(1, 4), plus=st.integers(-1, 1)),
     st.builds(StepMask, **of_batch, steps=st.integers(1, 90)),
     st.builds(LastStepGradient, **of_batch, steps=st.integers(1, 9), channels=st.integers(1, 70), masked=st.booleans()),
@@ -84,7 +88,7 @@ def fill_sequences(kernel: Kernel, arrays: dict[str, Array], rng: np.random.Gene
     """Masks, lengths and targets as they occur; weights under which states neither explode nor vanish."""
     if "inside" in arrays:
         arrays["inside"][...] = rng.integers(0, 2, arrays["inside"].shape)
-    if isinstance(kernel, (RecurrentLayer, RecurrentLayerGradient)):
+    if isinstance(kernel, (RecurrentLayer, RecurrentLayerGradient, ResetFirstLayer, ResetFirstGradient)):
         arrays["weight"] /= np.sqrt(kernel.shape.hidden).astype(arrays["weight"].dtype)
     if isinstance(kernel, RowConvolution) and kernel.masked:
         arrays["lengths"][...] = rng.integers(0, kernel.steps + 1, (kernel.batch, 1))

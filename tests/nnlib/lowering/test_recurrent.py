@@ -20,7 +20,6 @@ from nnlib.layers import (
     StridedLengths,
 )
 from nnlib.losses import CrossEntropy, CtcLoss
-from nnlib.lowering import lower_forward
 from nnlib.model import Model
 from nnlib.precision import DTYPES, DTypeName
 from sim.machine.load import load_machine
@@ -47,6 +46,10 @@ MODELS: dict[str, Model] = {
     "lstm": network(Node(LSTM("a", 9), ("first",))),
     "lstm with lengths": network(Node(LSTM("a", 4, bidirectional=True), ("first", "lengths"))),
     "gru without bias": network(Node(GRU("a", 5, bias=False), ("first", "lengths"))),
+    "gru, reset first": network(
+        Node(GRU("a", 4, bidirectional=True, linear_before_reset=False), ("first", "lengths")),
+        Node(GRU("b", 5, linear_before_reset=False), ("a",)),
+    ),
     "gru, sum": network(Node(GRU("a", 5, bidirectional=True, merge="sum"), ("first", "lengths"))),
     "simple": network(
         Node(SimpleRecurrent("a", 8, bidirectional=True, merge="sum", activation="clipped_relu"), ("first",)),
@@ -127,9 +130,3 @@ def test_in_single_precision_and_computed_again(name: str) -> None:
 @pytest.mark.parametrize("name", NORMALISED)
 def test_normalised_products(name: str) -> None:
     check(NORMALISED[name], samples=6, batch=6, dtype="fp64", recompute=False)
-
-
-def test_a_unit_that_resets_before_its_product_has_no_kernels() -> None:
-    graph = Graph.chain((4, 3), [GRU("a", 2, linear_before_reset=False)])
-    with pytest.raises(NotImplementedError, match="linear_before_reset has to be true"):
-        lower_forward(graph=graph, batch=2, dtype="fp64")
