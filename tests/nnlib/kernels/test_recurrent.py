@@ -15,6 +15,7 @@ from nnlib.kernels.recurrent import RecurrentLayer, RecurrentLayerGradient
 from nnlib.kernels.recurrent_cell import RecurrentCell
 from nnlib.kernels.recurrent_gates import CellName
 from nnlib.kernels.recurrent_shape import RecurrentShape
+from nnlib.kernels.reset_first import ResetFirstGradient, ResetFirstLayer
 from nnlib.kernels.row_convolution import RowConvolution
 from nnlib.ops.ctc import ctc_loss, log_softmax
 from nnlib.ops.gru import Gru
@@ -218,6 +219,8 @@ WAITING: list[Kernel] = [
     RecurrentLayer(shape=LSTM, dtype="fp64", fresh=True),
     RecurrentLayer(shape=LSTM, dtype="fp64", resident=True),
     RecurrentLayerGradient(shape=LSTM, dtype="fp64", resident=True),
+    ResetFirstLayer(shape=replace(LSTM, cell="gru"), dtype="fp64"),
+    ResetFirstGradient(shape=replace(LSTM, cell="gru", masked=True), dtype="fp64"),
     RowConvolution(batch=70, steps=40, channels=300, taps=3, dtype="fp64"),
     CtcLoss(batch=9, steps=5, classes=4, labels=2, dtype="fp64"),
 ]

@@ -45,6 +45,7 @@ def classified(*nodes: Node) -> Model:
 MODELS: dict[str, Model] = {
     "lstm": network(Node(LSTM("a", 9), ("first",))),
     "lstm with lengths": network(Node(LSTM("a", 4, bidirectional=True), ("first", "lengths"))),
+    "weights that stay in the LDM": network(Node(LSTM("a", 128), ("first", "lengths"))),
     "gru without bias": network(Node(GRU("a", 5, bias=False), ("first", "lengths"))),
     "gru, reset first": network(
         Node(GRU("a", 4, bidirectional=True, linear_before_reset=False), ("first", "lengths")),
