@@ -22,7 +22,7 @@ from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array
 from sim.machine.spec import ProcessorSpec
 
-CHANNELS_LAST: Final = frozenset({"direct", "dma", "explicit", "winograd"})
+CHANNELS_LAST: Final = frozenset({"direct", "dma", "explicit", "winograd", "depthwise"})
 """Plans whose arrays lie as the direct convolution's; the others' one kernel has that convolution as its reference."""
 
 

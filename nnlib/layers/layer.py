@@ -92,9 +92,3 @@ def only_input(layer: str, input_shapes: tuple[Shape, ...]) -> Shape:
     if len(input_shapes) != 1:
         raise ShapeError(f"layer {layer!r} takes one input, got {len(input_shapes)}: {input_shapes}")
     return input_shapes[0]
-
-
-def he_normal(shape: Shape, *, fan_in: int, rng: np.random.Generator, dtype: np.dtype[np.floating]) -> Array:
-    """Normal numbers of variance 2 / fan_in (He et al. 2015), drawn in float64 whatever the dtype."""
-    drawn: Array = rng.standard_normal(shape) * np.sqrt(2.0 / fan_in)
-    return drawn.astype(dtype)

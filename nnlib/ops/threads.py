@@ -21,7 +21,9 @@ BLAS_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THR
 @cache
 def worker_count() -> int:
     """How many threads share work: the processors (``OMP_NUM_THREADS`` if set) over those that a product takes."""
-    processors = _number("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))
+    # not every system tells which processors a process may use
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processors = _number("OMP_NUM_THREADS") or allowed
     product = next((number for number in map(_number, BLAS_VARIABLES) if number), processors)
     return max(1, processors // product)
 

@@ -92,7 +92,7 @@ def command(
     Core groups share out rows or images. The time includes the launch of every kernel by the MPE.
 
     A library is naive, swdnn-2016, swdnn-2017, swcaffe-2018 or autotuned-2019; a convolution's plan is direct, dma,
-    batch-size-aware, image-size-aware, explicit or winograd, as far as the library had it.
+    batch-size-aware, image-size-aware, explicit, winograd or depthwise, as far as the library had it.
 
     Examples:
 
