@@ -21,8 +21,8 @@ def conv2d(layer: Any, place: Place) -> Tensor:
     (top, bottom), (left, right) = sides(layer.padding)
     stride, dilation = pair(layer.stride), pair(layer.dilation)
     if tuple(weight.shape[:2]) == (1, 1) and layer.groups == 1 and not (top or bottom or left or right):
-        x = place.x[:, :: stride[0], :: stride[1]]
-        return functional.linear(x, weight[0, 0].t(), bias)
+        x = place.x if stride == (1, 1) else place.x[:, :: stride[0], :: stride[1]]
+        return functional.linear(x, weight.flatten(0, 2).t(), bias)
     x = images(place.x)
     padding = (top, left)
     if (top, left) != (bottom, right):

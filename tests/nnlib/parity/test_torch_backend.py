@@ -18,6 +18,7 @@ from nnlib.layers import (
     Add,
     AveragePool,
     AveragePool1d,
+    BatchNorm,
     Concatenate,
     Conv1d,
     Conv2d,
@@ -30,9 +31,12 @@ from nnlib.layers import (
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
+    GroupNorm,
     LastStep,
     Layer,
+    LayerNorm,
     Linear,
+    LocalResponseNorm,
     Log,
     LogSoftmax,
     MaxPool,
@@ -45,6 +49,7 @@ from nnlib.layers import (
     Reciprocal,
     ReLU,
     Reshape,
+    RMSNorm,
     RowConvolution,
     Run,
     Scale,
@@ -146,6 +151,18 @@ GRAPHS = {
         Reshape("a12", (6, -1)),
         Select("a13", 0, (1, -1, 1)),
     ),
+    "normalisation": chain(
+        (5, 4, 6),
+        BatchNorm("n1"),
+        GroupNorm("n2", 3),
+        LocalResponseNorm("n3", 3, alpha=0.3),
+        LayerNorm("n4", 2),
+        RMSNorm("n5"),
+        BatchNorm("n6", affine=False, momentum=0.3),
+        Flatten("vectors"),
+        LocalResponseNorm("n7", 4, k=2.0),
+        BatchNorm("n8", epsilon=1e-3),
+    ),
     "joined": Graph(
         (Input("x", (5, 4)),),
         (
@@ -246,9 +263,9 @@ def check_gradients(found: Gradients, expected: Gradients, dtype: str) -> None:
 def test_the_backend_computes_what_the_host_computes(name: str, dtype: str) -> None:
     graph = GRAPHS[name]
     model = Model(graph, (CrossEntropy(outputs=("classes",)),))
-    variables, batch, weights = data(graph, dtype, 5)
+    variables, batch, weights = data(graph, dtype, 6)
     run = Run(training=True, key=9, first_sample=4)
-    for together in (None, 2):
+    for together in (None, 4):
         expected = HostDevice(model, together).gradients(variables=variables, batch=batch, weights=weights, run=run)
         device = TorchDevice(model, together, "cpu")
         found = device.gradients(variables=variables, batch=batch, weights=weights, run=run)
