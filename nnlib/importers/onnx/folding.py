@@ -21,7 +21,7 @@ def folded(node: Any, inputs: Sequence[Fixed | None], *, opset: int) -> tuple[Fi
     from onnx.reference import ReferenceEvaluator
 
     arrays = {name: each.array for name, each in zip(node.input, inputs, strict=True) if each is not None}
-    constants = [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in arrays.items()]
+    constants = [numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in arrays.items()]
     outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
     graph = helper.make_graph([node], "folded", [], outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])

@@ -46,6 +46,8 @@ class Importer:
         }
         self.variables: dict[str, Array] = {}
         self.origins: dict[str, Origin] = {}
+        self.used: set[str] = set()
+        """Names that some operator takes, or that are outputs of the file."""
         self.places: dict[tuple[str, tuple[int, ...], Shape], str] = {}
 
     def tensor(self, operator: Operator, number: int = 0) -> Tensor:
@@ -147,7 +149,7 @@ class Importer:
                     self.origins[full] = Origin(given.weight.name, given.weight.axes)
             elif learned:
                 frozen.append(name)
-            self.variables[full] = np.ascontiguousarray(given.array)
+            self.variables[full] = np.asarray(given.array, order="C")
         names = [tensor.name for tensor in tensors]
         self.network.join(layer, *names, shared=tuple(shared), frozen=tuple(frozen))
         self.shapes[layer.name] = shape

@@ -57,6 +57,8 @@ def load_onnx(path: Path, *, shapes: Mapping[str, int] | None = None, channels_l
     inputs, batch = _inputs(path, model, shapes or {})
     importer = Importer(inputs, batch=batch, channels_last=channels_last)
     by_name = {value.name: importer.values.get(_clean(value.name)) for value in model.graph.input}
+    importer.used = {name for node in model.graph.node for name in node.input}
+    importer.used.update(value.name for value in model.graph.output)
     importer.values.update({name: value for name, value in by_name.items() if value is not None})
     _initialisers(importer, model)
     problems = _operators(importer, model)

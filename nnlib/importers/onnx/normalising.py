@@ -88,7 +88,7 @@ def pool(importer: Importer, operator: Operator) -> None:
     top, bottom, left, right = window_pads(operator, x, kernel, stride, dilation)
     if top != bottom or left != right:
         raise Unsupported(f"its padding differs from side to side: {(top, bottom, left, right)}")
-    if len(operator.outputs) > 1 and operator.outputs[1]:
+    if len(operator.outputs) > 1 and operator.outputs[1] in importer.used:
         raise Unsupported("its second output, the places of the maxima, is wanted")
 
     def make(name: str) -> Layer:

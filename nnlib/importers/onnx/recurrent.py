@@ -56,7 +56,7 @@ def _check(importer: Importer, operator: Operator) -> None:
         initial = importer.fixed(operator, number)
         if initial is not None and np.any(initial.array):
             raise Unsupported("its initial state is not 0")
-    if len(operator.outputs) > 2 and operator.outputs[2]:
+    if len(operator.outputs) > 2 and operator.outputs[2] in importer.used:
         raise Unsupported("its final cell state is wanted")
 
 
@@ -119,7 +119,7 @@ def _outputs(
     batch, steps, _ = y.stored
     whole = importer.reshaped(operator, y, (batch, steps, directions, units), (2, 0, 1, 3))
     importer.values[operator.outputs[0]] = whole
-    if len(operator.outputs) < 2 or not operator.outputs[1]:
+    if len(operator.outputs) < 2 or operator.outputs[1] not in importer.used:
         return
     if directions == 1:
         final = importer.add(operator, LastStep, y, *lengths, order=(0, 1), suffix="final")

@@ -72,7 +72,7 @@ class Fixed:
         weight = None
         if self.weight is not None:
             weight = replace(self.weight, axes=tuple(self.weight.axes[axis] for axis in axes))
-        return Fixed(np.ascontiguousarray(self.array.transpose(axes)), weight)
+        return Fixed(np.asarray(self.array.transpose(axes), order="C"), weight)
 
 
 Value: TypeAlias = Tensor | Fixed
