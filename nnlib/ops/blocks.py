@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, TypeVar
 
-BLOCK_BYTES: Final = 1 << 18
+Block = TypeVar("Block")
+
+BLOCK_BYTES: Final = 1 << 19
 """What stays in a core's cache beside what is computed from it."""
 THREADED_BYTES: Final = 1 << 23
 """Smaller arrays are done before threads would have begun."""
@@ -25,7 +27,7 @@ def row_blocks(rows: int, row_bytes: int, *, least: int = 1) -> list[slice]:
     return [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
 
 
-def over_blocks(work: Callable[[int, slice], object], blocks: Sequence[slice], *, nbytes: int) -> None:
+def over_blocks(work: Callable[[int, Block], object], blocks: Sequence[Block], *, nbytes: int) -> None:
     """Call ``work(number, block)`` for each of the blocks of an array of ``nbytes``, on several threads if it pays."""
     threads = min(MOST_THREADS, _cores(), len(blocks))
     if threads < 2 or nbytes < THREADED_BYTES:

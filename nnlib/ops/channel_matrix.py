@@ -14,10 +14,14 @@ from nnlib.ops.blocks import row_blocks
 Array = NDArray[np.floating]
 Sums = NDArray[np.float64]
 
-LONG: Final = 1024
-"""Numbers in a row that make a pass over it cheap beside its beginning."""
+SUMMED: Final = 512
+"""Numbers in a row that make a pass of sums over it cheap beside its beginning."""
+WIDE: Final = 1 << 14
+"""The same of a pass that writes: NumPy repeats a row of numbers quickly from about half of this on."""
 SHORT: Final = 128
 """Fewer numbers of a channel behind each other than this are columns of their own."""
+MOST: Final = 1 << 16
+"""Longer rows of numbers for the columns are not repeated for the channels' numbers where these are many."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,19 @@ class ChannelMatrix:
     folded: int
 
     @classmethod
-    def of(cls, x: Array) -> ChannelMatrix:
-        """The one of ``x`` (..., C), or of a row-major copy where its numbers do not lie behind each other."""
+    def of(cls, x: Array, *, wide: bool = False) -> ChannelMatrix:
+        """The one of ``x`` (..., C), or of a row-major copy where its numbers do not lie behind each other.
+
+        ``wide``: for passes that write; else for passes that sum.
+        """
         order = tuple(sorted(range(x.ndim), key=lambda axis: (-x.strides[axis] if x.shape[axis] > 1 else 0, axis)))
         if not x.transpose(order).flags.c_contiguous:
             order = tuple(range(x.ndim))
         shape = [x.shape[axis] for axis in order]
         place = order.index(x.ndim - 1)
         outer, channels, inner = prod(shape[:place]), shape[place], prod(shape[place + 1 :])
-        by_rows = inner >= SHORT
-        folded = 1 if by_rows else _divisor(outer, LONG // max(channels * inner, 1))
+        by_rows = inner >= SHORT and (channels * inner > MOST if wide else True)
+        folded = 1 if by_rows else divisor(outer, (WIDE if wide else SUMMED) // max(channels * inner, 1))
         return cls(order, outer, channels, inner, by_rows, folded)
 
     @property
@@ -66,8 +73,8 @@ class ChannelMatrix:
         return ordered.reshape(-1, self.folded * self.channels * self.inner)
 
     def blocks(self, matrix: Array) -> list[slice]:
-        """Rows of the matrix that fit the cache; along columns enough of them that sums over them are few."""
-        return row_blocks(len(matrix), matrix.shape[1] * matrix.itemsize, least=1 if self.by_rows else 8)
+        """Rows of the matrix that fit the cache."""
+        return row_blocks(len(matrix), matrix.shape[1] * matrix.itemsize)
 
     def spread(self, values: NDArray[np.floating], dtype: np.dtype[np.floating]) -> Array:
         """A number per channel (C,) where the matrix has the channel: (rows, 1) or (1, columns)."""
@@ -79,6 +86,10 @@ class ChannelMatrix:
     def part(self, spread: Array, block: slice) -> Array:
         """What of :meth:`spread` belongs to a block of rows."""
         return spread[block] if self.by_rows else spread
+
+    def summed_blocks(self, matrix: Array) -> list[slice]:
+        """The same for sums: along columns so many rows that the sums over them are few."""
+        return row_blocks(len(matrix), matrix.shape[1] * matrix.itemsize, least=1 if self.by_rows else 8)
 
     def partial(self, matrix: Array, blocks: list[slice]) -> Sums:
         """Room for a sum of each block: (rows,) or (blocks, columns)."""
@@ -100,10 +111,6 @@ class ChannelMatrix:
         found: Array = np.einsum("rc,rc->r" if self.by_rows else "rc,rc->c", a, b)
         return found
 
-    def size(self, block: slice) -> int:
-        """How many numbers go into each sum of a block."""
-        return self.inner if self.by_rows else block.stop - block.start
-
     def per_channel(self, partial: Sums) -> Sums:
         """The sum of each channel's partial sums (C,)."""
         found: Sums
@@ -114,6 +121,6 @@ class ChannelMatrix:
         return found
 
 
-def _divisor(number: int, most: int) -> int:
+def divisor(number: int, most: int) -> int:
     """The largest divisor of ``number`` that is not larger than ``most``, or 1."""
     return next((each for each in range(min(most, number), 1, -1) if number % each == 0), 1)

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnlib.ops.blocks import over_blocks, row_blocks
+from nnlib.ops.blocks import BLOCK_BYTES, over_blocks, row_blocks
+from nnlib.ops.channel_matrix import WIDE, divisor
 
 Array = NDArray[np.floating]
+Sums = NDArray[np.float64]
+Place = tuple[slice, slice]
+"""Samples and pixels."""
+FAR: Final = 4.0
+"""Deviations between zero and a mean from which on numbers lose digits that are not about the mean."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,19 +48,24 @@ def layer_norm_forward(
     mean = np.empty((len(rows), 1), dtype=x.dtype) if centred else None
     inverse = np.empty((len(rows), 1), dtype=x.dtype)
 
+    ones = np.ones(rows.shape[1], dtype=x.dtype)
+    blocks = row_blocks(len(rows), rows.shape[1] * rows.itemsize)
+    scales, shifts = (None if each is None else _repeated(each, blocks) for each in (scale, shift))
+
     def apply(_: int, block: slice) -> None:
         part, out = rows[block], y[block]
         if mean is not None:
-            mean[block] = part.mean(axis=1, keepdims=True)
+            mean[block, 0] = part @ ones
+            mean[block] /= len(ones)
             part = np.subtract(part, mean[block], out=out)
-        inverse[block] = _inverse_deviation(_row_products(part, part) / part.shape[1], epsilon)
+        inverse[block] = _inverse_deviation(_row_products(part, part) / len(ones), epsilon)
         np.multiply(part, inverse[block], out=out)
-        if scale is not None:
-            out *= scale
-        if shift is not None:
-            out += shift
+        if scales is not None:
+            out *= scales[: len(out)]
+        if shifts is not None:
+            out += shifts[: len(out)]
 
-    over_blocks(apply, row_blocks(len(rows), rows.shape[1] * rows.itemsize), nbytes=rows.nbytes)
+    over_blocks(apply, blocks, nbytes=rows.nbytes)
     return y.reshape(x.shape), RowStatistics(mean, inverse)
 
 
@@ -62,25 +74,30 @@ def layer_norm_backward(
 ) -> tuple[Array, Array, Array]:
     """Gradients by ``x`` and, of the shape of the last ``axes`` axes, by ``gamma`` and ``beta``."""
     rows, slopes = _rows(x, axes), _rows(grad, axes)
+    columns = rows.shape[1]
     grad_x = np.empty(rows.shape, dtype=x.dtype)
-    scale = None if gamma is None else gamma.reshape(-1)
-    blocks = row_blocks(len(rows), rows.shape[1] * rows.itemsize, least=8)
-    sums = np.zeros((2, len(blocks), rows.shape[1]), dtype=np.float64)
+    scale = np.ones(columns, dtype=x.dtype) if gamma is None else gamma.reshape(-1)
+    blocks = row_blocks(len(rows), columns * rows.itemsize, least=8)
+    sums = np.zeros((2, len(blocks), columns), dtype=np.float64)
+    scales = _repeated(scale, blocks)
 
     def apply(number: int, block: slice) -> None:
-        part, out, inverse = slopes[block], grad_x[block], statistics.inverse_deviation[block]
-        normal = rows[block] if statistics.mean is None else rows[block] - statistics.mean[block]
-        normal = normal * inverse
-        ones = np.ones(len(part), dtype=part.dtype)
-        sums[0, number] = np.einsum("rc,rc->c", part, normal)
-        sums[1, number] = ones @ part
-        slope = part if scale is None else part * scale
-        along = _row_products(slope, normal) / part.shape[1]
-        np.multiply(normal, -along, out=out)
-        out += slope
-        if statistics.mean is not None:
-            out -= slope.mean(axis=1, keepdims=True)
+        slope, part, out, inverse = slopes[block], rows[block], grad_x[block], statistics.inverse_deviation[block]
+        mean = np.zeros_like(inverse) if statistics.mean is None else statistics.mean[block]
+        if np.any(np.abs(mean) * inverse > FAR):
+            part, mean = part - mean, np.zeros_like(inverse)
+        products = slope * part
+        sums[0, number] = inverse[:, 0] @ products - (inverse * mean)[:, 0] @ slope
+        sums[1, number] = np.ones(len(slope), dtype=slope.dtype) @ slope
+        level = (slope @ scale)[:, None] / columns
+        along = inverse * ((products @ scale)[:, None] / columns - mean * level)
+        # inverse·(scale·slope − level − xhat·along), xhat = (part − mean)·inverse
+        tilt = -inverse * inverse * along
+        shift = -mean * tilt if statistics.mean is None else -mean * tilt - inverse * level
+        np.multiply(slope, scales[: len(out)], out=out)
         out *= inverse
+        out += np.multiply(part, tilt, out=products)
+        out += shift
 
     over_blocks(apply, blocks, nbytes=rows.nbytes)
     grad_gamma, grad_beta = sums.sum(axis=1).astype(x.dtype).reshape(2, *x.shape[x.ndim - axes :])
@@ -109,29 +126,29 @@ def group_norm_forward(
     do not divide into the groups.
     """
     samples = _samples(x, groups)
-    batch, _, channels = samples.shape
+    mean, variance = _moments(samples, groups, None)
+    if np.any(mean * mean > FAR * FAR * variance):
+        # the difference of two large numbers: once more, about the mean
+        about = mean.astype(x.dtype).astype(np.float64)  # as far from it as the numbers can tell
+        rest, variance = _moments(samples, groups, about)
+        mean = about + rest
+    inverse = 1 / np.sqrt(variance + epsilon)
+    scale = _spread(inverse, samples) if gamma is None else _spread(inverse, samples) * gamma
+    shift = -_spread(mean, samples) * scale
+    if beta is not None:
+        shift += beta
     y = np.empty(samples.shape, dtype=x.dtype)
-    mean, inverse = (np.empty((batch, groups), dtype=x.dtype) for _ in range(2))
+    folded = _folded(samples)
+    source, target = (_wide(each, folded) for each in (samples, y))
+    scales, shifts = (_tiled(each, folded, x.dtype) for each in (scale, shift))
 
-    def apply(_: int, block: slice) -> None:
-        part, out = samples[block], y[block]
-        first = _group_means(_pixel_sums(part), part.shape[1], groups)
-        np.subtract(part, _spread(first, channels), out=out)
-        # what rounding has left of the mean in long sums
-        rest = _group_means(_pixel_sums(out), part.shape[1], groups)
-        mean[block] = first + rest
-        squares = np.einsum("bpc,bpc->bc", out, out)
-        variance = _group_means(squares, part.shape[1], groups) - rest * rest
-        inverse[block] = _inverse_deviation(variance, epsilon)
-        scale = _spread(inverse[block], channels)
-        if gamma is not None:
-            scale = scale * gamma
-        shift = -_spread(rest, channels) * scale
-        out *= scale
-        out += shift if beta is None else shift + beta
+    def apply(_: int, place: Place) -> None:
+        out = target[place]
+        np.multiply(source[place], scales[place[0]], out=out)
+        out += shifts[place[0]]
 
-    over_blocks(apply, row_blocks(batch, samples[0].nbytes), nbytes=samples.nbytes)
-    return y.reshape(x.shape), RowStatistics(mean, inverse)
+    over_blocks(apply, _places(source), nbytes=samples.nbytes)
+    return y.reshape(x.shape), RowStatistics(mean.astype(x.dtype), inverse.astype(x.dtype))
 
 
 def group_norm_backward(
@@ -139,31 +156,36 @@ def group_norm_backward(
 ) -> tuple[Array, Array, Array]:
     """Gradients by ``x``, ``gamma`` (C,) and ``beta`` (C,)."""
     samples, slopes = _samples(x, groups), _samples(grad, groups)
-    batch, pixels, channels = samples.shape
-    grad_x = np.empty(samples.shape, dtype=x.dtype)
-    sums = np.empty((2, batch, channels), dtype=np.float64)
     assert statistics.mean is not None
-    mean = statistics.mean
+    mean, inverse = (
+        _spread(each.astype(np.float64), samples) for each in (statistics.mean, statistics.inverse_deviation)
+    )
+    far = bool(np.any(np.abs(mean) * inverse > FAR))
+    means = mean.astype(x.dtype)[:, None] if far else None
+    products, totals = _channel_sums(slopes, samples, means)
+    products = (products if far else products - mean * totals) * inverse
+    scale = np.ones(samples.shape[2]) if gamma is None else gamma.astype(np.float64)
+    along, level = (_spread(_group_means(each * scale, samples, groups), samples) for each in (products, totals))
+    # inverse·(scale·grad − level − xhat·along), xhat = (x − mean)·inverse
+    tilt, shift = -inverse * inverse * along, -inverse * level
+    folded = _folded(samples)
+    scales, tilts, shifts = (
+        _tiled(each, folded, x.dtype) for each in (inverse * scale, tilt, shift if far else shift - mean * tilt)
+    )
+    less = _tiled(mean, folded, x.dtype) if far else None
+    grad_x = np.empty(samples.shape, dtype=x.dtype)
+    source, slope, target = (_wide(each, folded) for each in (samples, slopes, grad_x))
 
-    def apply(_: int, block: slice) -> None:
-        slope, out = slopes[block], grad_x[block]
-        inverse = statistics.inverse_deviation[block]
-        normal = samples[block] - _spread(mean[block], channels)
-        normal *= _spread(inverse, channels)
-        products, totals = np.einsum("bpc,bpc->bc", slope, normal), _pixel_sums(slope)
-        sums[:, block] = products, totals
-        if gamma is not None:
-            products, totals = products * gamma, totals * gamma
-        along, level = (_spread(_group_means(each, pixels, groups), channels) for each in (products, totals))
-        np.multiply(slope, 1 if gamma is None else gamma, out=out)
-        normal *= along
-        out -= normal
-        out -= level
-        out *= _spread(inverse, channels)
+    def apply(_: int, place: Place) -> None:
+        out, part, sample = target[place], source[place], place[0]
+        if less is not None:
+            part = np.subtract(part, less[sample], out=out)
+        np.multiply(part, tilts[sample], out=out)
+        out += shifts[sample]
+        out += slope[place] * scales[sample]
 
-    over_blocks(apply, row_blocks(batch, samples[0].nbytes), nbytes=samples.nbytes)
-    grad_gamma, grad_beta = sums.sum(axis=1).astype(x.dtype)
-    return grad_x.reshape(x.shape), grad_gamma, grad_beta
+    over_blocks(apply, _places(source), nbytes=samples.nbytes)
+    return grad_x.reshape(x.shape), products.sum(axis=0).astype(x.dtype), totals.sum(axis=0).astype(x.dtype)
 
 
 def _rows(x: Array, axes: int) -> Array:
@@ -180,28 +202,82 @@ def _samples(x: Array, groups: int) -> Array:
     return np.ascontiguousarray(x).reshape(len(x), -1, x.shape[-1])
 
 
+def _repeated(row: Array, blocks: list[slice]) -> Array:
+    """``row`` once for each row of the longest block: arrays alike go through NumPy much faster than a repeated row."""
+    return np.tile(row, (max((block.stop - block.start for block in blocks), default=0), 1))
+
+
 def _row_products(a: Array, b: Array) -> Array:
     """Σ a·b of each row, (rows, 1)."""
-    found: Array = np.einsum("rc,rc->r", a, b)[:, None]
+    found: Array = np.matmul(a[:, None], b[:, :, None])[:, 0]
     return found
 
 
-def _pixel_sums(samples: Array) -> Array:
-    """Σ over the pixels of (B, pixels, C): (B, C)."""
-    found: Array = np.matmul(np.ones((1, samples.shape[1]), dtype=samples.dtype), samples)[:, 0]
-    return found
+def _places(samples: Array) -> list[Place]:
+    """Samples and pixels of a cacheful each: several samples, or a part of one."""
+    batch, pixels, channels = samples.shape
+    row = channels * samples.itemsize
+    if pixels * row > BLOCK_BYTES:
+        return [(slice(n, n + 1), part) for n in range(batch) for part in row_blocks(pixels, row)]
+    return [(part, slice(0, pixels)) for part in row_blocks(batch, pixels * row)]
 
 
-def _group_means(sums: Array, pixels: int, groups: int) -> Array:
+def _folded(samples: Array) -> int:
+    """Pixels that make one row for a pass that writes, as for :data:`nnlib.ops.channel_matrix.WIDE`."""
+    _, pixels, channels = samples.shape
+    # what is repeated for a sample's row must stay small beside the sample
+    return divisor(pixels, min(WIDE // channels, pixels // 4))
+
+
+def _wide(samples: Array, folded: int) -> Array:
+    """(B, pixels, C) as (B, pixels/folded, folded·C)."""
+    batch, pixels, channels = samples.shape
+    return samples.reshape(batch, pixels // folded, folded * channels)
+
+
+def _tiled(values: Sums, folded: int, dtype: np.dtype[np.floating]) -> Array:
+    """A number per channel (B, C) for each number of such a row: (B, 1, folded·C)."""
+    return np.tile(values.astype(dtype), (1, folded))[:, None]
+
+
+def _channel_sums(slopes: Array, samples: Array, less: Array | None) -> tuple[Sums, Sums]:
+    """Of each sample's channels (B, C) over the pixels Σ slope·(x − less) and Σ slope; ``less`` (B, 1, C)."""
+    places = _places(samples)
+    batch, _, channels = samples.shape
+    blocks = max(1, len(places) // batch)
+    sums = np.zeros((2, batch, blocks, channels), dtype=np.float64)
+
+    def add(number: int, place: Place) -> None:
+        slope, part, sample = slopes[place], samples[place], place[0]
+        if less is not None:
+            part = part - less[sample]
+        block = number % blocks
+        sums[0, sample, block] = np.einsum("bpc,bpc->bc", slope, part)
+        sums[1, sample, block] = np.matmul(np.ones((1, slope.shape[1]), dtype=slope.dtype), slope)[:, 0]
+
+    over_blocks(add, places, nbytes=samples.nbytes)
+    found = sums.sum(axis=2)
+    return found[0], found[1]
+
+
+def _moments(samples: Array, groups: int, about: Sums | None) -> tuple[Sums, Sums]:
+    """Mean and variance (B, groups) of the numbers less ``about`` (B, groups)."""
+    less = None if about is None else _spread(about, samples).astype(samples.dtype)[:, None]
+    numbers = samples if less is None else samples - less
+    squares, sums = _channel_sums(numbers, numbers, None)
+    mean, square = (_group_means(each, samples, groups) for each in (sums, squares))
+    return mean, np.maximum(square - mean * mean, 0)
+
+
+def _group_means(sums: Sums, samples: Array, groups: int) -> Sums:
     """Mean of each group (B, groups) from sums over pixels (B, C)."""
-    found: Array = sums.reshape(len(sums), groups, -1).mean(axis=2) / pixels
+    found: Sums = sums.reshape(len(sums), groups, -1).mean(axis=2) / samples.shape[1]
     return found
 
 
-def _spread(values: Array, channels: int) -> Array:
-    """A number per group (B, groups) for each of its channels: (B, 1, C)."""
-    found: Array = np.repeat(values, channels // values.shape[1], axis=1)[:, None]
-    return found
+def _spread(values: Sums, samples: Array) -> Sums:
+    """A number per group (B, groups) for each of its channels: (B, C)."""
+    return np.repeat(values, samples.shape[2] // values.shape[1], axis=1)
 
 
 def _inverse_deviation(variance: Array, epsilon: float) -> Array:

@@ -1,12 +1,13 @@
 """Batch normalisation (Ioffe and Szegedy 2015): each channel, the last axis, over all others of (..., C).
 
 Each direction is two passes over memory, one that sums and one that writes. Sums of a cacheful are taken in the
-arrays' precision and about its own mean, and added up in float64.
+arrays' precision and added up in float64; where a mean is far from zero, everything is about the mean.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from nnlib.ops.channel_matrix import ChannelMatrix
 
 Array = NDArray[np.floating]
 Sums = NDArray[np.float64]
+
+FAR: Final = 4.0
+"""Deviations between zero and a mean from which on numbers lose digits that are not about the mean."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,26 +51,33 @@ class BatchStatistics:
 
 
 def batch_statistics(x: Array, *, epsilon: float) -> BatchStatistics:
-    """Mean and biased variance of each channel of ``x`` (..., C), by blocks that are combined (Chan et al. 1979)."""
+    """Mean and biased variance of each channel of ``x`` (..., C)."""
     view = ChannelMatrix.of(x)
     matrix = view.matrix(x)
-    blocks = view.blocks(matrix)
-    means, squares, sizes = (view.partial(matrix, blocks) for _ in range(3))
+    mean, variance = _moments(view, matrix, None)
+    if np.any(mean * mean > FAR * FAR * variance):
+        # the difference of two large numbers: once more, about the mean as far as the numbers can tell it
+        about = mean.astype(x.dtype)
+        rest, variance = _moments(view, matrix, about)
+        mean = about + rest
+    return BatchStatistics(mean, variance, view.count, epsilon)
+
+
+def _moments(view: ChannelMatrix, matrix: Array, about: Array | None) -> tuple[Sums, Sums]:
+    """Mean and variance (C,) of the numbers less ``about``."""
+    blocks = view.summed_blocks(matrix)
+    sums, squares = view.partial(matrix, blocks), view.partial(matrix, blocks)
+    less = None if about is None else view.spread(about, matrix.dtype)
 
     def add(number: int, block: slice) -> None:
-        part, place, size = matrix[block], view.place(number, block), view.size(block)
-        mean = view.sums(part) / size
-        deviation = part - (mean[:, None] if view.by_rows else mean)
-        means[place], sizes[place] = mean, size
-        squares[place] = view.products(deviation, deviation)
+        part, place = matrix[block], view.place(number, block)
+        if less is not None:
+            part = part - view.part(less, block)
+        sums[place], squares[place] = view.sums(part), view.products(part, part)
 
     over_blocks(add, blocks, nbytes=matrix.nbytes)
-    mean = view.per_channel(means * sizes) / view.count
-    away = means - view.spread(mean, np.dtype(np.float64)).reshape(-1 if view.by_rows else (1, -1))
-    away *= away
-    away *= sizes
-    squares += away
-    return BatchStatistics(mean, view.per_channel(squares) / view.count, view.count, epsilon)
+    mean, square = (view.per_channel(each) / view.count for each in (sums, squares))
+    return mean, np.maximum(square - mean * mean, 0)
 
 
 def batch_norm_forward(
@@ -91,7 +102,7 @@ def batch_norm_inference(
 ) -> Array:
     """The same with given statistics (C,): one multiplication and one addition for each number."""
     scale, shift = fold_statistics(gamma, beta, mean=mean, variance=variance, epsilon=epsilon)
-    view = ChannelMatrix.of(x)
+    view = ChannelMatrix.of(x, wide=True)
     y = view.empty(x)
     source, target = view.matrix(x), view.matrix(y)
     scales, shifts = view.spread(scale, x.dtype), view.spread(shift, x.dtype)
@@ -124,23 +135,26 @@ def batch_norm_backward(
     grad: Array, x: Array, gamma: Array | None, statistics: BatchStatistics
 ) -> tuple[Array, Array, Array]:
     """Gradients by ``x``, ``gamma`` and ``beta`` in training, where mean and variance depend on ``x``, too."""
-    view = ChannelMatrix.of(x)
+    mean, inverse, count = statistics.mean, statistics.inverse_deviation, statistics.count
+    grad_gamma, grad_beta = _parameter_gradients(grad, x, mean, inverse)
+    view = ChannelMatrix.of(x, wide=True)
     source, slope = view.matrix(x), view.matrix(grad)
-    mean, inverse, count = statistics.mean, statistics.inverse_deviation, view.count
-    grad_gamma, grad_beta = _parameter_gradients(view, slope, source, mean, inverse)
     scale = inverse if gamma is None else gamma * inverse
-    # grad_x = scale·(grad − grad_beta/count − xhat·grad_gamma/count)
-    means, scales, tilts, shifts = (
-        view.spread(each, x.dtype)
-        for each in (mean, scale, -scale * inverse * grad_gamma / count, -scale * grad_beta / count)
+    # grad_x = scale·(grad − grad_beta/count − xhat·grad_gamma/count), xhat = (x − mean)·inverse
+    tilt, shift = -scale * inverse * grad_gamma / count, -scale * grad_beta / count
+    far = _far(mean, inverse)
+    means = view.spread(mean, x.dtype) if far else None
+    scales, tilts, shifts = (
+        view.spread(each, x.dtype) for each in (scale, tilt, shift if far else shift - mean * tilt)
     )
     grad_x = view.empty(x)
     target = view.matrix(grad_x)
 
     def apply(_: int, block: slice) -> None:
-        out = target[block]
-        np.subtract(source[block], view.part(means, block), out=out)
-        out *= view.part(tilts, block)
+        out, part = target[block], source[block]
+        if means is not None:
+            part = np.subtract(part, view.part(means, block), out=out)
+        np.multiply(part, view.part(tilts, block), out=out)
         out += view.part(shifts, block)
         out += slope[block] * view.part(scales, block)
 
@@ -158,10 +172,10 @@ def batch_norm_inference_backward(
     epsilon: float,
 ) -> tuple[Array, Array, Array]:
     """Gradients by ``x``, ``gamma`` and ``beta`` where the statistics were given."""
-    view = ChannelMatrix.of(x)
-    source, slope = view.matrix(x), view.matrix(grad)
     inverse = _inverse_deviation(variance, epsilon)
-    grad_gamma, grad_beta = _parameter_gradients(view, slope, source, mean.astype(np.float64), inverse)
+    grad_gamma, grad_beta = _parameter_gradients(grad, x, mean.astype(np.float64), inverse)
+    view = ChannelMatrix.of(x, wide=True)
+    slope = view.matrix(grad)
     scales = view.spread(inverse if gamma is None else gamma * inverse, x.dtype)
     grad_x = view.empty(x)
     target = view.matrix(grad_x)
@@ -169,26 +183,35 @@ def batch_norm_inference_backward(
     def apply(_: int, block: slice) -> None:
         np.multiply(slope[block], view.part(scales, block), out=target[block])
 
-    over_blocks(apply, view.blocks(source), nbytes=source.nbytes)
+    over_blocks(apply, view.blocks(slope), nbytes=slope.nbytes)
     return grad_x, grad_gamma.astype(x.dtype), grad_beta.astype(x.dtype)
 
 
-def _parameter_gradients(
-    view: ChannelMatrix, slope: Array, source: Array, mean: Sums, inverse: Sums
-) -> tuple[Sums, Sums]:
+def _parameter_gradients(grad: Array, x: Array, mean: Sums, inverse: Sums) -> tuple[Sums, Sums]:
     """Σ grad·xhat and Σ grad of each channel."""
-    blocks = view.blocks(source)
-    means = view.spread(mean, source.dtype)
+    view = ChannelMatrix.of(x)
+    source, slope = view.matrix(x), view.matrix(grad)
+    blocks = view.summed_blocks(source)
+    far = _far(mean, inverse)
+    means = view.spread(mean, source.dtype) if far else None
     products, sums = view.partial(source, blocks), view.partial(source, blocks)
 
     def add(number: int, block: slice) -> None:
-        part, place = slope[block], view.place(number, block)
-        products[place] = view.products(part, source[block] - view.part(means, block))
-        sums[place] = view.sums(part)
+        some, part, place = slope[block], source[block], view.place(number, block)
+        if means is not None:
+            part = part - view.part(means, block)
+        products[place], sums[place] = view.products(some, part), view.sums(some)
 
     over_blocks(add, blocks, nbytes=source.nbytes)
-    grad_gamma: Sums = view.per_channel(products) * inverse
-    return grad_gamma, view.per_channel(sums)
+    grad_beta = view.per_channel(sums)
+    along = view.per_channel(products)
+    grad_gamma: Sums = (along if far else along - mean * grad_beta) * inverse
+    return grad_gamma, grad_beta
+
+
+def _far(mean: Sums, inverse: Sums) -> bool:
+    """True if a mean is so many deviations from zero that it has to be subtracted before anything is multiplied."""
+    return bool(np.any(np.abs(mean) * inverse > FAR))
 
 
 def _inverse_deviation(variance: NDArray[np.floating], epsilon: float) -> Sums:
