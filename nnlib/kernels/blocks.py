@@ -81,11 +81,13 @@ def plan_blocks(
     processor: ProcessorSpec,
     resident: Callable[[Shape], int] = lambda block: 0,
     rounds: Callable[[Shape], int] = lambda block: 1,
+    cycles: Callable[[Shape], float] = lambda block: 0.0,
 ) -> Blocks:
-    """Blocks grown from one number, each time along the axis that saves most of the estimated DMA time.
+    """Blocks grown from one number, each time along the axis that saves most of the estimated time.
 
     ``boxes``: what a block transfers, elements of ``item_bytes``, held twice; ``resident``: bytes held besides;
-    ``rounds``: how often its transfers are repeated. Raises InfeasiblePlan if one number does not fit.
+    ``rounds``: how often its transfers are repeated; ``cycles``: what a CPE computes on it each time. Raises
+    InfeasiblePlan if one number does not fit.
     """
     cpes, dma = processor.cpes_per_core_group, processor.dma
     startup = dma.startup_cycles / processor.clock_hertz
@@ -99,7 +101,11 @@ def plan_blocks(
         service = dma.request_seconds * len(moved)
         for box in moved:
             service += block_seconds(dma, blocks=box.elements // box.run, run_bytes=box.run * item_bytes)
-        return rounds(block) * (number * service + -(-number // cpes) * startup)
+        moved_bytes = sum(box.elements for box in moved) * item_bytes
+        busy = max(moved_bytes / dma.channel_bytes_per_second, cycles(block) / processor.clock_hertz)
+        turns = -(-number // cpes)
+        # the engine serves all blocks, a CPE only its own
+        return rounds(block) * (max(number * service, turns * busy) + turns * startup)
 
     block = (1,) * len(shape)
     if needed(block) > processor.cpe.ldm_bytes:

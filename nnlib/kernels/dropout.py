@@ -22,7 +22,7 @@ from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split
-from sim.machine.spec import ProcessorSpec
+from sim.machine.spec import CpeSpec, ProcessorSpec
 
 HYPER: Final = 8
 """Numbers of ``hyper``: four pieces of 16 bits each of the key and of the first sample's number, lowest first."""
@@ -61,9 +61,6 @@ class Dropout:
         blocks = _plan(self, core_group.processor)
         hyper = core_group.alloc("hyper", size=(HYPER,), dtype=dtype, split=Split())
         core_group.wait(core_group.get(hyper, arguments["hyper"], (0,)))
-        # integers are no vectors: the bits of a vector's numbers come one after the other
-        counters = -(-cpe.vector_lanes // LANES)
-        body = Body(loads=1, stores=1, arithmetic=counters * ROUNDS * ROUND_INSTRUCTIONS + 2 * cpe.vector_lanes + 1)
 
         def run_at(iteration: int, ins: Sequence[Array], outs: Sequence[Array]) -> None:
             key, first = key_and_sample(hyper.values())
@@ -84,7 +81,7 @@ class Dropout:
             period=blocks.period,
             inputs=[Operand(arguments["x"], blocks.block, blocks.origins, None)],
             outputs=[Operand(arguments["y"], blocks.block, blocks.origins, None)],
-            cycles=blocks.cycles(stream_cycles(cpe=cpe, body=body, elements=prod(blocks.block))),
+            cycles=blocks.cycles(_cycles(cpe, prod(blocks.block))),
             run_at=run_at,
             flops=self.samples * self.elements,
             resident=[hyper],
@@ -99,6 +96,13 @@ def key_and_sample(hyper: Array) -> tuple[int, int]:
     return key, sample
 
 
+def _cycles(cpe: CpeSpec, elements: int) -> float:
+    """Integers are no vectors: the bits of a vector's numbers come one after the other."""
+    counters = -(-cpe.vector_lanes // LANES)
+    body = Body(loads=1, stores=1, arithmetic=counters * ROUNDS * ROUND_INSTRUCTIONS + 2 * cpe.vector_lanes + 1)
+    return stream_cycles(cpe=cpe, body=body, elements=elements)
+
+
 @lru_cache(maxsize=64)
 def _plan(kernel: Dropout, processor: ProcessorSpec) -> Blocks:
     shape, item = (kernel.samples, kernel.elements), DTYPES[kernel.dtype].itemsize
@@ -109,4 +113,5 @@ def _plan(kernel: Dropout, processor: ProcessorSpec) -> Blocks:
         boxes=lambda block: [ItemBox(block, shape)] * 2,
         processor=processor,
         resident=lambda block: aligned(HYPER * item),
+        cycles=lambda block: _cycles(processor.cpe, prod(block)),
     )
