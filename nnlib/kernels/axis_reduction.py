@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from nnlib.kernels.axis_share import AxisShare, plan_share, reduce_shared
 from nnlib.kernels.blocks import Blocks, Shape, plan_blocks
 from nnlib.kernels.kernel import Arguments, InfeasiblePlan, Parameter
 from nnlib.kernels.streaming import Operand, stream
@@ -57,9 +58,31 @@ class AxisReduce:
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The tile program. Raises InfeasiblePlan if not even one number fits."""
-        plan = _plan(
-            self.name, (self.outer, self.length, self.inner), 1, 1, DTYPES[self.dtype].itemsize, 1, core_group.processor
+        shape, item = (self.outer, self.length, self.inner), DTYPES[self.dtype].itemsize
+        plan = _plan(self.name, shape, 1, 1, item, 1, core_group.processor)
+        shared = plan_share(shape, item, core_group.processor)
+        if shared is not None and shared.seconds < plan.blocks.seconds:
+            self.reduce_shared(core_group, arguments, shared)
+        else:
+            self.reduce(core_group, arguments, plan)
+
+    def reduce_shared(self, core_group: CoreGroup, arguments: Arguments, plan: AxisShare) -> None:
+        """Several CPEs share out the axis."""
+        largest = self.function == "max"
+        reduce_shared(
+            core_group,
+            self.name,
+            plan,
+            x=arguments["x"],
+            y=arguments["y"],
+            combine=lambda x, axis: x.max(axis=axis) if largest else x.sum(axis=axis),
+            neutral=-np.inf if largest else 0.0,
+            factor=DTYPES[self.dtype].type(1 / self.length if self.function == "mean" else 1),
+            flops=self.outer * self.length * self.inner,
         )
+
+    def reduce(self, core_group: CoreGroup, arguments: Arguments, plan: _AxisPlan) -> None:
+        """Each CPE goes through the whole axis of its blocks."""
         dtype, (rows, columns) = DTYPES[self.dtype], plan.blocks.block
         sofar = core_group.alloc("sofar", size=(rows, columns), dtype=dtype)
         body = Body(loads=1, arithmetic=1)

@@ -141,6 +141,14 @@ arrangements: st.SearchStrategy[Kernel] = st.one_of(
         inner=inner,
         dtype=dtypes,
     ),
+    st.builds(
+        AxisReduce,
+        function=st.sampled_from(["sum", "mean", "max"]),
+        outer=st.integers(1, 4),
+        length=st.integers(1, 3000),
+        inner=st.integers(1, 5),
+        dtype=dtypes,
+    ),
     st.builds(AxisMaxGradient, outer=outer, length=middle, inner=inner, dtype=dtypes),
     st.builds(
         Dropout, samples=lengths, elements=st.integers(1, 300), rate=st.sampled_from([0.0, 0.3, 1.0]), dtype=dtypes

@@ -133,6 +133,11 @@ RAGGED_LARGE_TINY: dict[str, tuple[Build, Build, Build]] = {
         lambda dtype: AxisReduce("mean", 2, 112 * 112, 67, dtype),
         lambda dtype: AxisReduce("mean", 1, 1, 1, dtype),
     ),
+    "axis_sum": (
+        lambda dtype: AxisReduce("sum", 3, 5001, 2, dtype),
+        lambda dtype: AxisReduce("sum", 1, 884_736, 1, dtype),
+        lambda dtype: AxisReduce("sum", 1, 2, 1, dtype),
+    ),
     "axis_max": (
         lambda dtype: AxisReduce("max", 130, 50, 1, dtype),
         lambda dtype: AxisReduce("max", 1, 99_001, 9, dtype),
