@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 
-BLOCK: Final = 1 << 14
-"""Elements of a block: a few temporaries of this size fit the second-level cache."""
+BLOCK_BYTES: Final = 1 << 17
+"""Bytes of a block of an array: a few temporaries of this size fit the second-level cache."""
 
 
 def in_blocks(function: Callable[..., Array], *arrays: Array, out: Array | None = None) -> Array:
@@ -20,13 +20,14 @@ def in_blocks(function: Callable[..., Array], *arrays: Array, out: Array | None 
     ``out`` may be one of the arrays. Arrays that lie differently in memory are taken whole.
     """
     found = np.empty_like(arrays[0]) if out is None else out
-    flat = None if found.size <= BLOCK else _flat([*arrays, found])
+    size = BLOCK_BYTES // found.itemsize
+    flat = None if found.size <= size else _flat([*arrays, found])
     if flat is None:
         found[...] = function(*arrays)
         return found
     *sources, target = flat
-    for first in range(0, target.size, BLOCK):
-        block = slice(first, first + BLOCK)
+    for first in range(0, target.size, size):
+        block = slice(first, first + size)
         target[block] = function(*(each[block] for each in sources))
     return found
 

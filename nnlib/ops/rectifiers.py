@@ -29,7 +29,7 @@ def relu_backward(y: Array, grad: Array, *, out: Array | None = None) -> Array:
 
 def leaky_relu_forward(x: Array, *, slope: float = 0.01, out: Array | None = None) -> Array:
     """``x`` above 0, ``slope·x`` below."""
-    return in_blocks(lambda x: np.maximum(x, 0) + slope * np.minimum(x, 0), x, out=out)
+    return in_blocks(lambda x: _leaky(x, slope), x, out=out)
 
 
 def leaky_relu_backward(x: Array, grad: Array, *, slope: float = 0.01, out: Array | None = None) -> Array:
@@ -118,6 +118,13 @@ def hard_swish_backward(x: Array, grad: Array, *, out: Array | None = None) -> A
     return in_blocks(lambda x, grad: grad * np.where(x < 3, np.where(x > -3, x / 3 + 0.5, 0), 1), x, grad, out=out)
 
 
+def _leaky(x: Array, slope: float) -> Array:
+    if 0 < slope <= 1:
+        y: Array = slope * x
+        return np.maximum(y, x, out=y)
+    return np.maximum(x, 0) + slope * np.minimum(x, 0)
+
+
 def _slopes(x: Array, slope: float) -> Array:
     """1 above 0, ``slope`` elsewhere."""
     y = (x > 0).astype(x.dtype)
@@ -127,9 +134,13 @@ def _slopes(x: Array, slope: float) -> Array:
 
 
 def _elu(x: Array, alpha: float) -> Array:
+    # e^v − 1 is 2·t/(1 − t) with t = tanh(v/2), which NumPy computes several numbers at a time
     y = np.minimum(x, 0)
-    np.expm1(y, out=y)
-    y *= alpha
+    y *= 0.5
+    np.tanh(y, out=y)
+    rest = 1 - y
+    y *= 2 * alpha
+    y /= rest
     y += np.maximum(x, 0)
     return y
 

@@ -116,7 +116,11 @@ def softplus(x: Array) -> Array:
     y = np.abs(x)
     np.negative(y, out=y)
     np.exp(y, out=y)
-    np.log1p(y, out=y)
+    # the logarithm of the rounded sum, and what rounding took: NumPy's log1p takes one number at a time
+    total = y + 1
+    y -= total - 1
+    y /= total
+    y += np.log(total, out=total)
     y += np.maximum(x, 0)
     return y
 

@@ -11,7 +11,7 @@ import pytest
 
 from nnlib.ops.activation import ACTIVATIONS, ActivationName
 from nnlib.ops.erf import erf, erfc
-from nnlib.ops.in_blocks import BLOCK, Array, in_blocks
+from nnlib.ops.in_blocks import BLOCK_BYTES, Array, in_blocks
 from nnlib.ops.rectifiers import clipped_relu_forward, prelu_backward, prelu_forward
 from nnlib.ops.softmax import log_softmax_forward, softmax_backward, softmax_forward
 
@@ -89,7 +89,7 @@ def test_any_order_of_memory(name: ActivationName) -> None:
     activation = ACTIVATIONS[name]
     whole = rng.uniform(0.1, 8, (6, 70, 50)) * (1 if name in ("log", "sqrt") else rng.choice([-1, 1], (6, 70, 50)))
     grad = rng.standard_normal(whole.shape)
-    assert whole.size > BLOCK
+    assert whole.nbytes > BLOCK_BYTES
     expected = activation.forward(whole)
     saved = expected if activation.saves == "output" else whole
     slopes = activation.backward(saved, grad)
@@ -107,7 +107,8 @@ def test_any_order_of_memory(name: ActivationName) -> None:
 
 
 def test_blocks_cover_all_and_only_alike_arrays() -> None:
-    x = np.arange(2 * BLOCK + 3, dtype=float)
+    block = BLOCK_BYTES // 8
+    x = np.arange(2 * block + 3, dtype=float)
     seen = []
 
     def add(a: Array, b: Array) -> Array:
@@ -115,7 +116,7 @@ def test_blocks_cover_all_and_only_alike_arrays() -> None:
         return np.add(a, b)
 
     np.testing.assert_array_equal(in_blocks(add, x, x), 2 * x)
-    assert seen == [BLOCK, BLOCK, 3]
+    assert seen == [block, block, 3]
     seen.clear()
     np.testing.assert_array_equal(in_blocks(add, x, np.repeat(x, 2)[::2]), 2 * x)
     assert seen == [len(x)]
