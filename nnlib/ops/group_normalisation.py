@@ -20,7 +20,7 @@ Array = NDArray[np.floating]
 Sums = NDArray[np.float64]
 Place = tuple[slice, slice]
 """Samples and pixels."""
-FAR: Final = 4.0
+FAR: Final = 2.0
 """Deviations between zero and a mean from which on numbers lose digits that are not about the mean."""
 
 

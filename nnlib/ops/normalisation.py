@@ -18,7 +18,7 @@ from nnlib.ops.channel_matrix import ChannelMatrix
 Array = NDArray[np.floating]
 Sums = NDArray[np.float64]
 
-FAR: Final = 4.0
+FAR: Final = 2.0
 """Deviations between zero and a mean from which on numbers lose digits that are not about the mean."""
 
 
