@@ -248,7 +248,7 @@ plt.show()
 # %%
 half = prepare(workload="digits", settings=Settings(machine=("processor.cpe.ldm=32KiB",), mapping=("numerics=off",)))
 setups = {f"{each.machine.processor.cpe.ldm_bytes // 1024} KiB": each for each in (timing, half)}
-program = lower_gradients(model=setup.model, batch=timing.core_group_batch(1), dtype=timing.mapping.precision)
+program = lower_gradients(model=setup.model, batch=timing.core_group_batch(1), dtype=timing.mapping.dtype)
 kernels = [launch.kernel for launch in program.launches]
 slower = sum(half.clock.time(kernel).ticks > timing.clock.time(kernel).ticks for kernel in kernels)
 steps = {

@@ -5,24 +5,27 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from nnlib.backends import layer_device
-from nnlib.device import CoreGroupDevice, Device
-from nnlib.lowering import lower_forward
+from nnlib.batch import Arrays
 from nnlib.precision import DTYPES
 from sim.chip.memory import Array
 from sim.problems import BadInput, Problem
+from taihusim.precision import inference_device, inference_program
 from taihusim.setup import Setup, node_problems
 from workloads.bottleneck import inference_bottleneck
 from workloads.checkpoint import load_weights
+from workloads.datasets.dataset import Dataset
 from workloads.datasets.load import load_dataset, measure_of
 from workloads.datasets.measure import Measure
 from workloads.evaluation import answers, measured
 from workloads.inference import InferenceTiming, time_inference
 from workloads.training import accuracy
+
+CALIBRATED_SAMPLES: Final = 256
+"""Samples that integers are calibrated on, if there are so many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,7 @@ def infer(setup: Setup, request: InferRequest) -> Inferred:
 def _answers(setup: Setup, variables: dict[str, Array]) -> tuple[Array, Measure | None, float | None]:
     """The first output for the test set, and how good it is by which measure."""
     data = load_dataset(setup.workload, setup.model)
-    measure, device = measure_of(setup.workload, data, setup.model), _device(setup)
+    measure, device = measure_of(setup.workload, data, setup.model), inference_device(setup, _sample(setup, data))
     parts, totals = [], []
     for outputs, batch in answers(device, variables=variables, part=data.test):
         parts.append(outputs[setup.graph.output])
@@ -90,12 +93,7 @@ def _answers(setup: Setup, variables: dict[str, Array]) -> tuple[Array, Measure 
 
 
 def _time(setup: Setup, nodes: int) -> InferenceTiming:
-    program = lower_forward(
-        graph=setup.graph,
-        batch=setup.core_group_batch(nodes),
-        dtype=setup.mapping.precision,
-        alignment=setup.machine.processor.memory.alignment_bytes,
-    )
+    program = inference_program(setup, batch=setup.core_group_batch(nodes))
     setup.check_program(program)
     return time_inference(
         timer=setup.timer(nodes),
@@ -131,7 +129,7 @@ def _point(setup: Setup, nodes: int, timed: dict[int, InferenceTiming]) -> dict[
 
 
 def _parameters(setup: Setup, request: InferRequest) -> dict[str, Array]:
-    dtype = DTYPES[setup.mapping.precision]
+    dtype = DTYPES[setup.mapping.dtype]
     if request.weights is None:
         return setup.model.initialise(np.random.default_rng(request.seed), dtype)
     loaded = load_weights(request.weights)
@@ -151,7 +149,9 @@ def _parameters(setup: Setup, request: InferRequest) -> dict[str, Array]:
     return {name: loaded[name].astype(dtype, copy=False) for name in wanted}
 
 
-def _device(setup: Setup) -> Device:
-    if setup.mapping.numerics == "layer":
-        return layer_device(setup.model, backend=setup.mapping.backend)
-    return CoreGroupDevice(setup.model, setup.core_group_batch(1), setup.mapping.precision, setup.machine.processor)
+def _sample(setup: Setup, data: Dataset) -> Arrays | None:
+    """What integers are calibrated on: some of the samples to learn from, evenly spread."""
+    if setup.mapping.integers is None:
+        return None
+    count = min(CALIBRATED_SAMPLES, len(data.train))
+    return data.train.batch(np.linspace(0, len(data.train) - 1, count).astype(np.int64)).inputs

@@ -17,6 +17,8 @@ MAPPING_FLAGS = (
     "numerics",
     "backend",
     "precision",
+    "rounding",
+    "calibration",
     "collective",
     "ranks_per_node",
 )
@@ -102,7 +104,21 @@ def run_options(command: Command) -> Command:
             type=click.Choice(["numpy", "torch"]),
             help="Whose functions compute layers: this library's or PyTorch's, an extra.",
         ),
-        click.option("--dtype", "precision", type=click.Choice(["fp64", "fp32"]), help="Precision."),
+        click.option(
+            "--precision",
+            "--dtype",
+            "precision",
+            type=click.Choice(["fp64", "fp32", "fp32-fp64", "int16", "int8"]),
+            help="Number format; fp32-fp64 is fp32 in memory and fp64 arithmetic.",
+        ),
+        click.option(
+            "--rounding", type=click.Choice(["stochastic", "nearest"]), help="How fixed point rounds in training."
+        ),
+        click.option(
+            "--calibration",
+            type=click.Choice(["max", "percentile", "mse"]),
+            help="How integers for inference get their steps.",
+        ),
         click.option("--collective", help="All-reduce algorithm, e.g. ring."),
         click.option("--ranks-per-node", type=click.Choice(["1", "4"]), help="Ranks of each node."),
     ]

@@ -11,10 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nnlib.backends import layer_device
-from nnlib.device import CoreGroupDevice, Device
 from nnlib.kernels.kernel import InfeasiblePlan
-from nnlib.lowering import lower_gradients
 from nnlib.precision import DTYPES
 from nnlib.program import Program
 from sim.network.allreduce import allreduce
@@ -22,6 +19,7 @@ from sim.network.schedule import execute
 from sim.network.topology import Topology
 from sim.problems import BadInput, Problem
 from taihusim.checkpointing import CheckpointKeeper
+from taihusim.precision import check_training, training_device, training_program
 from taihusim.setup import Setup, node_problems
 from taihusim.tile_problem import tile_problem
 from workloads.bottleneck import training_bottleneck
@@ -97,6 +95,7 @@ def train(
     Once ``stop`` returns true the state is kept in the request's folder and KeyboardInterrupt raised.
     """
     check_request(setup, request)
+    check_training(setup)
     for nodes in request.nodes:
         _keeper(setup, request, nodes).check()
     timed = {}
@@ -129,13 +128,7 @@ class _Timed:
     @classmethod
     def of(cls, setup: Setup, nodes: int) -> _Timed:
         begin = host.perf_counter()
-        program = lower_gradients(
-            model=setup.model,
-            batch=setup.core_group_batch(nodes),
-            dtype=setup.mapping.precision,
-            alignment=setup.machine.processor.memory.alignment_bytes,
-            recompute=setup.mapping.recompute,
-        )
+        program = training_program(setup, batch=setup.core_group_batch(nodes))
         setup.check_program(program)
         recipe = setup.workload.recipe
         try:
@@ -265,10 +258,10 @@ def _numerics(
     mapping, recipe = setup.mapping, setup.workload.recipe
     global_batch = setup.samples_per_node(nodes) * nodes
     stream = SampleStream(data.train, request.seed)
-    variables = setup.model.initialise(np.random.default_rng(request.seed), DTYPES[mapping.precision])
+    variables = setup.model.initialise(np.random.default_rng(request.seed), DTYPES[mapping.dtype])
     optimizer = recipe.optimizer
     trainer = Trainer(
-        device=_device(setup, nodes),
+        device=training_device(setup, together=setup.core_group_batch(nodes), seed=request.seed),
         reduction=_reduction(setup, nodes, timed, repeats=global_batch > stream.distinct_samples),
         optimizer=optimizer,
         rate=recipe.learning_rate,
@@ -282,16 +275,6 @@ def _numerics(
     )
     learned = {name: variables[name] for name in setup.graph.parameters}
     return trainer, TrainingState(variables=variables, optimizer=optimizer.initial_state(learned), stream=stream)
-
-
-def _device(setup: Setup, nodes: int) -> Device:
-    together = setup.core_group_batch(nodes)
-    if setup.mapping.numerics == "layer":
-        mapping = setup.mapping
-        return layer_device(setup.model, backend=mapping.backend, together=together, recompute=mapping.recompute)
-    return CoreGroupDevice(
-        setup.model, together, setup.mapping.precision, setup.machine.processor, setup.mapping.recompute
-    )
 
 
 def _reduction(setup: Setup, nodes: int, timed: _Timed, *, repeats: bool) -> Reduction:

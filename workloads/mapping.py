@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnlib.backends import Backend
-from nnlib.precision import DTypeName
+from nnlib.precision import DTypeName, IntegerName, PrecisionName
+from nnlib.precision.calibration import Method
+from nnlib.precision.fixed import FixedPoint, Rounding
+from nnlib.quantised.scheme import FixedScheme
 from sim.document import Document, apply_settings, read_document
 from sim.named_files import find_file, shipped_files
 from sim.problems import BadInput, Problem
@@ -32,7 +35,11 @@ class Mapping:
     ranks_per_node: int
     collective: Collective
     library: LibraryGeneration
-    precision: DTypeName
+    precision: PrecisionName
+    rounding: Rounding
+    master_copy: bool
+    weight_fraction_bits: int
+    calibration: Method
     numerics: Numerics
     backend: Backend
     reduction_order: ReductionOrder
@@ -40,6 +47,27 @@ class Mapping:
     overlap: bool
     persistent_threads: bool
     recompute: bool
+
+    @property
+    def dtype(self) -> DTypeName:
+        """What kernels of floating-point numbers store; integers come from and become fp64."""
+        return "fp32" if self.precision in ("fp32", "fp32-fp64") else "fp64"
+
+    @property
+    def integers(self) -> IntegerName | None:
+        """The format of a network in integers, None for one of floating-point numbers."""
+        match self.precision:
+            case "int16" | "int8" as name:
+                return name
+        return None
+
+    @property
+    def fixed(self) -> FixedScheme | None:
+        """How a network learns in fixed point, None where it has floating-point numbers."""
+        if self.integers is None:
+            return None
+        weights = FixedPoint(self.integers, self.weight_fraction_bits)
+        return FixedScheme(weights=weights, rounding=self.rounding, master=self.master_copy)
 
     def samples_per_node(self, *, nodes: int, recipe_batch_per_node: int) -> int:
         """Samples each of ``nodes`` nodes computes in a step.

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from nnlib.backends import Backend
-from nnlib.precision import DTypeName
-from sim.machine.quantity import Bytes, Count
+from nnlib.precision import PrecisionName
+from nnlib.precision.calibration import Method
+from nnlib.precision.fixed import Rounding
+from sim.machine.quantity import Bytes, Count, Whole
 
 Collective: TypeAlias = Literal[
     "halving_doubling", "halving_doubling_far", "recursive_doubling", "ring", "hierarchical", "binomial_tree"
@@ -35,7 +37,11 @@ class MappingFile(BaseModel):
     ranks_per_node: Annotated[int, BeforeValidator(_one_or_four)]
     collective: Collective
     library: LibraryGeneration
-    precision: DTypeName
+    precision: PrecisionName
+    rounding: Rounding
+    master_copy: StrictBool
+    weight_fraction_bits: Annotated[int, Whole(least=0)]
+    calibration: Method
     numerics: Numerics
     backend: Backend
     reduction_order: ReductionOrder

@@ -18,7 +18,8 @@ from nnlib.kernels.kernel import Kernel
 from nnlib.optim import Clip, Optimizer
 from nnlib.precision import DTYPES
 from nnlib.program import Program
-from nnlib.update import clip_kernels, update_kernels
+from nnlib.quantised.lower_training import update_roundings
+from nnlib.update import clip_kernels, state_kinds, update_kernels
 from sim.chip.processor import Segment, add_shares, group_sync_segment, launch_segment
 from sim.machine.spec import MachineSpec
 from sim.network.allreduce import allreduce
@@ -90,13 +91,13 @@ class NodeTimer:
         if self.active_core_groups == 1 or self.mapping.ranks_per_node > 1:
             return []
         part = -(-elements // self.active_core_groups)
-        kernel = SumCopies(count=self.active_core_groups, elements=part, dtype=self.mapping.precision)
+        kernel = SumCopies(count=self.active_core_groups, elements=part, dtype=self.mapping.dtype)
         return [group_sync_segment(self.machine.processor), self.launch(kernel)]
 
     def update(self, *, optimizer: Optimizer, sizes: Sequence[int], clip: Clip | None = None) -> list[Segment]:
         """Clipping and the optimiser's step: core groups that share weights share the work."""
         sharers = self.active_core_groups if self.mapping.ranks_per_node == 1 else 1
-        dtype = self.mapping.precision
+        dtype = self.mapping.dtype
         segments: list[Segment] = []
         if clip is not None:
             clipping = clip_kernels(clip=clip, elements=sum(sizes), sharers=sharers, dtype=dtype)
@@ -106,6 +107,9 @@ class NodeTimer:
                 seconds = sum(segment.seconds for segment in meeting)
                 segments[0] = Segment(seconds=seconds, shares=add_shares(meeting))
         kernels = update_kernels(optimizer=optimizer, sizes=sizes, sharers=sharers, dtype=dtype)
+        if self.mapping.fixed is not None:
+            kinds, scheme = len(state_kinds(optimizer)), self.mapping.fixed
+            kernels += update_roundings(sizes=sizes, kinds=kinds, sharers=sharers, dtype=dtype, scheme=scheme)
         return [*segments, *(self.launch(kernel) for kernel in kernels)]
 
 
@@ -116,7 +120,7 @@ def time_step(
     machine, mapping = timer.machine, timer.mapping
     gradients = {name: prod(buffer.shape) for name, buffer in program.buffers.items() if buffer.role == "gradient"}
     topology = Topology(network=machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node)
-    item = DTYPES[mapping.precision].itemsize
+    item = DTYPES[mapping.dtype].itemsize
     labelled = list(timer.program(program))
     once = timer.once()
     segments = [*once, *(segment for _, segment in labelled)]

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import numpy as np
 
 DTypeName: TypeAlias = Literal["fp64", "fp32"]
+PrecisionName: TypeAlias = Literal["fp64", "fp32", "fp32-fp64", "int16", "int8"]
+"""How a network is computed; ``fp32-fp64``: stored in fp32, computed with in fp64, rounded when stored."""
 IntegerName: TypeAlias = Literal["int16", "int8"]
 StorageName: TypeAlias = Literal["fp64", "fp32", "int32", "int16", "int8"]
 
