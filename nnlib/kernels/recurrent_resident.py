@@ -81,12 +81,12 @@ def plan_resident(*, layer: RecurrentShape, cell: RecurrentCell, processor: Proc
 
 
 def suits_resident(layer: RecurrentShape, cell: RecurrentCell, processor: ProcessorSpec) -> bool:
-    """True if it fits, and a CPE's row of a state fills a line of memory: shorter ones cost more than weights do."""
+    """True if it fits, and a CPE's row of a state is no put that memory reads first: such cost more than weights do."""
     try:
         plan = plan_resident(layer=layer, cell=cell, processor=processor)
     except InfeasiblePlan:
         return False
-    return plan.grid.part[1] * DTYPES[cell.dtype].itemsize >= processor.dma.line_bytes
+    return plan.grid.part[1] * DTYPES[cell.dtype].itemsize > processor.dma.partial_put_block_bytes
 
 
 class ResidentProgram:

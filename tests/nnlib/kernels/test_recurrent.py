@@ -144,7 +144,7 @@ def test_resident_weights_save_their_way_from_memory(processor: ProcessorSpec) -
         clock.time(RecurrentLayer(shape=replace(shape, hidden=1024), dtype="fp64", resident=True))
 
 
-@pytest.mark.parametrize(("hidden", "stays"), [(64, False), (128, True), (256, True), (1024, False)])
+@pytest.mark.parametrize(("hidden", "stays"), [(32, False), (64, True), (256, True), (1024, False)])
 def test_weights_stay_where_they_fit_and_pay(hidden: int, stays: bool, processor: ProcessorSpec) -> None:
     shape = RecurrentShape(cell="lstm", batch=64, steps=8, hidden=hidden)
     for kernel in (RecurrentLayer(shape=shape, dtype="fp64"), RecurrentLayerGradient(shape=shape, dtype="fp64")):
