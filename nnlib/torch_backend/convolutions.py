@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch.nn import functional
 
 from nnlib.ops.conv_1d import row_padding
@@ -27,7 +26,8 @@ def conv2d(layer: Any, place: Place) -> Tensor:
     padding = (top, left)
     if (top, left) != (bottom, right):
         x, padding = functional.pad(x, (left, right, top, bottom)), (0, 0)
-    kernel = weight.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
+    # one transpose of a matrix brings the weights into the order channels_last
+    kernel = weight.flatten(0, 2).t().contiguous().view(-1, *weight.shape[:3]).permute(0, 3, 1, 2)
     return channels_last(functional.conv2d(x, kernel, bias, stride, padding, dilation, layer.groups))
 
 
