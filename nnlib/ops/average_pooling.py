@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nnlib.ops.pool_axis import Paddings, PoolAxis, Sizes, along, pool_axes
+from nnlib.ops.pool_axis import Paddings, PoolAxis, Sizes, along, cachefuls, pool_axes
 
 Array = NDArray[np.floating]
+
+CHUNK_BYTES = 1 << 20
+"""Bytes of pixels summed at a time: a host's cache holds the sums of their rows."""
 
 
 def average_pool_forward(
@@ -28,10 +31,14 @@ def average_pool_forward(
     (torch.nn.AvgPool2d). Raises ValueError for windows that do not go with the pixels.
     """
     pools = pool_axes(x.shape, kernel, stride, padding, ceil_mode=ceil_mode)
-    for axis, pool in enumerate(pools, start=1):
-        x = _sums(x, axis, pool)
-    x *= _factors(pools, x.dtype, count_include_pad, divisor)
-    return x
+    y: Array = np.empty_like(x, shape=(len(x), *(pool.count for pool in pools), x.shape[-1]))
+    factors = _factors(pools, x.dtype, count_include_pad, divisor)
+    for part in cachefuls(x, CHUNK_BYTES):
+        sums = x[part]
+        for axis, pool in enumerate(pools, start=1):
+            sums = _sums(sums, axis, pool)
+        np.multiply(sums, factors, out=y[part])
+    return y
 
 
 def average_pool_backward(
@@ -84,11 +91,12 @@ def _sums(x: Array, axis: int, pool: PoolAxis) -> Array:
     """The sums along an axis."""
     y: Array = np.empty_like(x, shape=(*x.shape[:axis], pool.count, *x.shape[axis + 1 :]))
     taps = [tuple(along(axis, each) for each in tap) for tap in pool.taps]
-    if pool.inside and len(taps) > 1:
-        np.add(x[taps[0][1]], x[taps[1][1]], out=y)
-        taps = taps[2:]
-    else:
+    # a tap that is on a pixel in every window begins
+    whole = next((number for number, tap in enumerate(pool.taps) if tap[0] == slice(0, pool.count)), None)
+    if whole is None:
         y.fill(0)
+    else:
+        y[...] = x[taps.pop(whole)[1]]
     for windows, pixels in taps:
         y[windows] += x[pixels]
     return y

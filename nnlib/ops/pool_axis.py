@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +122,13 @@ def pool_axes(
 def per_axis(sizes: Sizes, axes: int) -> tuple[int, ...]:
     """One number for each axis. Raises ValueError if there are others."""
     return _each(sizes, axes)
+
+
+def cachefuls(x: NDArray[Any], size: int) -> Iterator[tuple[slice, ...]]:
+    """Samples, or channels where these lie further apart in memory, ``size`` bytes at a time."""
+    axis = 0 if abs(x.strides[0]) >= abs(x.strides[-1]) else x.ndim - 1
+    count = max(1, size * x.shape[axis] // max(x.nbytes, 1))
+    return (along(axis, slice(first, first + count)) for first in range(0, x.shape[axis], count))
 
 
 def along(axis: int, places: slice) -> tuple[slice, ...]:

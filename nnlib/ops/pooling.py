@@ -6,12 +6,12 @@ for images (B, H, W, C), go one after the other. Padding is never the maximum: t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnlib.ops.pool_axis import Paddings, PoolAxis, Sizes, along, pool_axes
+from nnlib.ops.pool_axis import Paddings, PoolAxis, Sizes, along, cachefuls, pool_axes
 
 Array = NDArray[np.floating]
 Kernel = tuple[int, int]
@@ -52,7 +52,7 @@ def max_pool_backward(
     """Each number of ``grad`` (B, Ro, Co, C) goes to the first largest pixel of its window of ``x``."""
     pools = pool_axes(x.shape, kernel, stride, padding, dilation, ceil_mode=ceil_mode)
     out = np.zeros_like(x)
-    for part in _parts(x):
+    for part in cachefuls(x, CHUNK_BYTES):
         _backward(x[part], grad[part], out[part], pools)
     return out
 
@@ -94,13 +94,6 @@ def _maxima(x: Array, axis: int, pool: PoolAxis) -> Array:
             first = None
         np.maximum(y[windows], x[pixels], out=y[windows])
     return y
-
-
-def _parts(x: Array) -> Iterator[tuple[slice, ...]]:
-    """Samples, or channels where these lie further apart in memory, a cacheful at a time."""
-    axis = 0 if abs(x.strides[0]) >= abs(x.strides[-1]) else x.ndim - 1
-    size = max(1, CHUNK_BYTES * x.shape[axis] // max(x.nbytes, 1))
-    return (along(axis, slice(first, first + size)) for first in range(0, x.shape[axis], size))
 
 
 def _backward(x: Array, grad: Array, out: Array, pools: Sequence[PoolAxis]) -> None:
