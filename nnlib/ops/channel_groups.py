@@ -39,14 +39,18 @@ class GroupedWeights:
         return self.count, kh, kw, ins * self.merged, outs // self.count
 
     def merge(self, weight: Array) -> Array:
-        """The matrices (count, kh·kw·Ni of a matrix, No of a matrix)."""
+        """The matrices (count, kh·kw·Ni of a matrix, No of a matrix); a view of a single one if it may be."""
         count, kh, kw, ins, outs = self.shape
+        if self.groups == 1:
+            return weight.reshape(1, kh * kw * ins, outs)
         matrices = np.zeros(self.shape, dtype=weight.dtype)
         self._blocks(matrices)[...] = self._by_group(weight)
         return matrices.reshape(count, kh * kw * ins, outs)
 
     def part(self, matrices: Array) -> Array:
         """The weights that stand in matrices of ``shape``."""
+        if self.groups == 1:
+            return matrices.reshape(self.weight_shape)
         weight = np.empty(self.weight_shape, dtype=matrices.dtype)
         self._by_group(weight)[...] = self._blocks(matrices)
         return weight

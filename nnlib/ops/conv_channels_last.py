@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from math import prod
 from typing import Final
@@ -155,7 +156,7 @@ def _weight_shares(chunks: tuple[Chunk, ...], grouped: GroupedWeights) -> list[_
 def _matrices(x: Array, rows: Reach, columns: Reach, chunk: Chunk, groups: int, scratch: _Scratch) -> Array:
     """The patches of a chunk as a matrix for each group: (groups, pixels, taps·channels of a group)."""
     some = rows.part(chunk.rows)
-    patches = seen(spread(x[chunk.images], some, columns), some, columns)
+    patches = seen(spread(x[chunk.images], some, columns, partial(scratch.take, "padded")), some, columns)
     *pixels, kh, kw, channels = patches.shape
     depth = kh * kw * channels // groups
     if groups == kh == kw == 1 and _is_matrix(patches):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,13 +19,17 @@ def im2col(x: Array, kernel: Kernel, stride: Pair = 1, padding: Padding = 0, dil
     return patches.reshape(*patches.shape[:3], -1)
 
 
-def spread(x: Array, rows: Reach, columns: Reach) -> Array:
-    """The pixels that the outputs' spans have, with the zeros outside: a view where there are none."""
+def spread(x: Array, rows: Reach, columns: Reach, empty: Callable[..., Array] = np.empty) -> Array:
+    """The pixels that the outputs' spans have, with the zeros outside: a view where there are none.
+
+    ``empty(shape, dtype=...)`` finds memory for them.
+    """
     (row_inputs, row_places), (column_inputs, column_places) = rows.met, columns.met
     inside = x[:, row_inputs, column_inputs]
     if rows.inside and columns.inside:
         return inside
-    padded = np.zeros((len(x), rows.span, columns.span, x.shape[3]), dtype=x.dtype)
+    padded = empty((len(x), rows.span, columns.span, x.shape[3]), dtype=x.dtype)
+    padded[...] = 0
     padded[:, row_places, column_places] = inside
     return padded
 
