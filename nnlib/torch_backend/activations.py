@@ -38,6 +38,7 @@ _FUNCTIONS: Final[dict[str, Callable[[Any, Tensor], Tensor]]] = {
     "Sqrt": lambda layer, x: torch.sqrt(x),
     "Square": lambda layer, x: torch.square(x),
     "Reciprocal": lambda layer, x: torch.reciprocal(x),
+    "Erf": lambda layer, x: torch.erf(x),
     "Abs": lambda layer, x: torch.abs(x),
     "Scale": lambda layer, x: layer.factor * x + layer.offset,
     "Softmax": lambda layer, x: torch.softmax(x, dim=batch_axis(layer.axis)),

@@ -24,6 +24,7 @@ from nnlib.torch_backend import (  # noqa: F401  (their rules)
     poolings,
     products,
     recurrents,
+    sequences,
 )
 from nnlib.torch_backend.host import host_layer, host_loss
 from nnlib.torch_backend.rules import LAYER_RULES, LOSS_RULES, Place

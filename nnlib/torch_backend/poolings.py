@@ -46,6 +46,12 @@ def global_average_pool(layer: Any, place: Place) -> Tensor:
     return place.x.mean(dim=tuple(range(1, place.x.ndim - 1)))
 
 
+@layer_rule("GlobalMaxPool")
+def global_max_pool(layer: Any, place: Place) -> Tensor:
+    """The first of equal ones takes the gradient."""
+    return place.x.flatten(1, -2).max(dim=1).values
+
+
 @layer_rule("AdaptiveAveragePool")
 def adaptive_average_pool(layer: Any, place: Place) -> Tensor:
     """Means of bins."""

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnlib.layers import INFERENCE, MultiHeadAttention
 from nnlib.ops import attention as attention_module
 from nnlib.ops.attention import Masking, attention_backward, attention_forward, row_dots
 from nnlib.ops.attention_dropout import KeptProbabilities
@@ -289,3 +290,45 @@ def test_matmul(
     for name, found, tensor in zip("ab", grads, tensors, strict=True):
         assert found is not None
         check_same(found, tensor.grad.numpy(), f"grad {name}")
+
+
+@dtypes
+@examples
+@given(case=cases(), memory=st.booleans(), bias=st.booleans())
+def test_the_multi_head_attention_layer(dtype: str, case: Case, memory: bool, bias: bool) -> None:
+    rng = np.random.default_rng(case.seed)
+    width = case.heads * case.depth
+    keys = case.keys if memory else case.queries
+    shapes = ((case.queries, width), (keys, width))[: 2 if memory else 1]
+    layer = MultiHeadAttention("a", case.heads, case.causal, bias)
+    params = {name: rng.standard_normal(shape).astype(dtype) for name, shape in layer.parameter_shapes(shapes).items()}
+    inputs: list[Any] = [rng.standard_normal((case.batch, *shape)).astype(dtype) for shape in shapes]
+    lengths = rng.integers(1, keys + 1, case.batch) if case.padded else None
+    everything = (*inputs, lengths) if lengths is not None else tuple(inputs)
+    y, saved = layer.forward(params, everything, INFERENCE)
+    assert y.shape[1:] == layer.output_shape(shapes)
+    grad = rng.standard_normal(y.shape).astype(dtype)
+    by_inputs, by_params = layer.backward(params, saved, grad, (True,) * len(everything))
+    assert lengths is None or by_inputs[-1] is None
+    module = torch.nn.MultiheadAttention(width, case.heads, bias=bias, batch_first=True, dtype=getattr(torch, dtype))
+    with torch.no_grad():
+        for name, tensor in torch_parts(module, params, not memory).items():
+            tensor.copy_(torch.tensor(params[name].T))
+    tensors = [leaf(each) for each in inputs]
+    expected, _ = module(
+        tensors[0],
+        tensors[-1],
+        tensors[-1],
+        need_weights=False,
+        attn_mask=torch.ones(case.queries, keys).triu(1).bool() if case.causal else None,
+        key_padding_mask=None if lengths is None else torch.arange(keys) >= torch.tensor(lengths)[:, None],
+    )
+    expected.backward(torch.tensor(grad))
+    check_same(y, expected.detach().numpy(), "y")
+    names = [f"input {number}" for number in range(len(inputs))]
+    found = {name: each for name, each in zip(names, by_inputs, strict=False) if each is not None}
+    check_gradients(
+        found | by_params,
+        {name: tensor.grad.numpy() for name, tensor in zip(names, tensors, strict=True)}
+        | {name: each.numpy().T for name, each in torch_parts(module, params, not memory, grad=True).items()},
+    )
