@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -132,7 +132,7 @@ class Recurrent:
 
     def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
         x, lengths = inputs[0], inputs[1].astype(np.int64) if len(inputs) == 2 else None
-        directions = []
+        directions, outputs = [], []
         for suffix in self.suffixes:
             product, before, statistics = self._product(params, suffix, x, run)
             recurrence = recurrent_forward(
@@ -143,8 +143,10 @@ class Recurrent:
                 lengths=lengths,
                 reverse=bool(suffix),
             )
-            directions.append(Direction(recurrence, before, statistics))
-        y = merge_directions([each.run.y for each in directions], self.merge)
+            outputs.append(recurrence.y)
+            nothing = np.empty((0, 0, 0), dtype=x.dtype)  # backward does not need the outputs
+            directions.append(Direction(replace(recurrence, y=nothing), before, statistics))
+        y = merge_directions(outputs, self.merge)
         return y, (x, len(inputs), tuple(directions))
 
     def backward(
