@@ -59,7 +59,7 @@ class LossSection(Section):
 
 def type_name(kind: type) -> str:
     """What a class of layers or losses is called in a file: ``Conv2d`` is ``conv2d``."""
-    special = {"MaxPool": "maxpool", "AveragePool": "avgpool"}
+    special = {"MaxPool": "maxpool", "AveragePool": "avgpool", "PReLU": "prelu", "SiLU": "silu"}
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind.__name__)
     return special.get(kind.__name__, spaced.lower().replace("re_lu", "relu"))
 
