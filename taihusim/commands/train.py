@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, max=1, min_open=True),
     help="Train until this test accuracy.  [default: the recipe's]",
 )
-@click.option("--optimizer", type=click.Choice(["sgd", "lars", "adam", "adamw", "lamb"]), help="Replace the recipe's optimiser.")
+@click.option(
+    "--optimizer",
+    type=click.Choice(["sgd", "lars", "adam", "adamw", "lamb"]),
+    help="Replace the recipe's optimiser.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for record, weights, checkpoints and figure.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoints in --out.")
