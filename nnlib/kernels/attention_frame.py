@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from nnlib.kernels.attention_plan import MATRIX, AttentionPlan, Blocks, Buffer, Layout
+from nnlib.kernels.attention_plan import MATRIX, AttentionPlan, Blocks, Buffer, Layout, by_mesh_rows
 from nnlib.kernels.attention_shape import AttentionShape, Head, Hidden
 from nnlib.kernels.dropout import ROUND_INSTRUCTIONS, key_and_sample
 from nnlib.kernels.generations import GENERATIONS
@@ -22,6 +22,7 @@ from nnlib.ops.random_bits import LANES, ROUNDS
 from nnlib.precision import DTYPES
 from sim.chip import pipeline
 from sim.chip.core_group import CoreGroup, Transfer
+from sim.chip.dma_modes import DmaMode
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Tile
@@ -66,7 +67,8 @@ class Streamed:
     def fetch(self, array: MemoryArray, place: Place) -> None:
         """Start getting the block at ``place``; it is the one in hand after :meth:`advance`."""
         self.ahead = (self.ahead + 1) % len(self.tiles)
-        self.under_way[self.ahead] = self.group.get(self.tiles[self.ahead], array, place)
+        tile = self.tiles[self.ahead]
+        self.under_way[self.ahead] = self.group.get(tile, array, place, mode=dma_mode(tile, self.group))
 
     def advance(self) -> None:
         """Go on to what was fetched last."""
@@ -224,7 +226,8 @@ class AttentionFrame:
 
     def put(self, name: str, array: MemoryArray, place: Place) -> None:
         """Start putting a tile; who writes to it next has to wait."""
-        self.puts[name] = self.group.put(self.tiles[name], array, place)
+        tile = self.tiles[name]
+        self.puts[name] = self.group.put(tile, array, place, mode=dma_mode(tile, self.group))
 
     def put_rows(self, name: str, array: MemoryArray, first: int) -> None:
         """Start putting numbers that all CPEs of a mesh row have: its first one does."""
@@ -305,3 +308,9 @@ class AttentionFrame:
         rows = not (same and before is not None and before.row == step.row)
         columns = not (same and before is not None and before.column == step.column)
         fetch(step, rows, columns)
+
+
+def dma_mode(tile: Tile, group: CoreGroup) -> DmaMode:
+    """How a tile is transferred."""
+    run = tile.size[-1] * tile.dtype.itemsize
+    return "ROW" if by_mesh_rows(tile.split, run, group.processor) else "PE"

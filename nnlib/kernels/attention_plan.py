@@ -148,13 +148,21 @@ class Blocks:
         item = DTYPES[self.dtype].itemsize
 
         def moved(buffers: tuple[Buffer, ...]) -> float:
-            return sum(
-                transfer_cycles(processor, blocks=prod(each.size[:-1]), run_bytes=each.size[-1] * item)
-                for each in buffers
-            )
+            total = 0.0
+            for each in buffers:
+                blocks, run = prod(each.size[:-1]), each.size[-1] * item
+                if by_mesh_rows(each.split, run, processor):
+                    blocks, run = -(-blocks // side), side * run
+                total += transfer_cycles(processor, blocks=blocks, run_bytes=run)
+            return total
 
         step = max(compute, moved(layout.pass_by) + processor.dma.startup_cycles)
         return row_blocks * (column_blocks * step + moved(layout.stay))
+
+
+def by_mesh_rows(split: Split | None, run_bytes: int, processor: ProcessorSpec) -> bool:
+    """Whether one CPE of each mesh row transfers for all: where each one's runs are less than a memory line."""
+    return split == MATRIX and run_bytes < processor.dma.line_bytes
 
 
 def _sizes(largest: int) -> list[int]:
