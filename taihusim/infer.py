@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from nnlib.batch import Arrays
+from nnlib.batch import Arrays, Batch
 from nnlib.precision import DTYPES
 from sim.chip.memory import Array
 from sim.problems import BadInput, Problem
@@ -30,11 +30,15 @@ CALIBRATED_SAMPLES: Final = 256
 
 @dataclass(frozen=True, kw_only=True)
 class InferRequest:
-    """What is asked. Without ``weights`` the model computes with fresh ones, drawn from ``seed``."""
+    """What is asked. Without ``weights`` the model computes with its own, or with fresh ones drawn from ``seed``.
+
+    ``inputs``: samples to answer in place of the test set.
+    """
 
     nodes: tuple[int, ...]
     seed: int = 0
     weights: Path | None = None
+    inputs: Arrays | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +72,16 @@ def infer(setup: Setup, request: InferRequest) -> Inferred:
         with suppress(BadInput):  # one node, to compare with, may be too small for the whole of a global batch
             timed[1] = _time(setup, 1)
     outputs, measure, value = None, None, None
-    if setup.mapping.numerics != "off":
+    if setup.mapping.numerics != "off" and request.inputs is not None:
+        outputs = _given_answers(setup, parameters, request.inputs)
+    elif setup.mapping.numerics != "off" and setup.workload.data is not None:
         outputs, measure, value = _answers(setup, parameters)
     return Inferred(
         points=[_point(setup, nodes, timed) for nodes in request.nodes],
         outputs=outputs,
         measure=measure,
         measured=value,
-        trained=request.weights is not None,
+        trained=request.weights is not None or setup.model.weights is not None,
     )
 
 
@@ -90,6 +96,14 @@ def _answers(setup: Setup, variables: dict[str, Array]) -> tuple[Array, Measure 
             totals.append(measured(measure, device, variables=variables, outputs=outputs, batch=batch))
     value = None if measure is None else measure.value(np.sum(totals, axis=0))
     return np.concatenate(parts), measure, value
+
+
+def _given_answers(setup: Setup, variables: dict[str, Array], inputs: Arrays) -> Array:
+    """The first output for given samples, on which integers are calibrated too."""
+    dtype = DTYPES[setup.mapping.dtype]
+    given = Batch(inputs=inputs, targets={}).astype(dtype).inputs
+    device = inference_device(setup, given if setup.mapping.integers is not None else None)
+    return device.outputs(variables=variables, inputs=given)[setup.graph.output]
 
 
 def _time(setup: Setup, nodes: int) -> InferenceTiming:

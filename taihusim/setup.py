@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Mapping as WordMapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from nnlib.graph import Graph
@@ -19,6 +21,7 @@ from taihusim.cache import default_store
 from taihusim.options import Settings
 from taihusim.tile_problem import tile_problem
 from workloads.mapping import DEFAULT_MAPPING, Mapping, load_mapping
+from workloads.model_file import is_model_file, workload_of_file
 from workloads.spec import Workload, load_workload
 from workloads.step import NodeTimer
 
@@ -74,7 +77,8 @@ class Setup:
         available = self.machine.processor.memory.bytes
         if program.memory_bytes <= available:
             return []
-        expected = f"at least {program.memory_bytes} B per core group for this batch; take a smaller one, or --set mapping.recompute=true"
+        way_out = "take a smaller one, or --set mapping.recompute=true"
+        expected = f"at least {program.memory_bytes} B per core group for this batch; {way_out}"
         key, found = "processor.memory.capacity", f"{available} B"
         return [Problem(file=f"machine {self.machine.name}", key=key, value=found, expected=expected)]
 
@@ -97,23 +101,27 @@ def prepare(
     settings: Settings | None = None,
     optimizer: str | None = None,
     mapping_flags: Sequence[str] = (),
+    shapes: WordMapping[str, int] | None = None,
+    samples: int = 1,
 ) -> Setup:
     """Load the three nouns; mapping flags come after ``settings`` and win. ``optimizer`` replaces the recipe's.
 
+    A workload may be a model file: ``shapes`` are lengths of axes that it leaves open, ``samples`` come at a time.
     Raises BadInput with all problems of all three.
     """
     settings = settings or Settings()
     problems: list[Problem] = []
     machine_spec = _collect(problems, lambda: load_machine(machine, settings.machine))
-    workload_spec = _collect(problems, lambda: load_workload(workload, settings.workload, optimizer=optimizer))
+    workload_spec = _collect(problems, lambda: _workload(workload, settings, optimizer, shapes or {}, samples))
     mapping_spec = _collect(problems, lambda: load_mapping(mapping, [*settings.mapping, *mapping_flags]))
     if problems or machine_spec is None or workload_spec is None or mapping_spec is None:
         raise BadInput(problems)
+    model = workload_spec.model.build()
     return Setup(
         machine=machine_spec,
         workload=workload_spec,
         mapping=mapping_spec,
-        model=workload_spec.model.build(),
+        model=model,
         clock=KernelClock(machine_spec.processor, store=default_store()),
     )
 
@@ -125,6 +133,14 @@ def node_problems(nodes: Sequence[int], *, machine: MachineSpec) -> list[Problem
     if not nodes:
         wrong = [None]
     return [Problem(file="--nodes", key="", value=count, expected=expected) for count in wrong]
+
+
+def _workload(
+    name: str, settings: Settings, optimizer: str | None, shapes: WordMapping[str, int], samples: int
+) -> Workload:
+    if is_model_file(name):
+        return workload_of_file(Path(name), shapes=shapes, batch=samples)
+    return load_workload(name, settings.workload, optimizer=optimizer)
 
 
 def _collect(problems: list[Problem], load: Callable[[], Loaded]) -> Loaded | None:

@@ -79,6 +79,14 @@ def check_request(setup: Setup, request: TrainRequest) -> None:
                 expected="--epochs instead: without numerics (--numerics off) there is no accuracy to wait for",
             )
         )
+    if not setup.model.losses:
+        expected = "a loss, such as {type: cross_entropy}: what training makes small"
+        problems.append(
+            Problem(file=f"workload {setup.workload.name}", key="model.loss", value=None, expected=expected)
+        )
+    if setup.workload.data is None:
+        expected = "a workload file that names this model file, its loss, its data and its recipe"
+        problems.append(Problem(file=setup.workload.title, key="", value=None, expected=expected))
     if problems:
         raise BadInput(problems)
 
@@ -145,7 +153,8 @@ def _goal(setup: Setup, request: TrainRequest, global_batch: int, measure: Measu
     recipe = setup.workload.recipe
     steps = None
     if request.epochs is not None:
-        steps = max(1, round(request.epochs * setup.workload.data.train_size / global_batch))
+        data = setup.workload.data
+        steps = max(1, round(request.epochs * (data.train_size if data else 0) / global_batch))
     wanted = request.until_accuracy
     if wanted is not None and measure is not None and measure.name != "accuracy":
         expected = f"--set workload.recipe.until_measure=... instead, as the model is judged by {measure.name}"

@@ -58,13 +58,14 @@ class ModelSpec:
 
     keys: ModelKeys
     folder: Path
+    channels_last: bool = True
 
     def build(self) -> Model:
-        """The network and its losses; a file is looked for from ``folder`` on.
+        """The network and its losses; a file is looked for from ``folder`` on, its images (H, W, C) or as it has them.
 
         Raises ShapeError if layers do not fit together, BadInput if a file cannot be imported.
         """
-        return build_model(self.keys, folder=self.folder)
+        return build_model(self.keys, folder=self.folder, channels_last=self.channels_last)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +110,12 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What is to be computed: the model, the data it learns from and the recipe of its training."""
+    """What is to be computed: the model, the data it learns from, if any, and the recipe of its training."""
 
     name: str
     title: str
     model: ModelSpec
-    data: DataSpec
+    data: DataSpec | None
     recipe: Recipe
 
 
@@ -155,7 +156,7 @@ def load_workload(name_or_path: str | Path, overrides: Sequence[str] = (), *, op
 def describe(workload: Workload) -> dict[str, Any]:
     """The whole workload as plain data, as a record keeps it."""
     plain = {field.name: getattr(workload, field.name) for field in fields(workload)}
-    plain |= {"data": asdict(workload.data), "recipe": asdict(workload.recipe)}
+    plain |= {"data": workload.data and asdict(workload.data), "recipe": asdict(workload.recipe)}
     plain["model"] = workload.model.keys.model_dump(exclude_none=True)
     optimizer = workload.recipe.optimizer
     name = next(each for each, kind in OPTIMIZERS.items() if isinstance(optimizer, kind))

@@ -16,13 +16,15 @@ from nnlib.models.network import Network
 from nnlib.models.schema import LAYERS, LOSSES, OTHER_NAMES, FileKeys, LayerKeys, LayersKeys, LossKeys, ModelKeys
 
 
-def build_model(keys: ModelKeys, *, folder: Path = Path()) -> Model:
+def build_model(keys: ModelKeys, *, folder: Path = Path(), channels_last: bool = True) -> Model:
     """The model of layers, of a name or of a file, whose path is relative to ``folder``.
+
+    ``channels_last``: the images of a file's model are (H, W, C), as those of all others are.
 
     Raises ShapeError if layers or losses do not fit together, BadInput if a file cannot be imported.
     """
     if isinstance(keys, FileKeys):
-        return _imported(keys, folder)
+        return _imported(keys, folder, channels_last)
     if isinstance(keys, LayersKeys):
         graph = build_graph(input_shape=keys.input, layers=keys.layers)
         return Model(graph, (build_loss(keys.loss, graph),))
@@ -55,11 +57,11 @@ def build_loss(keys: LossKeys | None, graph: Graph) -> Loss:
     return kind(**{**values, "outputs": keys.outputs or (graph.output,), "weight": keys.weight})
 
 
-def _imported(keys: FileKeys, folder: Path) -> Model:
+def _imported(keys: FileKeys, folder: Path, channels_last: bool) -> Model:
     """The model of a file; without a loss it can only answer."""
     from nnlib.importers.onnx import load_onnx
 
-    found = load_onnx(folder / keys.file, shapes=keys.shapes, channels_last=True)
+    found = load_onnx(folder / keys.file, shapes=keys.shapes, channels_last=channels_last)
     losses = () if keys.loss is None else (build_loss(keys.loss, found.graph),)
     return Model(found.graph, losses, found.variables)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -11,6 +11,9 @@ from taihusim.console import print_json, print_table, progress
 from taihusim.options import json_option, run_options, set_option, split_settings
 from taihusim.version import package_version
 from workloads.words import measure_in_words, nodes_in_words, seconds_in_words
+
+SHOWN: Final = 8
+"""Numbers of an answer that are printed."""
 
 
 @click.command(name="infer")
@@ -22,6 +25,16 @@ from workloads.words import measure_in_words, nodes_in_words, seconds_in_words
     type=click.Path(path_type=Path),
     help="Weights of a training run (weights.npz).  [default: fresh ones, drawn from the seed]",
 )
+@click.option(
+    "--input",
+    "given",
+    multiple=True,
+    metavar="[NAME=]FILE",
+    help="Samples to answer, a .npy file; of several inputs each by name.  [default: the test set]",
+)
+@click.option(
+    "--shape", "shapes", multiple=True, metavar="AXIS=LENGTH", help="Length of an axis that a model file leaves open."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of fresh weights.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for record, outputs and figure.")
 @set_option
@@ -30,41 +43,49 @@ def command(
     workload: str,
     nodes: str,
     weights: Path | None,
+    given: tuple[str, ...],
+    shapes: tuple[str, ...],
     seed: int,
     out: Path | None,
     settings: tuple[str, ...],
     as_json: bool,
     **run: Any,
 ) -> None:
-    """Run inference of WORKLOAD (a name or a YAML file) on a simulated machine.
+    """Run inference of WORKLOAD (a name, a YAML file or an ONNX file) on a simulated machine.
 
-    Computes the outputs of the test set and prints, for every node count: samples per second, latency, efficiency
-    against one node, and what holds it back.
+    Computes the outputs of the test set, or of the samples given with --input, and prints, for every node count:
+    samples per second, latency, efficiency against one node, and what holds it back.
 
     Examples:
 
     \b
       taihusim infer digits --nodes 1,256,40960 --weights runs/digits/weights.npz
       taihusim infer digits --batch-per-node 256 --json
+      taihusim infer model.onnx --input x.npy --out runs/model
     """
+    from taihusim.given_inputs import bound_inputs, read_inputs, read_shapes
     from taihusim.infer import InferRequest, infer
     from taihusim.run_folder import RunFolder
     from taihusim.setup import prepare
     from taihusim.train import node_counts
 
+    arrays = read_inputs(given)
     setup = prepare(
         workload=workload,
         machine=run["machine"],
         mapping=run["mapping"],
         settings=split_settings(settings),
         mapping_flags=run["mapping_flags"],
+        shapes=read_shapes(shapes),
+        samples=len(next(iter(arrays.values()))) if arrays else 1,
     )
+    inputs = bound_inputs(arrays, setup.graph) if arrays else None
     folder = None if out is None else RunFolder(path=out, setup=setup, seed=seed, version=package_version())
     if folder is not None:
         folder.check()
     with progress() as report:
         report.say(f"inference of {setup.workload.name}", None)
-        done = infer(setup, InferRequest(nodes=node_counts(nodes), seed=seed, weights=weights))
+        done = infer(setup, InferRequest(nodes=node_counts(nodes), seed=seed, weights=weights, inputs=inputs))
     result: dict[str, Any] = {
         "workload": setup.workload.name,
         "machine": setup.machine.name,
@@ -81,6 +102,8 @@ def command(
         print_json(result)
         return
     _print(result, trained=done.trained)
+    if inputs is not None and done.outputs is not None:
+        click.echo(_answer(setup.graph.output, done.outputs))
     for path in written:
         click.echo(f"wrote {path}")
 
@@ -106,3 +129,11 @@ def _print(result: dict[str, Any], *, trained: bool) -> None:
     if result["measured"] is not None:
         weights = "" if trained else " with fresh, untrained weights (give --weights for trained ones)"
         click.echo(f"test {measure_in_words(result['measure'], result['measured'])}{weights}")
+
+
+def _answer(name: str, outputs: Any) -> str:
+    """The shape of the output, and how the first sample's begins."""
+    first = outputs[0].reshape(-1)
+    numbers = ", ".join(f"{value:.6g}" for value in first[:SHOWN])
+    more = ", ..." if first.size > SHOWN else ""
+    return f"output {name} {outputs.shape}, first sample: {numbers}{more}"

@@ -44,6 +44,9 @@ def load_dataset(workload: Workload, model: Model | None = None) -> Dataset:
     come with is missing.
     """
     data = workload.data
+    if data is None:
+        expected = "a workload file that says which data the model learns from or is judged by"
+        raise BadInput([Problem(file=workload.title, key="data", value=None, expected=expected)])
     file = f"workload {workload.name}" if data.path is None else data.path
     model = model or workload.model.build()
     found, problems = _load(data, file)
