@@ -32,6 +32,7 @@ def deep_speech2(
     frames: int = 800,
     bins: int = 161,
     symbols: int = 29,
+    labels: int = 200,
     channels: tuple[int, int, int] = (32, 32, 96),
     units: int = 1760,
     layers: int = 7,
@@ -40,7 +41,8 @@ def deep_speech2(
     """Spectrograms (frames, bins, 1) to symbols, the last of which is CTC's blank.
 
     Three 2-D convolutions, ``layers`` bidirectional recurrent layers whose directions are added, all with batch
-    normalisation, and a fully connected layer. The input ``lengths`` says how many frames of a sample there are.
+    normalisation, and a fully connected layer. The input ``lengths`` says how many frames of a sample there are; targets
+    have up to ``labels`` symbols, filled up by -1.
     """
     network = Network((frames, bins, 1), inputs=(Input("lengths", (), integer=True),))
     lengths = "lengths"
@@ -58,7 +60,7 @@ def deep_speech2(
     for number in range(1, layers + 1):
         network.join(_recurrent(cell, f"recurrent{number}", units), network.last, lengths)
     network.add(BatchNorm("bn_output"), Linear("symbols", symbols))
-    return Model(network.graph(), (CtcLoss(outputs=("symbols", lengths), blank=symbols - 1),))
+    return Model(network.graph(), (CtcLoss(outputs=("symbols", lengths), blank=symbols - 1, labels=labels),))
 
 
 def _recurrent(cell: Literal["simple", "gru", "lstm"], name: str, units: int) -> Layer:
