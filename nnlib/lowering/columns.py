@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Final
 
+from nnlib.kernels.chained import Chained, Stage
+from nnlib.kernels.elementwise import SumCopies
 from nnlib.kernels.gemm import Gemm
 from nnlib.kernels.grouped import Grouped
 from nnlib.kernels.im2col import Col2im, Im2col
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.patch_window import PatchWindow
 from nnlib.lowering.site import Site
+from nnlib.precision import DTYPES
 from sim.chip.memory import Shape
+
+COLUMN_BYTES: Final = 1 << 28
+"""Columns of a whole batch up to this size are kept from forward to backward; larger ones are made part by part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,35 +64,81 @@ class ColumnProducts:
         """Whether the images are the columns."""
         return self.window.straight and self.groups == 1
 
-    def gather(self, images: str, suffix: str) -> str:
-        """The columns of ``images``, in a new buffer of the layer where they are others."""
-        if self.direct:
-            return images
-        columns = self.site.buffer(suffix, self._columns)
-        self.site.launch(self._each(Im2col(self._window, self.site.dtype), "cols"), x=images, cols=columns)
-        return columns
+    @property
+    def parts(self) -> int:
+        """Into how many equal parts the batch is divided, so that the columns of one are not too large."""
+        batch = self.window.batch
+        size = self.pixels * self.depth * self.groups * DTYPES[self.site.dtype].itemsize
+        divisors = (number for number in range(1, batch + 1) if batch % number == 0)
+        return 1 if self.direct else next((number for number in divisors if size <= number * COLUMN_BYTES), batch)
 
-    def gathered(self, images: str, suffix: str) -> str:
-        """The columns that an earlier :meth:`gather` made."""
+    def prepare(self, images: str, suffix: str) -> None:
+        """Gather the columns of ``images`` into a new buffer of the layer, if they are kept for several products."""
+        if not self.direct and self.parts == 1:
+            columns = self.site.buffer(suffix, self._columns)
+            self.site.launch(self._each(Im2col(self._window, self.site.dtype), "cols"), x=images, cols=columns)
+
+    def forward(self, images: str, suffix: str, weight: str, out: str) -> None:
+        """``out`` (pixels, output channels) = columns of ``images`` · weight; behind :meth:`prepare`."""
+        part = self._part
+        product = part._each(Gemm(m=part.pixels, n=self.outs, k=self.depth, dtype=self.site.dtype), "a")
+        if self.parts == 1:
+            self.site.launch(product, a=self._kept(images, suffix), b=weight, c=out)
+            return
+        stages = part._gather, Stage.of(product, a="cols", b="weight", c="y")
+        self._chain("convolution", stages, ("x", "y"), x=images, cols=self._room(suffix), weight=weight, y=out)
+
+    def by_weight(self, images: str, suffix: str, grad: str, weight_gradient: str) -> None:
+        """The gradient by the weights from that by the output; behind :meth:`prepare`."""
+        part = self._part
+        product = Gemm(m=self.depth, n=self.outs, k=part.pixels, dtype=self.site.dtype, transpose_a=True)
+        if self.parts == 1:
+            columns = self._kept(images, suffix)
+            self.site.launch(self._each(product, "a"), a=columns, b=grad, c=weight_gradient)
+            return
+        stages = part._gather, Stage.of(part._each(product, "a"), a="cols", b="grad", c="parts")
+        sums = self.site.buffer(f"parts_of_{suffix}", (self.parts, *self.weight_shape))
+        divided, room = ("x", "grad", "parts"), self._room(f"again_{suffix}")
+        self._chain("convolution_weight_gradient", stages, divided, x=images, cols=room, grad=grad, parts=sums)
+        summed = SumCopies(count=self.parts, elements=prod(self.weight_shape), dtype=self.site.dtype)
+        self.site.launch(summed, copies=sums, total=weight_gradient)
+
+    def by_images(self, grad: str, suffix: str, weight: str, images: str) -> None:
+        """The gradient by the images from that by the output."""
+        part = self._part
+        product = Gemm(m=part.pixels, n=self.depth, k=self.outs, dtype=self.site.dtype, transpose_b=True)
+        multiply, add = part._each(product, "c"), part._each(Col2im(part._window, self.site.dtype), "cols")
+        if self.direct:
+            self.site.launch(multiply, a=grad, b=weight, c=images)
+        elif self.parts == 1:
+            columns = self.site.buffer(suffix, self._columns)
+            self.site.launch(multiply, a=grad, b=weight, c=columns)
+            self.site.launch(add, cols=columns, x=images)
+        else:
+            stages = Stage.of(multiply, a="grad", b="weight", c="cols"), Stage.of(add, cols="cols", x="x")
+            room = self._room(suffix)
+            label, divided = "convolution_input_gradient", ("grad", "x")
+            self._chain(label, stages, divided, grad=grad, weight=weight, cols=room, x=images)
+
+    def _chain(self, label: str, stages: tuple[Stage, ...], divided: tuple[str, ...], **arguments: str) -> None:
+        self.site.launch(Chained(label=label, stages=stages, parts=self.parts, divided=divided), **arguments)
+
+    def _kept(self, images: str, suffix: str) -> str:
+        """The columns that :meth:`prepare` gathered."""
         return images if self.direct else self.site.made(suffix)
 
-    def multiply(self, columns: str, weight: str, out: str) -> None:
-        """``out`` (pixels, output channels) = columns · weight."""
-        product = Gemm(m=self.pixels, n=self.outs, k=self.depth, dtype=self.site.dtype)
-        self.site.launch(self._each(product, "a"), a=columns, b=weight, c=out)
+    def _room(self, suffix: str) -> str:
+        """A new buffer for the columns of a part."""
+        return self.site.buffer(suffix, self._part._columns)
 
-    def by_weight(self, columns: str, grad: str, weight_gradient: str) -> None:
-        """The gradient by the weights from that by the output."""
-        product = Gemm(m=self.depth, n=self.outs, k=self.pixels, dtype=self.site.dtype, transpose_a=True)
-        self.site.launch(self._each(product, "a"), a=columns, b=grad, c=weight_gradient)
+    @property
+    def _part(self) -> ColumnProducts:
+        """The same of a part of the batch."""
+        return replace(self, window=replace(self.window, batch=self.window.batch // self.parts))
 
-    def scatter(self, grad: str, weight: str, suffix: str, images: str) -> None:
-        """The gradient by the images from that by the output."""
-        columns = images if self.direct else self.site.buffer(suffix, self._columns)
-        product = Gemm(m=self.pixels, n=self.depth, k=self.outs, dtype=self.site.dtype, transpose_b=True)
-        self.site.launch(self._each(product, "c"), a=grad, b=weight, c=columns)
-        if not self.direct:
-            self.site.launch(self._each(Col2im(self._window, self.site.dtype), "cols"), cols=columns, x=images)
+    @property
+    def _gather(self) -> Stage:
+        return Stage.of(self._each(Im2col(self._window, self.site.dtype), "cols"), x="x", cols="cols")
 
     @property
     def _columns(self) -> Shape:

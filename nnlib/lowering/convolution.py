@@ -24,8 +24,8 @@ def _(layer: Conv2d | Conv1d, site: Site) -> None:
     if products.is_depthwise:
         site.launch(DepthwiseForward(products.window, site.dtype), x=site.input, weight=weight, y=out)
     else:
-        columns = products.gather(site.input, "cols")
-        products.multiply(columns, weight, out)
+        products.prepare(site.input, "cols")
+        products.forward(site.input, "cols", weight, out)
     if layer.bias:
         add_bias(site, out, rows=products.pixels, channels=layer.out_channels)
 
@@ -39,7 +39,7 @@ def _(layer: Conv2d | Conv1d, site: Site) -> None:
         by_weight = DepthwiseWeightGradient(window, site.dtype)
         site.launch(by_weight, grad_y=grad, x=site.input, grad_weight=weight_gradient)
     else:
-        products.by_weight(products.gathered(site.input, "cols"), grad, weight_gradient)
+        products.by_weight(site.input, "cols", grad, weight_gradient)
     if layer.bias:
         lower_bias_gradient(site, rows=products.pixels, channels=layer.out_channels)
     if site.needs[0]:
@@ -47,7 +47,7 @@ def _(layer: Conv2d | Conv1d, site: Site) -> None:
         if products.is_depthwise:
             site.launch(DepthwiseInputGradient(window, site.dtype), grad_y=grad, weight=weight, grad_x=grad_x)
         else:
-            products.scatter(grad, weight, "grad_cols", grad_x)
+            products.by_images(grad, "grad_cols", weight, grad_x)
         site.contribute(grad_x)
 
 
@@ -61,7 +61,7 @@ def _(layer: ConvTranspose2d | ConvTranspose1d, site: Site) -> None:
     else:
         weight = site.buffer("mirrored", products.weight_shape)
         site.launch(_turn(products, site, to_mirrored=True), x=site.variable("weight"), y=weight)
-        products.scatter(site.input, weight, "cols", out)
+        products.by_images(site.input, "cols", weight, out)
     if layer.bias:
         add_bias(site, out, rows=site.elements(site.out_shape[:-1]), channels=layer.out_channels)
 
@@ -71,24 +71,23 @@ def _(layer: ConvTranspose2d | ConvTranspose1d, site: Site) -> None:
     products = _mirrored_products(layer, site)
     grad, window = site.grad_output, products.window
     weight_gradient = site.parameter_gradient("weight")
-    columns = None
     if products.is_depthwise:
         by_weight = DepthwiseWeightGradient(window, site.dtype)
         site.launch(by_weight, grad_y=site.input, x=grad, grad_weight=weight_gradient)
     else:
-        columns = products.gather(grad, "grad_cols")
+        products.prepare(grad, "grad_cols")
         mirrored = site.buffer("grad_mirrored", products.weight_shape)
-        products.by_weight(columns, site.input, mirrored)
+        products.by_weight(grad, "grad_cols", site.input, mirrored)
         site.launch(_turn(products, site, to_mirrored=False), x=mirrored, y=weight_gradient)
     if layer.bias:
         lower_bias_gradient(site, rows=site.elements(site.out_shape[:-1]), channels=layer.out_channels)
     if site.needs[0]:
         grad_x = site.input_gradient()
-        if columns is None:
+        if products.is_depthwise:
             kernel = DepthwiseForward(window, site.dtype)
             site.launch(kernel, x=grad, weight=site.variable("weight"), y=grad_x)
         else:
-            products.multiply(columns, site.made("mirrored"), grad_x)
+            products.forward(grad, "grad_cols", site.made("mirrored"), grad_x)
         site.contribute(grad_x)
 
 

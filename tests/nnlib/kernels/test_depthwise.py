@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnlib.kernels.chained import Chained, Stage
 from nnlib.kernels.clock import simulate
 from nnlib.kernels.depthwise import DepthwiseForward, DepthwiseInputGradient, DepthwiseWeightGradient
 from nnlib.kernels.gemm import Gemm
@@ -89,6 +90,34 @@ def test_columns_of_any_window(kind: type, case: PatchWindow, dtype: DTypeName, 
 @kinds
 def test_every_wait_is_needed(kind: type, processor: ProcessorSpec) -> None:
     check_every_wait(kind(window(70, (12, 12), 40, (3, 3), padding=1), "fp64"), processor, more_than=3)
+
+
+def chain(parts: int) -> Chained:
+    part = window(2, (9, 8), 4, (3, 3), padding=1)
+    product = Gemm(m=2 * 72, n=5, k=36, dtype="fp64")
+    stages = Stage.of(Im2col(part, "fp64"), x="x", cols="cols"), Stage.of(product, a="cols", b="weight", c="y")
+    return Chained(label="convolution", stages=stages, parts=parts, divided=("x", "y"))
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_chain_goes_part_by_part(parts: int, processor: ProcessorSpec) -> None:
+    kernel = chain(parts)
+    shapes = {each.name: (each.shape, each.use) for each in kernel.parameters()}
+    assert shapes == {
+        "x": ((parts, 2, 9, 8, 4), "in"),
+        "cols": ((144, 36), "out"),
+        "weight": ((36, 5), "in"),
+        "y": ((parts, 144, 5), "out"),
+    }
+    check_tiles(kernel, processor)
+
+
+@pytest.mark.timing
+def test_a_chain_takes_what_its_kernels_take(processor: ProcessorSpec) -> None:
+    kernel = chain(4)
+    alone = sum(simulate(stage.kernel, processor=processor).ticks for stage in kernel.stages)
+    assert simulate(kernel, processor=processor).ticks == pytest.approx(4 * alone, rel=0.05)
 
 
 GROUPED = [
