@@ -102,7 +102,7 @@ def test_adam(beta1: float, beta2: float, decay: float, seed: int) -> None:
 
 
 @pytest.mark.numeric
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(beta1=unit, beta2=st.sampled_from([0.5, 0.99, 0.999]), decay=decays, seed=seeds)
 def test_adamw(beta1: float, beta2: float, decay: float, seed: int) -> None:
     def course(weight: Array, grads: list[Array]) -> Iterator[Array]:
@@ -117,7 +117,7 @@ def test_adamw(beta1: float, beta2: float, decay: float, seed: int) -> None:
 
 
 @pytest.mark.numeric
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(beta1=unit, beta2=st.sampled_from([0.5, 0.99, 0.999]), decay=decays, vectors=st.booleans(), seed=seeds)
 def test_lamb(beta1: float, beta2: float, decay: float, vectors: bool, seed: int) -> None:
     """Algorithm 2 of You et al. 2020, "Large batch optimization for deep learning"."""

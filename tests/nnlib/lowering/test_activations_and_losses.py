@@ -190,7 +190,7 @@ def test_class_weights_and_two_losses_of_one_output() -> None:
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("dtype", ["fp64", pytest.param("fp32", marks=pytest.mark.slow)])
 def test_a_variational_autoencoder(dtype: DTypeName) -> None:
     nodes = (
         Node(Linear("hidden", 9), (INPUT,)),
