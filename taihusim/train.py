@@ -26,7 +26,7 @@ from workloads.bottleneck import training_bottleneck
 from workloads.checkpoint import weights_sha256
 from workloads.datasets.dataset import Dataset
 from workloads.datasets.load import goal_of, load_dataset, measure_of
-from workloads.datasets.measure import Measure
+from workloads.datasets.measure import HIGHER_IS_BETTER, Measure
 from workloads.datasets.stream import SampleStream
 from workloads.reduction import Reduction, choose_order
 from workloads.step import StepTiming, time_step
@@ -156,7 +156,7 @@ def _goal(setup: Setup, request: TrainRequest, global_batch: int, measure: Measu
         data = setup.workload.data
         steps = max(1, round(request.epochs * (data.train_size if data else 0) / global_batch))
     wanted = request.until_accuracy
-    if wanted is not None and measure is not None and measure.name != "accuracy":
+    if wanted is not None and measure is not None and measure.name not in HIGHER_IS_BETTER:
         expected = f"--set workload.recipe.until_measure=... instead, as the model is judged by {measure.name}"
         raise BadInput([Problem(file="--until-accuracy", key="", value=wanted, expected=expected)])
     if wanted is None and request.epochs is None and setup.mapping.numerics != "off":

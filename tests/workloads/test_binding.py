@@ -7,7 +7,7 @@ import pytest
 
 from nnlib.device import HostDevice
 from nnlib.graph import Graph, Input, Node
-from nnlib.layers import Conv2d, Embedding, Flatten, Linear, Sigmoid
+from nnlib.layers import Conv1d, Conv2d, Embedding, Flatten, Linear, Sigmoid, StridedLengths
 from nnlib.losses import BinaryCrossEntropy, CrossEntropy, CtcLoss, Loss, MeanSquaredError
 from nnlib.model import Model
 from sim.problems import BadInput
@@ -15,6 +15,7 @@ from workloads.datasets.binding import bind
 from workloads.datasets.dataset import Field, Labels, Part
 from workloads.datasets.generated import TEST_FROM, generated_fields, generated_store
 from workloads.datasets.measure import Measure, choose_measure
+from workloads.datasets.metrics import collapsed, label_error_rate
 from workloads.datasets.storms import Storms
 from workloads.datasets.text import Text
 from workloads.datasets.tones import Tones
@@ -175,6 +176,30 @@ def test_a_predictor_of_the_right_frequencies_needs_their_entropy() -> None:
     assert measure is not None
     found = evaluate(measure, HostDevice(model), variables=variables, part=subject)
     assert found == pytest.approx(-(shares * np.log2(shares)).sum(), rel=1e-12)
+
+
+def test_lengths_that_a_layer_makes_are_computed_for_the_measure() -> None:
+    """Frames behind the end of what the convolution makes of them are not decoded."""
+    inputs = (Input("frames", (TONES.time, TONES.bins)), Input("lengths", (), integer=True))
+    nodes = (
+        Node(Conv1d("logits", 5, 3, 2, 1), ("frames",)),
+        Node(StridedLengths("short", 3, 2, 1), ("lengths",)),
+    )
+    loss = CtcLoss(outputs=("logits", "short"), target="tones", labels=3)
+    model = Model(Graph(inputs, nodes, ("logits",)), (loss,))
+    subject = part(TONES, model)
+    measure = choose_measure(model, generated_fields(TONES), subject.binding)
+    assert measure is not None
+    assert measure.lengths == "short"
+    variables = model.graph.initialise(np.random.default_rng(1), np.dtype(np.float64))
+    found = evaluate(measure, HostDevice(model), variables=variables, part=subject)
+    batch = subject.whole()
+    classes = model.graph.predict(variables, batch.inputs)["logits"].argmax(axis=-1)
+    labels, counts = collapsed(classes, (batch.inputs["lengths"] - 1) // 2 + 1)
+    wanted = batch.targets["tones"]
+    assert found == label_error_rate(labels, counts, wanted, (wanted >= 0).sum(axis=1))
+    everything = collapsed(classes, np.full(len(batch), classes.shape[1]))
+    assert found != label_error_rate(*everything, wanted, (wanted >= 0).sum(axis=1))
 
 
 def test_pieces_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,7 @@ def test_the_wind_turns_to_the_left_in_cyclones_only() -> None:
     assert (turning[cyclone & low] > 0).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_a_pixel_of_a_cyclone_looks_like_one_of_another_system() -> None:
     storms = Storms(strength=8.0, channels=4)
     found = storms.generate(np.arange(0, 800, 4))
@@ -101,6 +102,7 @@ def test_the_background_drifts_and_its_winds_have_no_source() -> None:
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)  # one stream function gives both, up to their scales
 
 
+@pytest.mark.slow
 def test_rivers_carry_moisture_along_and_others_do_not_count() -> None:
     storms = Storms(rivers=True, strength=8.0, channels=4)
     found = storms.generate(np.arange(0, 800, 4))
@@ -112,6 +114,7 @@ def test_rivers_carry_moisture_along_and_others_do_not_count() -> None:
     assert storms.classes == 3
 
 
+@pytest.mark.slow
 def test_the_wind_blows_along_rivers() -> None:
     storms = Storms(rivers=True, strength=8.0, channels=4)
     found = storms.generate(np.arange(0, 400, 4))

@@ -68,7 +68,7 @@ def test_characters_cost_what_their_words_do() -> None:
 
 
 def test_long_texts_cost_the_entropy_rate() -> None:
-    for source, length in ((word_source(), 3000), (character_source(), 1000)):
+    for source, length in ((word_source(), 3000), (character_source(), 250)):
         assert source.window_entropy(length) == pytest.approx(source.entropy_rate(), rel=2 / length**0.9)
         assert source.window_entropy(length) != pytest.approx(source.entropy_rate(), rel=1e-9)
 
@@ -104,7 +104,7 @@ def test_short_memories_cost_more_and_counts_find_what_they_cost() -> None:
 
 def test_the_verb_agrees_with_its_subject() -> None:
     words = word_source()
-    text = words_of(words.generate(Counter(seed=2), np.arange(1), length=20_000)[0].tolist(), words)
+    text = words_of(words.generate(Counter(seed=2), np.arange(1), length=8_000)[0].tolist(), words)
     one, several = set(WORDS["moves"]) | set(WORDS["meets"]), set(WORDS["move"]) | set(WORDS["meet"])
     subjects = {**dict.fromkeys(WORDS["noun"], one), **dict.fromkeys(WORDS["nouns"], several)}
     clauses = text.replace(" but ", " and ").replace(" so ", " and ").replace(" . ", " and ").split(" and ")
@@ -114,7 +114,7 @@ def test_the_verb_agrees_with_its_subject() -> None:
         verb = next(word for word in clause.split() if word in one | several)
         assert verb in subjects[subject]
         agreed += 1
-    assert agreed > 1000
+    assert agreed > 500
 
 
 def test_tokens_are_one_symbol_behind_and_texts_follow_their_number() -> None:
