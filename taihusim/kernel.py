@@ -89,7 +89,6 @@ def run_operation(machine: MachineSpec, request: KernelRequest, *, store: Kernel
             launches_error(
                 planned.launches(),
                 processor=processor,
-                dtype=request.dtype,
                 seed=request.seed,
                 task=question.task if planned.plan in CHANNELS_LAST else None,
             )

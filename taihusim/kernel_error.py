@@ -15,22 +15,24 @@ from nnlib.kernels.clock import compute_kernel
 from nnlib.kernels.convolution import forward, input_gradient, weight_gradient
 from nnlib.kernels.ctc import CtcLoss
 from nnlib.kernels.embedding import GatherRows
+from nnlib.kernels.kernel import Parameter, array_dtype, empty_array
 from nnlib.kernels.launch import Launch
 from nnlib.kernels.plans import Task
 from nnlib.kernels.sorting import SortTokens
-from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array
 from sim.machine.spec import ProcessorSpec
 
 CHANNELS_LAST: Final = frozenset({"direct", "dma", "explicit", "winograd", "depthwise"})
 """Plans whose arrays lie as the direct convolution's; the others' one kernel has that convolution as its reference."""
 
+LARGEST_INTEGER: Final = 127
+"""Random integers are no larger: all formats have them."""
+
 
 def launches_error(
     launches: Sequence[Launch],
     *,
     processor: ProcessorSpec,
-    dtype: DTypeName,
     seed: int = 0,
     task: Task | None = None,
 ) -> float:
@@ -45,9 +47,9 @@ def launches_error(
         for parameter in launch.kernel.parameters():
             name = launch.arrays[parameter.name]
             if name not in tiles and parameter.use == "out":
-                tiles[name] = np.full(parameter.shape, np.nan, dtype=DTYPES[dtype])
+                tiles[name] = empty_array(launch.kernel, parameter)
             elif name not in tiles:
-                tiles[name] = _numbers(parameter.name, parameter.shape, launch, rng, dtype)
+                tiles[name] = _numbers(parameter, launch, rng)
     whole = {name: array.copy() for name, array in tiles.items()}
     worst = 0.0
     for launch in launches:
@@ -65,6 +67,7 @@ def launches_error(
 
 def _error(found: Array, expected: Array) -> float:
     """max|a−b| / max|b|. Numbers that neither has do not count; infinite if only one of them has a number."""
+    found, expected = found.astype(np.float64), expected.astype(np.float64)  # where differences of integers fit
     has = ~np.isnan(expected)
     if not np.array_equal(has, ~np.isnan(found)):
         return float("inf")
@@ -89,9 +92,14 @@ def _direct(task: Task, arrays: Mapping[str, Array]) -> tuple[str, Array]:
             return "grad_weight", weight_gradient(convolution, of("grad_y"), of("x"))
 
 
-def _numbers(name: str, shape: tuple[int, ...], launch: Launch, rng: np.random.Generator, dtype: DTypeName) -> Array:
+def _numbers(parameter: Parameter, launch: Launch, rng: np.random.Generator) -> Array:
     """Random numbers that the parameter may have."""
-    found: Array = rng.standard_normal(shape).astype(DTYPES[dtype])
+    name, shape, dtype = parameter.name, parameter.shape, array_dtype(launch.kernel, parameter)
+    if dtype.kind == "i":
+        return rng.integers(-LARGEST_INTEGER, LARGEST_INTEGER + 1, shape).astype(dtype)
+    found: Array = rng.standard_normal(shape).astype(dtype)
+    if name == "multiplier":  # makes numbers of sums that are about as large as the factors
+        found = np.abs(found) / LARGEST_INTEGER
     if name == "labels":
         of_classes = ("logits", "probabilities")
         classes = next(each.shape[-1] for each in launch.kernel.parameters() if each.name in of_classes)

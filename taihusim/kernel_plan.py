@@ -14,7 +14,7 @@ from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
 from nnlib.kernels.launch import Launch
 from nnlib.kernels.plans import PLANS, Refusal, Task, build
 from nnlib.kernels.tuner import NoPlan, tune
-from nnlib.precision import DTypeName
+from nnlib.precision import DTYPES, DTypeName
 from sim.chip.counters import KernelTiming
 from sim.chip.memory import MemoryUse
 from sim.machine.spec import MachineSpec, ProcessorSpec
@@ -71,6 +71,9 @@ def checked(processor: ProcessorSpec, request: KernelRequest) -> Question:
     plans = PLANS if operation.convolution is not None else {operation.plan: None}
     if request.plan is not None and request.plan not in plans:
         problems.append(_not_one_of("--plan", request.plan, plans))
+    if request.dtype not in DTYPES and not operation.integers:
+        expected = f"fp64 or fp32: there are no kernels of integers for {request.op}"
+        problems.append(Problem(file="--dtype", key="", value=request.dtype, expected=expected))
     if problems:
         raise BadInput(problems)
     sizes = {**operation.defaults, **request.sizes}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from nnlib.kernels import arrangement_builds, sequence_builds
 from nnlib.kernels.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
@@ -17,6 +17,7 @@ from nnlib.kernels.functions.table import FUNCTIONS
 from nnlib.kernels.gemm import Gemm
 from nnlib.kernels.generations import Library
 from nnlib.kernels.im2col import Col2im, Im2col
+from nnlib.kernels.integer_gemm import IntegerGemm
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.launch import Launch
 from nnlib.kernels.normalisation_builds import NORMALISATIONS
@@ -29,7 +30,7 @@ from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient
 from nnlib.kernels.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.stacked_gemm import StackedGemm
 from nnlib.kernels.window import Window
-from nnlib.precision import DTypeName
+from nnlib.precision import DTYPES, DTypeName, IntegerName
 
 Sizes: TypeAlias = Mapping[str, int]
 
@@ -50,7 +51,8 @@ class Operation:
     """``needs``: sizes that have to be given and what they mean; ``divided``: the one that core groups share out.
 
     ``build`` gives a core group's launches; None: the operation is a ``convolution`` pass, for which plans are found.
-    ``flops``: useful floating-point operations, None where they do not count.
+    ``flops``: useful floating-point operations, None where they do not count. ``integers``: its numbers may be int16
+    or int8.
     """
 
     needs: Mapping[str, str]
@@ -60,6 +62,7 @@ class Operation:
     defaults: Mapping[str, int] = field(default_factory=dict)
     plan: str = "streaming"
     convolution: Pass | None = None
+    integers: bool = False
 
 
 def convolution_of(sizes: Sizes) -> Convolution:
@@ -94,6 +97,9 @@ def _window(sizes: Sizes) -> Window:
 
 
 def _gemm(sizes: Sizes, dtype: DTypeName, library: Library) -> tuple[Launch, ...]:
+    if dtype not in DTYPES:
+        storage = cast(IntegerName, dtype)
+        return (Launch.of(IntegerGemm(m=sizes["m"], n=sizes["n"], k=sizes["k"], dtype=storage)),)
     return (Launch.of(Gemm(m=sizes["m"], n=sizes["n"], k=sizes["k"], dtype=dtype, library=library)),)
 
 
@@ -213,6 +219,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         _gemm,
         lambda sizes: 2 * sizes["m"] * sizes["n"] * sizes["k"],
         plan="mesh gemm",
+        integers=True,
     ),
     "stacked_gemm": Operation(
         {

@@ -53,7 +53,13 @@ def _size_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_size_options
 @click.option("--machine", default="sunway_taihulight", show_default=True, help="Machine, name or file.")
 @click.option("--core-groups", type=click.IntRange(min=1), default=1, show_default=True, help="Core groups at work.")
-@click.option("--dtype", type=click.Choice(["fp64", "fp32"]), default="fp64", show_default=True, help="Precision.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["fp64", "fp32", "int16", "int8"]),
+    default="fp64",
+    show_default=True,
+    help="Precision; integers for gemm.",
+)
 @click.option("--library", default="autotuned-2019", show_default=True, help="Library generation.")
 @click.option("--plan", help="Plan of a convolution; left out, the fastest is chosen.")
 @click.option("--launches", type=click.IntRange(min=1), default=1, show_default=True, help="Launches in a row.")

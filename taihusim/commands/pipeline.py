@@ -9,13 +9,13 @@ import click
 from taihusim.console import print_json, print_table
 from taihusim.options import json_option, set_option, split_settings
 
-DTYPES = ("fp64", "fp32")
+DTYPES = ("fp64", "fp32", "int16", "int8")
 
 
 @click.command(name="pipeline")
 @click.argument("schedule", metavar="SCHEDULE")
 @click.option("--role", default="sender-sender", show_default=True, help="Role on the row, then on the column.")
-@click.option("--dtype", default="fp64", show_default=True, help="fp64 or fp32.")
+@click.option("--dtype", default="fp64", show_default=True, help="fp64, fp32, int16 or int8.")
 @click.option("--part", default="loop", show_default=True, help="loop: one k-step; block; step: with choice of role.")
 @click.option("--machine", default="sunway_taihulight", show_default=True, help="Machine, name or file.")
 @set_option
@@ -33,13 +33,15 @@ def command(
 
     \b
       taihusim pipeline swdnn-2016 --role receiver-receiver
+      taihusim pipeline autotuned-2019 --dtype int16
       taihusim pipeline autotuned-2019 --part block --json
     """
     from sim.chip.pipeline.convert import conversion_cycles
     from sim.chip.pipeline.costs import gemm_costs
+    from sim.chip.pipeline.integer import widening_cycles
     from sim.chip.pipeline.listing import PARTS, issue_table, k_step_alone
     from sim.chip.pipeline.roles import ROLES
-    from sim.chip.pipeline.schedules import SCHEDULES
+    from sim.chip.pipeline.schedules import SCHEDULES, is_integer, schedule_for
     from sim.machine.load import read_machine
 
     _check(
@@ -52,12 +54,16 @@ def command(
     processor = spec.processor
     cpe = processor.cpe
     _check_mesh(machine, rows=processor.mesh.rows, columns=processor.mesh.columns)
-    chosen = SCHEDULES[schedule]
+    chosen = schedule_for(schedule, dtype=dtype, fixed_point=cpe.fixed_point)
     costs = gemm_costs(processor=processor, dtype=dtype, schedule=schedule)
     alone = k_step_alone(cpe=cpe, schedule=chosen, role=ROLES[role], dtype=dtype)
     rows = issue_table(processor=processor, schedule=chosen, role=ROLES[role], dtype=dtype, part=part)
-    converts = chosen.converts(dtype)
-    conversion = conversion_cycles(cpe=cpe, elements=1) if converts else 0
+    conversion: float = conversion_cycles(cpe=cpe, elements=1) if chosen.converts(dtype) else 0
+    becomes = "fp32 operands become fp64 in the LDM first"
+    if is_integer(dtype):
+        loaded = 8 * cpe.ldm_bytes  # any large number of elements
+        conversion = widening_cycles(cpe=cpe, elements=loaded, bits=int(dtype[3:])) / loaded
+        becomes = "operands become 32-bit integers in the LDM first"
     if as_json:
         print_json(
             {
@@ -96,7 +102,7 @@ def command(
         ("mesh step", f"{costs.mesh_step:g}", f"{costs.residual:g} of it unexplained, from the machine file"),
     ]
     if conversion:
-        summary.append(("conversion of an element", conversion, "fp32 operands become fp64 in the LDM first"))
+        summary.append(("conversion of an element", f"{conversion:g}", becomes))
     print_table(("cost", "cycles", "note"), summary, title=f"{schedule}, {dtype}, {role}", right=("cycles",))
     click.echo()
     table = [(row.cycle, row.p0, row.p1, "; ".join(str(each) for each in row.waiting)) for row in rows]

@@ -77,21 +77,20 @@ def test_launches_that_do_another_convolution_of_the_same_shapes_show(which: Pas
         convolution: launches_error(
             launches,
             processor=processor,
-            dtype="fp64",
             task=Task(convolution=convolution, which=which, dtype="fp64"),
         )
         for convolution in (plain, dilated)
     }
     assert asked[dilated] < 1e-12
     assert asked[plain] > 0.1
-    assert launches_error(launches, processor=processor, dtype="fp64") < 1e-12, "kernel by kernel nothing is wrong"
+    assert launches_error(launches, processor=processor) < 1e-12, "kernel by kernel nothing is wrong"
 
 
 @pytest.mark.numeric
 def test_numbers_that_are_not_written_are_an_infinite_error(monkeypatch: pytest.MonkeyPatch) -> None:
     processor = load_machine("sunway_taihulight").processor
     launches = (Launch.of(SumCopies(3, 100, "fp64")),)
-    assert launches_error(launches, processor=processor, dtype="fp64") < 1e-12
+    assert launches_error(launches, processor=processor) < 1e-12
     compute = kernel_error.compute_kernel
 
     def half(kernel: SumCopies, *, processor: ProcessorSpec, data: dict[str, Array]) -> None:
@@ -100,4 +99,4 @@ def test_numbers_that_are_not_written_are_an_infinite_error(monkeypatch: pytest.
         data["total"][50:] = total[50:]
 
     monkeypatch.setattr(kernel_error, "compute_kernel", half)
-    assert launches_error(launches, processor=processor, dtype="fp64") == np.inf
+    assert launches_error(launches, processor=processor) == np.inf

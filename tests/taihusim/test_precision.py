@@ -19,7 +19,7 @@ from taihusim.precision import (
     training_program,
 )
 from taihusim.setup import Setup, prepare
-from tests.taihusim.test_machine_command import json_of
+from tests.taihusim.test_machine_command import json_of, taihusim
 from tests.taihusim.tiny import tiny_workload
 
 
@@ -92,3 +92,18 @@ def test_the_command_line() -> None:
     assert single["runs"][0]["seconds_per_step"] == mixed["seconds_per_step"], "the kernels of fp32"
     narrow, wide = (json_of("infer", "digits", "--precision", name)["points"][0] for name in ("int8", "fp64"))
     assert narrow["seconds_per_batch"] < wide["seconds_per_batch"]
+
+
+def test_a_product_of_integers_on_the_command_line() -> None:
+    sizes = ("--m", "256", "--n", "256", "--k", "256")
+    found = {
+        dtype: json_of("kernel", "gemm", *sizes, "--dtype", dtype, "--numerics", "tile") for dtype in ("fp64", "int8")
+    }
+    assert found["int8"]["max_relative_error"] == 0
+    assert found["int8"]["dma_bytes"] < found["fp64"]["dma_bytes"] / 4
+    done = taihusim("kernel", "relu", "--elements", "100", "--dtype", "int8")
+    assert done.returncode == 2
+    assert "there are no kernels of integers for relu" in done.stderr
+    pipeline = json_of("pipeline", "autotuned-2019", "--dtype", "int16")
+    assert pipeline["k_step_cycles"] == 24
+    assert pipeline["conversion_cycles_per_element"] == pytest.approx(0.75)
