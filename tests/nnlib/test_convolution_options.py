@@ -123,6 +123,28 @@ def test_numbers_do_not_depend_on_how_many_threads_there_are(name: str, monkeypa
 
 
 @pytest.mark.numeric
+@pytest.mark.parametrize("sizes", [(700, 300, 90), (90, 400, 701), (5, 3000, 2001)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_large_products_do_not_depend_on_threads(
+    sizes: tuple[int, int, int], transposed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, ins, outs = sizes
+    rng = np.random.default_rng(3)
+    x, weight = rng.standard_normal((rows, ins)), rng.standard_normal((outs, ins) if transposed else (ins, outs))
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr("nnlib.ops.threads.worker_count", lambda threads=threads: threads)
+        y = linear_forward(x, weight, transposed=transposed)
+        found.append((y, linear_weight_gradient(y, x, transposed=transposed)))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    expected = x @ (weight.T if transposed else weight)
+    np.testing.assert_allclose(found[0][0], expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    by_weight = expected.T @ x if transposed else x.T @ expected
+    np.testing.assert_allclose(found[0][1], by_weight, rtol=0, atol=1e-12 * np.abs(by_weight).max())
+
+
+@pytest.mark.numeric
 def test_patches_of_large_images_are_never_all_in_memory() -> None:
     x, weight = np.ones((2, 96, 96, 32), dtype=np.float32), np.ones((5, 5, 32, 8), dtype=np.float32)
     y = conv2d_forward(x, weight, None, padding=2)
