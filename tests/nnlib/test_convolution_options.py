@@ -42,7 +42,7 @@ def pairs(axis: Reach) -> set[tuple[int, int, int]]:
     return {each for each in places if 0 <= each[0] < axis.inputs}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(axis=reach())
 def test_the_phases_of_the_gradient_meet_what_the_convolution_meets(axis: Reach) -> None:
     found: list[tuple[int, int, int]] = []
@@ -54,7 +54,7 @@ def test_the_phases_of_the_gradient_meet_what_the_convolution_meets(axis: Reach)
     assert set(found) == pairs(axis)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(axis=reach(), data=st.data())
 def test_a_part_of_the_outputs_or_taps_meets_what_it_met(axis: Reach, data: st.DataObject) -> None:
     first = data.draw(st.integers(0, axis.outputs - 1))
@@ -123,7 +123,7 @@ def test_numbers_do_not_depend_on_how_many_threads_there_are(name: str, monkeypa
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("sizes", [(700, 300, 90), (90, 400, 701), (5, 3000, 2001)])
+@pytest.mark.parametrize("sizes", [(700, 300, 90), (90, 400, 701), (5, 601, 6001)])
 @pytest.mark.parametrize("transposed", [False, True])
 def test_large_products_do_not_depend_on_threads(
     sizes: tuple[int, int, int], transposed: bool, monkeypatch: pytest.MonkeyPatch
