@@ -19,7 +19,7 @@ Share = Annotated[float, Field(strict=True, gt=0, le=1)]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Entry = TypeVar("Entry")
-DatasetName = Literal["digits", "archive", "mnist", "cifar10", "images", "storms", "tones", "text"]
+DatasetName = Literal["digits", "archive", "mnist", "cifar10", "images", "storms", "tones", "text", "masked_text"]
 
 
 def _not_empty(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
@@ -82,6 +82,12 @@ class TextKeys(Section):
     length: Count = 64
 
 
+class MaskedTextKeys(Section):
+    """``data.masked_text``: two pieces of generated text with words left out, ``length`` symbols together."""
+
+    length: Count = 32
+
+
 class DataKeys(Section):
     """``data``: where samples come from, and what is done to their values: times scale, less mean, over deviation."""
 
@@ -96,6 +102,7 @@ class DataKeys(Section):
     storms: StormsKeys | None = None
     tones: TonesKeys | None = None
     text: TextKeys | None = None
+    masked_text: MaskedTextKeys | None = None
 
 
 class SgdKeys(Section):

@@ -17,7 +17,9 @@ from sim.document import Document, apply_settings, read_document
 from sim.named_files import find_file, shipped_files
 from sim.problems import BadInput, Problem
 from sim.validation import validate
+from workloads.datasets.generated import Generator
 from workloads.datasets.image_folder import Cut
+from workloads.datasets.masked_text import MaskedText
 from workloads.datasets.measure import MeasureName
 from workloads.datasets.stores import AS_THEY_ARE, Values
 from workloads.datasets.storms import Storms
@@ -28,6 +30,7 @@ from workloads.schema import (
     CutKeys,
     DataKeys,
     DatasetName,
+    MaskedTextKeys,
     RecipeKeys,
     StormsKeys,
     TextKeys,
@@ -85,7 +88,7 @@ class DataSpec:
     mirror: bool = False
     values: Values = AS_THEY_ARE
     cut: Cut | None = None
-    generator: Storms | Tones | Text | None = None
+    generator: Generator | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +206,7 @@ def _cut(keys: DataKeys) -> Cut | None:
     return Cut(**(keys.cut or CutKeys()).model_dump()) if keys.dataset == "images" else None
 
 
-def _generator(keys: DataKeys) -> Storms | Tones | Text | None:
+def _generator(keys: DataKeys) -> Generator | None:
     """Raises ValueError when the keys do not go together."""
     seed = keys.split.seed
     match keys.dataset:
@@ -213,6 +216,8 @@ def _generator(keys: DataKeys) -> Storms | Tones | Text | None:
             return Tones(**(keys.tones or TonesKeys()).model_dump(), seed=seed)
         case "text":
             return Text(**(keys.text or TextKeys()).model_dump(), seed=seed)
+        case "masked_text":
+            return MaskedText(**(keys.masked_text or MaskedTextKeys()).model_dump(), seed=seed)
     return None
 
 
@@ -267,7 +272,8 @@ def _data_problems(document: Document, keys: DataKeys) -> list[Problem]:
         problem("path", f"{PATHS[dataset]}, as data.dataset is {dataset}")
     if dataset not in PATHS and keys.path is not None:
         problem("path", f"no path, as data.dataset is {dataset}", keys.path)
-    for key, owner in (("cut", "images"), ("storms", "storms"), ("tones", "tones"), ("text", "text")):
+    for key in ("cut", "storms", "tones", "text", "masked_text"):
+        owner = "images" if key == "cut" else key
         if getattr(keys, key) is not None and dataset != owner:
             problem(key, f"nothing, as data.dataset is {dataset}, not {owner}")
     if dataset not in SHIFTED:

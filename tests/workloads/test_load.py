@@ -10,6 +10,7 @@ import pytest
 from sim.problems import BadInput
 from tests.workloads import test_cifar10, test_mnist
 from workloads.datasets.load import goal_of, load_dataset, measure_of
+from workloads.datasets.masked_text import MaskedText
 from workloads.datasets.storms import Storms
 from workloads.datasets.text import Text
 from workloads.datasets.tones import Tones
@@ -96,6 +97,8 @@ def test_generators_take_their_keys_and_the_seed_of_the_split(tmp_path: Path) ->
     assert dataset.stored.bytes_per_sample == 0
     tones = workload(tmp_path, model=PIXELS, data=f"{{dataset: tones, {split}, tones: {{most: 4}}}}")
     assert tones.data.generator == Tones(most=4, seed=3)
+    masked = workload(tmp_path, model=PIXELS, data=f"{{dataset: masked_text, {split}, masked_text: {{length: 9}}}}")
+    assert masked.data.generator == MaskedText(length=9, seed=3)
     text = workload(tmp_path, model=PIXELS, data=f"{{dataset: text, {split}, text: {{unit: words}}}}")
     assert text.data.generator == Text(unit="words", seed=3)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import TypeAlias
 
 from nnlib.batch import Arrays
 from workloads.datasets.dataset import Field, Labels
+from workloads.datasets.masked_text import MaskedText
 from workloads.datasets.stores import GeneratedStore
 from workloads.datasets.storms import Storms
 from workloads.datasets.text import Text
@@ -15,7 +17,7 @@ from workloads.datasets.tones import Tones
 TEST_FROM = 2**32
 """Number of the first sample to be judged by: far behind all that are learned from."""
 
-Generator = Storms | Tones | Text
+Generator: TypeAlias = Storms | Tones | Text | MaskedText
 
 
 def generated_fields(generator: Generator) -> Mapping[str, Field]:
@@ -33,6 +35,10 @@ def generated_fields(generator: Generator) -> Mapping[str, Field]:
         case Text():
             symbols = Field((generator.length,), len(generator.symbols))
             return {"tokens": symbols, "next": symbols}
+        case MaskedText():
+            symbols = Field((generator.length,), len(generator.symbols))
+            segments = Field((generator.length,), 2)
+            return {"tokens": symbols, "segments": segments, "masked": symbols, "follows": Field((), 2)}
 
 
 def generated_store(generator: Generator, *, count: int, test: bool) -> GeneratedStore:
@@ -52,3 +58,7 @@ def _arrays(generator: Generator, numbers: Labels) -> Arrays:
         case Text():
             passages = generator.generate(numbers)
             return {"tokens": passages.tokens, "next": passages.targets}
+        case MaskedText():
+            pairs = generator.generate(numbers)
+            names = ("tokens", "segments", "masked", "follows")
+            return {name: getattr(pairs, name) for name in names}

@@ -19,6 +19,8 @@ LARGEST_TABLE_BYTES = 64 * 2**20
 """All distinct images are kept when they fit into this."""
 LARGEST_GENERATED_BYTES = 256 * 2**20
 """All generated samples are kept when they fit into this."""
+GENERATED_AT_A_TIME = 256
+"""Samples generated in one go, which take several times the memory of what comes out."""
 CUTS = 4096
 """In how many places and ways an image that is decoded may be cut out."""
 
@@ -115,7 +117,12 @@ class GeneratedStore:
         one = self.generate(np.array([self.first]))
         if sum(array.nbytes for array in one.values()) * self.count > LARGEST_GENERATED_BYTES:
             return None
-        return self.generate(np.arange(self.first, self.first + self.count))
+        table = {name: np.empty((self.count, *array.shape[1:]), array.dtype) for name, array in one.items()}
+        for begin in range(0, self.count, GENERATED_AT_A_TIME):
+            part = np.arange(begin, min(begin + GENERATED_AT_A_TIME, self.count))
+            for name, array in self.generate(part + self.first).items():
+                table[name][part] = array
+        return table
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
