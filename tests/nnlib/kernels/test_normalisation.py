@@ -39,7 +39,7 @@ from tests.nnlib.kernels.normalisations import normalisations
 from tests.nnlib.kernels.tiles import TOLERANCE, check_tiles, relative_error
 from tests.nnlib.kernels.waits import check_every_wait
 
-dtypes = pytest.mark.parametrize("dtype", ["fp64", "fp32"])
+dtypes = pytest.mark.parametrize("dtype", ["fp64", pytest.param("fp32", marks=pytest.mark.slow)])
 Make = Callable[[int, int, DTypeName], Kernel]
 
 OVER_ROWS: dict[str, Make] = {

@@ -15,7 +15,7 @@ from tests.nnlib.parity import TOLERANCE, Array
 
 torch: Any = pytest.importorskip("torch")
 
-pytestmark = [pytest.mark.parity, pytest.mark.numeric]
+pytestmark = [pytest.mark.parity, pytest.mark.numeric, pytest.mark.slow]
 dtypes = pytest.mark.parametrize("dtype", TOLERANCE)
 examples = settings(max_examples=25, deadline=None)
 shapes = st.tuples(st.integers(2, 6), st.integers(1, 6), st.integers(2, 6), st.integers(4, 12))

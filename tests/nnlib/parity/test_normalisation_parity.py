@@ -29,7 +29,7 @@ from tests.nnlib.parity import TOLERANCE, Array, check_same
 torch: Any = pytest.importorskip("torch")
 F = torch.nn.functional
 
-pytestmark = [pytest.mark.parity, pytest.mark.numeric]
+pytestmark = [pytest.mark.parity, pytest.mark.numeric, pytest.mark.slow]
 dtypes = pytest.mark.parametrize("dtype", TOLERANCE)
 examples = settings(max_examples=25, deadline=None)
 seeds = st.integers(0, 1 << 20)
@@ -179,7 +179,6 @@ def test_batch_norm_in_inference(
 
 
 @dtypes
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape", [(8, 28, 28, 64), (64, 9, 11, 130), (1, 57, 61, 31), (3, 1, 1, 2048), (200, 5, 3, 40), (37, 640)]
 )
