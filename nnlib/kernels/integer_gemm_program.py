@@ -144,7 +144,9 @@ class IntegerGemmProgram:
 
         def run() -> None:
             valid = min(m, self.shape[0] - i * m)
-            sums = sums_of(self.sums.values()[:valid], self.bias.values().astype(np.int32))
+            sums = sums_of(
+                np.asarray(self.sums.values()[:valid], dtype=np.float64), self.bias.values().astype(np.int32)
+            )
             narrow, outside = requantise(sums.values, self.multiplier.values(), self.storage, relu=self.relu)
             result.values()[valid:] = 0
             result.values()[:valid] = narrow
