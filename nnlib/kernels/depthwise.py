@@ -19,7 +19,7 @@ from nnlib.kernels.convolution import Pass
 from nnlib.kernels.kernel import Arguments, Kernel, Parameter
 from nnlib.kernels.patch_window import PatchWindow, patched, under
 from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, plan_items
-from nnlib.ops import depthwise
+from nnlib.ops.depthwise import convolve, input_gradient, weight_gradient
 from nnlib.ops.patches import col2im, patches_seen
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.core_group import CoreGroup
@@ -54,7 +54,7 @@ class DepthwiseForward:
     def reference(self, arrays: Mapping[str, Array]) -> None:
         """By the operations of the host."""
         rows, columns = self.window.rows, self.window.columns
-        depthwise.convolve(arrays["x"], arrays["weight"], None, rows, columns, out=arrays["y"])
+        convolve(arrays["x"], arrays["weight"], None, rows, columns, out=arrays["y"])
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The tile program. Raises InfeasiblePlan if what one output meets does not fit the LDM."""
@@ -101,7 +101,7 @@ class DepthwiseInputGradient:
     def reference(self, arrays: Mapping[str, Array]) -> None:
         """By the operations of the host."""
         rows, columns = self.window.rows, self.window.columns
-        arrays["grad_x"][...] = depthwise.input_gradient(arrays["grad_y"], arrays["weight"], rows, columns)
+        arrays["grad_x"][...] = input_gradient(arrays["grad_y"], arrays["weight"], rows, columns)
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The tile program: an item gets all outputs that reach it.
@@ -155,7 +155,7 @@ class DepthwiseWeightGradient:
     def reference(self, arrays: Mapping[str, Array]) -> None:
         """By the operations of the host."""
         rows, columns = self.window.rows, self.window.columns
-        arrays["grad_weight"][...] = depthwise.weight_gradient(arrays["grad_y"], arrays["x"], rows, columns)
+        arrays["grad_weight"][...] = weight_gradient(arrays["grad_y"], arrays["x"], rows, columns)
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The tile program, one block of channels after the other. Raises InfeasiblePlan as the forward pass does."""

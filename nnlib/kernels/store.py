@@ -36,8 +36,13 @@ CODE: Final = (
     (sim, "time.py"),
     (nnlib, "kernels"),
     (nnlib, "precision"),
+    (nnlib, "ops/reach.py"),
+    (nnlib, "ops/pool_axis.py"),
+    (nnlib, "ops/axis_map.py"),
+    (nnlib, "ops/random_bits.py"),
 )
-"""Files and folders that a kernel's time depends on. What the operations compute, and how a machine is read, is not."""
+"""Files and folders that a kernel's time depends on. What the operations compute, and how a machine is read, is not;
+which numbers they take, and how often they do a step, is."""
 WAIT_SECONDS: Final = 10.0
 """How long a process waits for another one that is writing."""
 
