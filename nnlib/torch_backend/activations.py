@@ -19,7 +19,6 @@ LINEAR_FROM: Final = 50.0
 """Where PyTorch's softplus may take x for itself: log(1 + e⁻⁵⁰) is less than rounding in fp64."""
 
 _FUNCTIONS: Final[dict[str, Callable[[Any, Tensor], Tensor]]] = {
-    "ReLU": lambda layer, x: functional.relu(x),
     "LeakyReLU": lambda layer, x: functional.leaky_relu(x, layer.slope),
     "ELU": lambda layer, x: functional.elu(x, layer.alpha),
     "SELU": lambda layer, x: functional.selu(x),
@@ -50,6 +49,12 @@ _FUNCTIONS: Final[dict[str, Callable[[Any, Tensor], Tensor]]] = {
 def pointwise(layer: Any, place: Place) -> Tensor:
     """One function without learned numbers."""
     return _FUNCTIONS[type(layer).__name__](layer, place.x)
+
+
+@layer_rule("ReLU")
+def relu(layer: Any, place: Place) -> Tensor:
+    """``max(x, 0)``, unless the layer before has done it."""
+    return place.x if place.done else functional.relu(place.x)
 
 
 @layer_rule("PReLU")

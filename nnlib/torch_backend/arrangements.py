@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from nnlib.layers.axis_reduction import batch_axes
 from nnlib.torch_backend.host import host_layer
-from nnlib.torch_backend.rules import Place, layer_rule
+from nnlib.torch_backend.rules import Place, layer_rule, rectify
 from nnlib.torch_backend.tensors import Tensor, aligned
 
 _BINARY: Final[dict[str, Callable[..., Tensor]]] = {
@@ -25,7 +25,8 @@ _BINARY: Final[dict[str, Callable[..., Tensor]]] = {
 @layer_rule(*_BINARY)
 def binary(layer: Any, place: Place) -> Tensor:
     """Two inputs, or of a sum any number, whose shapes broadcast."""
-    return reduce(_BINARY[type(layer).__name__], aligned(place.inputs))
+    y = reduce(_BINARY[type(layer).__name__], aligned(place.inputs))
+    return rectify(y, place)
 
 
 @layer_rule("Operand")

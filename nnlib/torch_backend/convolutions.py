@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from nnlib.ops.conv_1d import row_padding
 from nnlib.ops.reach import pair, sides
-from nnlib.torch_backend.rules import Place, layer_rule
+from nnlib.torch_backend.rules import Place, layer_rule, rectify
 from nnlib.torch_backend.tensors import Tensor, channels_last, images
 
 
@@ -19,16 +19,16 @@ def conv2d(layer: Any, place: Place) -> Tensor:
     weight, bias = place.params["weight"], place.params.get("bias")
     (top, bottom), (left, right) = sides(layer.padding)
     stride, dilation = pair(layer.stride), pair(layer.dilation)
-    if tuple(weight.shape[:2]) == (1, 1) and layer.groups == 1 and not (top or bottom or left or right):
-        x = place.x if stride == (1, 1) else place.x[:, :: stride[0], :: stride[1]]
-        return functional.linear(x, weight.flatten(0, 2).t(), bias)
+    alone = tuple(weight.shape[:2]) == stride == (1, 1) and not (top or bottom or left or right)
+    if alone and layer.groups == 1:
+        return rectify(functional.linear(place.x, weight.flatten(0, 2).t(), bias), place)
     x = images(place.x)
     padding = (top, left)
     if (top, left) != (bottom, right):
         x, padding = functional.pad(x, (left, right, top, bottom)), (0, 0)
     # one transpose of a matrix brings the weights into the order channels_last
     kernel = weight.flatten(0, 2).t().contiguous().view(-1, *weight.shape[:3]).permute(0, 3, 1, 2)
-    return channels_last(functional.conv2d(x, kernel, bias, stride, padding, dilation, layer.groups))
+    return channels_last(rectify(functional.conv2d(x, kernel, bias, stride, padding, dilation, layer.groups), place))
 
 
 @layer_rule("Conv1d")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,7 +28,7 @@ from nnlib.torch_backend import (  # noqa: F401  (their rules)
     sequences,
 )
 from nnlib.torch_backend.host import host_layer, host_loss
-from nnlib.torch_backend.rules import LAYER_RULES, LOSS_RULES, Place
+from nnlib.torch_backend.rules import LAYER_RULES, LOSS_RULES, RECTIFYING, Place
 from nnlib.torch_backend.tensors import Tensor, default_device, to_array, to_tensor
 
 
@@ -123,8 +124,15 @@ def run_graph(
     values = dict(inputs)
     uses = {name: node.name for node in graph.nodes for name in node.inputs}
     statistics: dict[str, Tensor] = {}
+    rectified = _rectified(graph, wanted)
     for node in graph.nodes:
-        place = Place(graph.own(variables, node.name), tuple(values[name] for name in node.inputs), run)
+        place = Place(
+            graph.own(variables, node.name),
+            tuple(values[name] for name in node.inputs),
+            run,
+            rectified=node.name in rectified,
+            done=node.inputs[0] in rectified,
+        )
         rule = LAYER_RULES.get(type(node.layer).__name__, host_layer)
         values[node.name] = rule(node.layer, place)
         for name, tensor in place.statistics.items():
@@ -133,3 +141,18 @@ def run_graph(
             if uses[name] == node.name and name not in wanted:
                 del values[name]
     return {name: values[name] for name in wanted}, statistics
+
+
+def _rectified(graph: Graph, wanted: Sequence[str]) -> frozenset[str]:
+    """The nodes that a rectifier alone takes and whose rules can rectify on the way, without a tensor more."""
+    takers = Counter(name for node in graph.nodes for name in node.inputs)
+    found = set()
+    for node in graph.nodes:
+        before = graph.by_name.get(node.inputs[0])
+        if type(node.layer).__name__ != "ReLU" or before is None or before.name in wanted or takers[before.name] > 1:
+            continue
+        kind = type(before.layer).__name__
+        # a sum of one is no new tensor
+        if kind in RECTIFYING and (kind != "Add" or len(before.inputs) > 1):
+            found.add(before.name)
+    return frozenset(found)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.nn import functional
 
-from nnlib.torch_backend.rules import Place, layer_rule
+from nnlib.torch_backend.rules import Place, layer_rule, rectify
 from nnlib.torch_backend.tensors import Tensor
 
 
@@ -20,7 +20,7 @@ def batch_norm(layer: Any, place: Place) -> Tensor:
         place.statistics.update(mean=mean, variance=variance)
     scale, shift = place.params.get("scale"), place.params.get("shift")
     y = functional.batch_norm(x, mean, variance, scale, shift, training, layer.momentum, layer.epsilon)
-    return y.movedim(1, -1)
+    return rectify(y, place).movedim(1, -1)
 
 
 @layer_rule("LayerNorm")

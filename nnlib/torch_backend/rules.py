@@ -17,12 +17,16 @@ from nnlib.torch_backend.tensors import Tensor
 class Place:
     """What a rule for a layer gets: parameters and statistics, inputs, and what the pass is for.
 
-    New statistics come into ``statistics``.
+    ``rectified``: a rectifier is all that takes the output, and its negative numbers may be cleared where they lie, if
+    the rule is one of RECTIFYING. ``done``: the rectifier whose input is so has nothing left to do. New statistics come
+    into ``statistics``.
     """
 
     params: Mapping[str, Tensor]
     inputs: tuple[Tensor, ...]
     run: Run
+    rectified: bool = False
+    done: bool = False
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -36,6 +40,9 @@ LayerRule: TypeAlias = Callable[[Any, Place], Tensor]
 """From a layer and its place to the output."""
 LossRule: TypeAlias = Callable[[Any, tuple[Tensor, ...], Tensor | None, Tensor], Tensor]
 """From a loss, the outputs it takes, target and shares to Σ shares · loss."""
+
+RECTIFYING: Final = frozenset({"BatchNorm", "Conv2d", "Add"})
+"""Layers whose rules clear negative numbers if asked: their gradients do not need their outputs."""
 
 LAYER_RULES: Final[dict[str, LayerRule]] = {}
 LOSS_RULES: Final[dict[str, LossRule]] = {}
@@ -62,3 +69,8 @@ def loss_rule(*names: str) -> Callable[[LossRule], LossRule]:
         return rule
 
     return register
+
+
+def rectify(y: Tensor, place: Place) -> Tensor:
+    """A new tensor with its negative numbers cleared, if the place is so."""
+    return y.relu_() if place.rectified else y

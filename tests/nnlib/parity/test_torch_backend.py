@@ -168,6 +168,25 @@ GRAPHS = {
         LocalResponseNorm("n7", 4, k=2.0),
         BatchNorm("n8", epsilon=1e-3),
     ),
+    "rectified": Graph(
+        (Input("x", (5, 4, 3)),),
+        (
+            Node(Conv2d("c1", 4, (3, 3), padding=1), ("x",)),
+            Node(ReLU("r1"), ("c1",)),
+            Node(Conv2d("c2", 4, (1, 1)), ("r1",)),
+            Node(BatchNorm("n2"), ("c2",)),
+            Node(ReLU("r2"), ("n2",)),
+            Node(Add("a3"), ("r2", "r1")),
+            Node(ReLU("r3"), ("a3",)),
+            Node(Add("a4"), ("r3",)),
+            Node(ReLU("r4"), ("a4",)),
+            Node(BatchNorm("n5"), ("r4",)),
+            Node(ReLU("r5"), ("n5",)),
+            Node(Multiply("m6"), ("r5", "n5")),
+            Node(Flatten("flat"), ("m6",)),
+            Node(Linear("classes", 3), ("flat",)),
+        ),
+    ),
     "joined": Graph(
         (Input("x", (5, 4)),),
         (
