@@ -13,8 +13,11 @@ from nnlib.kernels.dynamic_step import DynamicStep
 from nnlib.kernels.elementwise import Elementwise
 from nnlib.kernels.fixed_point import Dequantise, Quantise, Requantise
 from nnlib.kernels.gemm import Gemm
+from nnlib.kernels.im2col import Im2col
 from nnlib.kernels.integer_gemm import IntegerGemm, ldm_bytes, plan_integer_gemm
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
+from nnlib.kernels.pooling import MaxPool
+from nnlib.kernels.window import Window
 from nnlib.precision.fixed import quantise
 from nnlib.precision.random import key_numbers
 from sim.chip.memory import MemoryUse
@@ -47,6 +50,12 @@ STREAMS: list[Kernel] = [
     Requantise(257, 33, "int8", relu=True),
     Requantise(70, 9_000, "int16", rounding="stochastic"),
 ]
+MOVES: list[Kernel] = [
+    Im2col(Window(5, 9, 8, 3, (3, 2), 2, 1), "int8"),
+    Im2col(Window(70, 12, 12, 16, (3, 3), 1, 1), "int16"),
+    MaxPool(Window(1, 2, 2, 1, (2, 2), 2, 0), "int16"),
+    MaxPool(Window(70, 13, 12, 9, (3, 3), 2, 0), "int8"),
+]
 GEMMS: list[Kernel] = [
     IntegerGemm(1, 1, 1, "int8"),
     IntegerGemm(130, 33, 70, "int16", relu=True),
@@ -59,7 +68,7 @@ def named(kernel: Kernel) -> str:
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("kernel", [*STREAMS, *GEMMS], ids=named)
+@pytest.mark.parametrize("kernel", [*STREAMS, *MOVES, *GEMMS], ids=named)
 def test_tiles_compute_the_reference(kernel: Kernel, processor: ProcessorSpec) -> None:
     timing = check_tiles(kernel, processor)
     assert KernelClock(processor).time(kernel) == timing
