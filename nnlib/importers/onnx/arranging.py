@@ -1,4 +1,4 @@
-"""Shapes, orders of axes, parts of arrays, and sums along axes."""
+"""Orders of axes, parts of arrays, and arrays one behind the other."""
 
 from __future__ import annotations
 
@@ -8,32 +8,13 @@ from math import prod
 
 import numpy as np
 
+from nnlib.importers.onnx.aligning import aligned, operand, spread
 from nnlib.importers.onnx.importer import Importer, attribute, rule
 from nnlib.importers.onnx.products import scalar
 from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported
-from nnlib.layers import Concatenate, Embedding, Mean, Pad, Slice, Sum, Upsample
+from nnlib.layers import Concatenate, Embedding, Expand, Pad, Scale, Select, Slice, Upsample
 from nnlib.layers.layer import Shape
-
-
-@rule("Reshape")
-def reshape(importer: Importer, operator: Operator) -> None:
-    x = importer.tensor(operator)
-    wanted = [int(each) for each in importer.known(operator, 1).array]
-    shape = x.shape
-    if not attribute(operator, "allowzero", 0):
-        wanted = [shape[axis] if length == 0 else length for axis, length in enumerate(wanted)]
-    if -1 in wanted:
-        rest = prod(length for length in wanted if length != -1)
-        wanted[wanted.index(-1)] = prod(shape) // rest if rest else 0
-    importer.set(operator, reshaped_to(importer, operator, x, tuple(wanted)))
-
-
-@rule("Flatten")
-def flatten(importer: Importer, operator: Operator) -> None:
-    x = importer.tensor(operator)
-    axis = attribute(operator, "axis", 1) % (x.rank + 1)
-    shape = (prod(x.shape[:axis]), prod(x.shape[axis:]))
-    importer.set(operator, reshaped_to(importer, operator, x, shape))
+from nnlib.ops.resize import Mode
 
 
 @rule("Transpose")
@@ -41,46 +22,58 @@ def transpose(importer: Importer, operator: Operator) -> None:
     """Nothing moves: only what the axes are called."""
     x = importer.tensor(operator)
     axes = list(attribute(operator, "perm", list(range(x.rank))[::-1]))
-    importer.set(operator, Tensor(x.name, tuple(axes.index(axis) for axis in x.order), x.stored))
+    if sorted(axes) != list(range(x.rank)):
+        raise Unsupported(f"it puts the axes of {x.shape} in the order {axes}")
+    importer.set(operator, x.permuted(axes))
 
 
 @rule("Squeeze", "Unsqueeze")
 def squeeze(importer: Importer, operator: Operator) -> None:
     x = importer.tensor(operator)
-    fixed = importer.fixed(operator, 1)
-    if operator.type == "Squeeze":
-        axes = {int(axis) % x.rank for axis in fixed.array} if fixed else {a for a, n in enumerate(x.shape) if n == 1}
-        if x.batch_axis in axes:
-            raise Unsupported("it removes the batch")
-        kept = [axis for axis in range(x.rank) if axis not in axes]
-        order = tuple(kept.index(axis) for axis in x.order if axis not in axes)
-        stored = tuple(n for axis, n in zip(x.order, x.stored, strict=True) if axis not in axes)
-    else:
-        rank = x.rank + len(importer.known(operator, 1).array)
-        new = {int(axis) % rank for axis in importer.known(operator, 1).array}
-        old = [axis for axis in range(rank) if axis not in new]
-        order = (*(old[axis] for axis in x.order), *sorted(new))
-        stored = (*x.stored, *(1 for _ in new))
-    importer.set(operator, importer.reshaped(operator, x, stored, order))
+    axes = importer.integers(operator, 1)
+    if operator.type == "Unsqueeze":
+        rank = x.rank + len(axes or ())
+        importer.set(operator, importer.reshaped(operator, x, *x.unsqueezed(axis % rank for axis in axes or ())))
+        return
+    shape = x.shape
+    gone = {a for a, n in enumerate(shape) if n == 1} if axes is None else {axis % x.rank for axis in axes}
+    if axes is not None and any(shape[axis] != 1 for axis in gone):
+        raise Unsupported(f"it removes the axes {axes} of {shape}")
+    importer.set(operator, importer.reshaped(operator, x, *x.squeezed(gone)))
 
 
 @rule("Concat")
 def concat(importer: Importer, operator: Operator) -> None:
-    first = importer.tensor(operator)
-    others = [importer.tensor(operator, number) for number in range(1, len(operator.inputs))]
-    tensors = [first, *(importer.reordered(operator, other, first.order) for other in others)]
-    place = first.axis(operator.attributes["axis"])
-    importer.set(operator, importer.add(operator, partial(Concatenate, axis=place), *tensors, order=first.order))
+    values = [importer.values[name] for name in operator.inputs]
+    first = next(value for value in values if isinstance(value, Tensor))
+    axis = operator.attributes["axis"] % first.rank
+    parts = []
+    for value in values:
+        if isinstance(value, Fixed):
+            parts.append(_constant(importer, operator, first, value, axis))
+            continue
+        if value.rank != first.rank:
+            raise Unsupported(f"its arrays have the shapes {first.shape} and {value.shape}")
+        parts.append(aligned(importer, operator, first, value)[1])
+    importer.set(operator, importer.add(operator, partial(Concatenate, axis=first.axis(axis)), *parts, like=first))
+
+
+@rule("Tile")
+def tile(importer: Importer, operator: Operator) -> None:
+    x = importer.tensor(operator)
+    for axis, times in enumerate(importer.integers(operator, 1) or ()):
+        if times != 1:
+            x = importer.add(operator, partial(Concatenate, axis=x.axis(axis)), *[x] * times, like=x)
+    importer.set(operator, x)
 
 
 @rule("Split")
 def split(importer: Importer, operator: Operator) -> None:
     x = importer.tensor(operator)
     place = x.axis(attribute(operator, "axis", 0))
-    length, count = x.stored[place + 1], len(operator.outputs)
-    given = importer.fixed(operator, 1)
+    length, count = x.stored[place + 1], attribute(operator, "num_outputs", len(operator.outputs))
     each = -(-length // count)
-    sizes = [int(size) for size in given.array] if given else [min(each, length - each * n) for n in range(count)]
+    sizes = importer.integers(operator, 1) or [min(each, length - each * n) for n in range(count)]
     starts = np.cumsum([0, *sizes])
     parts = [_sliced(importer, operator, x, place, int(begin), int(end), 1) for begin, end in pairwise(starts)]
     importer.set(operator, *parts)
@@ -89,16 +82,15 @@ def split(importer: Importer, operator: Operator) -> None:
 @rule("Slice")
 def slice_(importer: Importer, operator: Operator) -> None:
     x = importer.tensor(operator)
-    starts, ends = (importer.known(operator, number).array for number in (1, 2))
-    given_axes, given_steps = importer.fixed(operator, 3), importer.fixed(operator, 4)
-    axes = given_axes.array if given_axes else np.arange(len(starts))
-    steps = given_steps.array if given_steps else np.ones(len(starts), dtype=np.int64)
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        length = x.shape[int(axis) % x.rank]
-        begin, stop, by = slice(int(start), int(end), int(step)).indices(length)
+    starts, ends = importer.integers(operator, 1), importer.integers(operator, 2)
+    axes = importer.integers(operator, 3) or list(range(len(starts or ())))
+    steps = importer.integers(operator, 4) or [1] * len(axes)
+    for start, end, axis, step in zip(starts or (), ends or (), axes, steps, strict=True):
+        length = x.shape[axis % x.rank]
+        begin, stop, by = slice(start, end, step).indices(length)
         if (begin, stop, by) == (0, length, 1):
             continue
-        x = _sliced(importer, operator, x, x.axis(int(axis)), begin, stop, by)
+        x = _sliced(importer, operator, x, x.axis(axis), begin, stop, by)
     importer.set(operator, x)
 
 
@@ -108,29 +100,30 @@ def gather(importer: Importer, operator: Operator) -> None:
     axis = attribute(operator, "axis", 0)
     if isinstance(data, Fixed):
         tokens = importer.natural(operator, importer.tensor(operator, 1))
-        if data.array.ndim != 2 or axis % data.array.ndim:
+        if data.array.ndim != 2 or axis % data.array.ndim or not tokens.integer:
             raise Unsupported(f"it picks along axis {axis} of an array {data.array.shape}")
         count, features = data.array.shape
-        order = (*tokens.order, tokens.rank)
+        order, groups = (*tokens.order, len(tokens.order)), (*tokens.groups, 1) if tokens.groups else ()
         make = partial(Embedding, count=count, features=features)
-        importer.set(operator, importer.add(operator, make, tokens, order=order, weights={"weight": data}))
+        importer.set(
+            operator, importer.add(operator, make, tokens, order=order, groups=groups, weights={"weight": data})
+        )
         return
     places = importer.known(operator, 1).array
+    axis %= data.rank
     place = data.axis(axis)
     length = data.stored[place + 1]
+    numbers = tuple(int(each) % length for each in places.reshape(-1))
+    steps = {b - a for a, b in pairwise(numbers)} or {1}
+    if len(steps) == 1 and min(steps) > 0:
+        picked = _sliced(importer, operator, data, place, numbers[0], numbers[-1] + 1, min(steps))
+    else:
+        picked = importer.add(operator, partial(Select, axis=place, indices=numbers), data, like=data)
     if places.ndim == 0:
-        number = int(places) % length
-        picked = _sliced(importer, operator, data, place, number, number + 1, 1)
-        gone = axis % data.rank
-        order = tuple(each - (each > gone) for each in data.order if each != gone)
-        stored = (*picked.stored[: place + 1], *picked.stored[place + 2 :])
-        importer.set(operator, importer.reshaped(operator, picked, stored, order))
-        return
-    steps = np.unique(np.diff(places % length)) if places.ndim == 1 and len(places) > 1 else np.array([1])
-    if places.ndim != 1 or len(steps) != 1 or steps[0] < 1:
-        raise Unsupported("it picks places that are not evenly apart")
-    begin, by = int(places[0] % length), int(steps[0])
-    importer.set(operator, _sliced(importer, operator, data, place, begin, begin + by * (len(places) - 1) + 1, by))
+        picked = importer.reshaped(operator, picked, *picked.squeezed({axis}))
+    elif places.ndim > 1:
+        picked = spread(importer, operator, picked, axis, places.shape)
+    importer.set(operator, picked)
 
 
 @rule("Pad")
@@ -139,84 +132,106 @@ def pad(importer: Importer, operator: Operator) -> None:
     mode = attribute(operator, "mode", "constant")
     if mode not in ("constant", "reflect", "edge"):
         raise Unsupported(f"its mode is {mode}")
-    widths = [int(each) for each in importer.known(operator, 1).array]
-    value, given = importer.fixed(operator, 2), importer.fixed(operator, 3)
-    axes = [int(axis) % x.rank for axis in given.array] if given else list(range(x.rank))
-    by_axis = {axis: (widths[n], widths[n + len(axes)]) for n, axis in enumerate(axes)}
-    if by_axis.get(x.batch_axis, (0, 0)) != (0, 0):
-        raise Unsupported("it adds samples")
-    laid = tuple(by_axis.get(axis, (0, 0)) for axis in x.order[1:])
+    widths = importer.integers(operator, 1) or []
+    value, given = importer.fixed(operator, 2), importer.integers(operator, 3)
+    axes = list(range(x.rank)) if given is None else [axis % x.rank for axis in given]
+    laid = [(0, 0)] * (len(x.order) - 1)
+    for number, axis in enumerate(axes):
+        if (widths[number], widths[number + len(axes)]) != (0, 0):
+            laid[x.axis(axis)] = widths[number], widths[number + len(axes)]
     fill = scalar(value) if value is not None and value.array.size else 0.0
-    make = partial(Pad, widths=laid, mode=mode, value=fill)
-    importer.set(operator, importer.add(operator, make, x, order=x.order))
+    make = partial(Pad, widths=tuple(laid), mode=mode, value=fill)
+    importer.set(operator, importer.add(operator, make, x, like=x) if any(map(any, laid)) else x)
 
 
 @rule("Resize")
 def resize(importer: Importer, operator: Operator) -> None:
     x = importer.channels_last(operator, importer.tensor(operator))
-    if x.rank != 4:
+    if x.rank not in (3, 4):
         raise Unsupported(f"its input has {x.rank} axes")
+    axes = [axis % x.rank for axis in attribute(operator, "axes", range(x.rank))]
     scales, sizes = importer.fixed(operator, 2), importer.fixed(operator, 3)
+    wanted = list(x.shape)
     if sizes is not None and sizes.array.size:
-        height, width = (int(each) for each in sizes.array[-2:])
+        for axis, length in zip(axes, sizes.array, strict=True):
+            wanted[axis] = int(length)
     else:
         factors = importer.known(operator, 2).array if scales is None else scales.array
-        height, width = (int(n * f) for n, f in zip(x.stored[1:3], factors[-2:], strict=True))
+        for axis, factor in zip(axes, factors, strict=True):
+            length = wanted[axis] * float(factor)
+            wanted[axis] = round(length)
+            if abs(length - wanted[axis]) > 1e-3:
+                raise Unsupported(f"its factor {factor:g} makes no whole number of {x.shape[axis]} pixels")
+    if wanted[:2] != list(x.shape[:2]):
+        raise Unsupported(f"it makes {tuple(wanted)} of {x.shape}")
+    size, lengths = tuple(wanted[2:]), x.stored[1:-1]
+    if size == lengths:
+        importer.set(operator, x)
+        return
+    kind, corners = _interpolation(operator, lengths, size)
+    make = partial(Upsample, size=size if len(size) == 2 else size[0], mode=kind, align_corners=corners)
+    importer.set(operator, importer.add(operator, make, x, like=x))
+
+
+def _interpolation(operator: Operator, lengths: Shape, size: Shape) -> tuple[Mode, bool]:
+    """The mode, and whether corners stay where they are, from ``lengths`` to ``size`` pixels."""
     mode = attribute(operator, "mode", "nearest")
     places = attribute(operator, "coordinate_transformation_mode", "half_pixel")
-    if mode == "nearest" and (places, attribute(operator, "nearest_mode", "round_prefer_floor")) in (
-        ("asymmetric", "floor"),
-    ):
-        make = partial(Upsample, size=(height, width), mode="nearest")
-    elif mode == "nearest" and height % x.stored[1] == 0 and width % x.stored[2] == 0 and places != "align_corners":
-        make = partial(Upsample, size=(height, width), mode="nearest")  # whole factors: all rules agree
-    elif mode == "linear" and places in ("half_pixel", "pytorch_half_pixel", "align_corners"):
-        corners = places == "align_corners"
-        make = partial(Upsample, size=(height, width), mode="bilinear", align_corners=corners)
-    else:
-        raise Unsupported(f"its mode is {mode} with {places} coordinates")
-    importer.set(operator, importer.add(operator, make, x, order=x.order))
-
-
-@rule("ReduceMean", "ReduceSum")
-def reduce(importer: Importer, operator: Operator) -> None:
-    x = importer.tensor(operator)
-    given = importer.fixed(operator, 1)
-    listed = [int(axis) for axis in given.array] if given else attribute(operator, "axes", None)
-    if not listed:
-        raise Unsupported("it sums over all axes, the batch among them")
-    gone = {axis % x.rank for axis in listed}
-    places = tuple(sorted(x.axis(axis) for axis in gone))
-    keep = bool(attribute(operator, "keepdims", 1))
-    kind = Mean if operator.type == "ReduceMean" else Sum
-    order = x.order
-    if not keep:
-        kept = [axis for axis in range(x.rank) if axis not in gone]
-        order = tuple(kept.index(axis) for axis in x.order if axis not in gone)
-    importer.set(operator, importer.add(operator, partial(kind, axes=places, keep=keep), x, order=order))
+    rounding = attribute(operator, "nearest_mode", "round_prefer_floor")
+    whole = all(new % old == 0 for new, old in zip(size, lengths, strict=True))
+    halves = places in ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel")
+    one = any(new == 1 < old for new, old in zip(size, lengths, strict=True))
+    if mode == "nearest" and (places, rounding) == ("asymmetric", "floor"):
+        return "nearest", False
+    if mode == "nearest" and whole and halves and rounding.startswith("round"):
+        return "nearest", False  # no pixel is between two
+    if mode == "linear" and places in ("half_pixel", "half_pixel_symmetric", "align_corners") and not one:
+        return "bilinear", places == "align_corners"
+    if mode == "linear" and places == "pytorch_half_pixel" and not one:
+        return "bilinear", False
+    raise Unsupported(f"its mode is {mode} with {places} coordinates, from {lengths} to {size} pixels")
 
 
 @rule("Expand")
 def expand(importer: Importer, operator: Operator) -> None:
     x = importer.tensor(operator)
-    wanted = tuple(int(each) for each in importer.known(operator, 1).array)
-    if np.broadcast_shapes(x.shape, wanted) != x.shape:
+    wanted = tuple(importer.integers(operator, 1) or ())
+    wide = importer.widened(operator, x, len(wanted))
+    shape = np.broadcast_shapes(wide.shape, wanted)
+    if shape == wide.shape:
+        importer.set(operator, wide)
+        return
+    if shape[wide.batch_axis] != wide.shape[wide.batch_axis]:
         raise Unsupported(f"it repeats {x.shape} to {wanted}")
-    importer.set(operator, x)
+    lengths = list(wide.factors)
+    for axis, length in enumerate(shape):
+        if axis != wide.batch_axis:
+            lengths[wide.starts[axis]] = length
+    make = partial(Expand, shape=tuple(lengths[factor] for factor in wide.order[1:]))
+    importer.set(operator, importer.add(operator, make, wide, like=wide))
 
 
-def reshaped_to(importer: Importer, operator: Operator, x: Tensor, shape: Shape) -> Tensor:
-    """``x`` under another ONNX shape in which the batch is the axis that it was."""
-    batch = x.batch_axis
-    if len(shape) <= batch or shape[: batch + 1] != x.shape[: batch + 1]:
-        raise Unsupported(f"it makes {shape} of {x.shape}, which moves numbers between samples")
-    natural = importer.natural(operator, x)
-    order = (batch, *(axis for axis in range(len(shape)) if axis != batch))
-    return importer.reshaped(operator, natural, tuple(shape[axis] for axis in order), order)
+def _constant(importer: Importer, operator: Operator, like: Tensor, fixed: Fixed, axis: int) -> Tensor:
+    """An array of the file as a tensor of samples: zeros made of ``like`` and the array."""
+    narrow = fixed.narrow or fixed
+    length, place = fixed.array.shape[axis], like.axis(axis)
+    shape = (*like.shape[:axis], length, *like.shape[axis + 1 :])
+    if fixed.array.ndim != like.rank or np.broadcast_shapes(fixed.array.shape, shape) != shape:
+        raise Unsupported(f"its arrays have the shapes {like.shape} and {fixed.array.shape}")
+    row = _sliced(importer, operator, like, place, 0, min(length, like.stored[place + 1]), 1)
+    if row.stored[place + 1] < length:
+        row = _sliced(importer, operator, like, place, 0, 1, 1)
+    zeros = importer.add(operator, partial(Scale, factor=0.0, offset=0.0), row, like=row, suffix="zeros")
+    made = operand(importer, operator, zeros, narrow, "add", first=False, suffix="constant")
+    if prod(made.stored) != prod(shape):
+        wide = tuple(length if number == place + 1 else n for number, n in enumerate(made.stored))
+        made = importer.add(operator, partial(Expand, shape=wide[1:]), made, like=made, suffix="repeated")
+    return made
 
 
 def _sliced(importer: Importer, operator: Operator, x: Tensor, place: int, begin: int, end: int, step: int) -> Tensor:
-    if step < 1:
-        raise Unsupported(f"its step is {step}")
-    make = partial(Slice, axis=place, start=begin, stop=end, step=step)
-    return importer.add(operator, make, x, order=x.order)
+    if (begin, end, step) == (0, x.stored[place + 1], 1):
+        return x
+    stop = None if end < 0 else end
+    make = partial(Slice, axis=place, start=begin, stop=stop, step=step)
+    return importer.add(operator, make, x, like=x, suffix="part")

@@ -30,8 +30,12 @@ def read_onnx(path: Path) -> Any:
     except OSError as error:
         raise _bad(path, f"a file that can be read with its external data ({error.strerror or error})") from None
     except Exception as error:  # DecodeError of whichever protocol buffer library is installed, ValidationError
-        raise _bad(path, f"a whole ONNX file; this one is damaged or cut short ({_first_line(error)})") from None
+        raise _bad(path, f"a whole ONNX file; this one is damaged or cut short ({first_line(error)})") from None
     _check(path, model)
+    if model.functions:
+        from onnx.inliner import inline_local_functions
+
+        return inline_local_functions(model)
     return model
 
 
@@ -46,10 +50,11 @@ def _check(path: Path, model: Any) -> None:
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # ValidationError, and what its C++ part raises
-        raise _bad(path, f"a valid ONNX model ({_first_line(error)})") from None
+        raise _bad(path, f"a valid ONNX model ({first_line(error)})") from None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, at most a line of it."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 

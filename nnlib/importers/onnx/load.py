@@ -5,23 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from nnlib.graph import Graph, Input
-from nnlib.importers.onnx import arranging, normalising, pointwise, products, recurrent
-from nnlib.importers.onnx.file import read_onnx
+from nnlib.importers.onnx import arranging, normalising, pointwise, products, recurrent, reducing, reshaping
+from nnlib.importers.onnx.file import first_line, read_onnx
 from nnlib.importers.onnx.folding import folded
 from nnlib.importers.onnx.importer import RULES, Importer, Origin
 from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported, Weight
 from nnlib.layers.layer import Array
 from sim.problems import BadInput, Problem
 
-RULE_FILES: Final = (arranging, normalising, pointwise, products, recurrent)
+RULE_FILES: Final = (arranging, normalising, pointwise, products, recurrent, reducing, reshaping)
 ANY_BATCH: Final = 1009
 """Stands for a batch of any size where shapes are computed; a prime, so that no other length is a multiple of it."""
+OF_SHAPES: Final = frozenset(
+    "And ArgMax Constant ConstantOfShape CumSum Equal Floor Greater GreaterOrEqual Less LessOrEqual Mod Not Or Range "
+    "ScatterND Shape Size Trilu".split()
+)
+"""Operators of shapes and masks, which need no rule where these are known beforehand."""
+HALVES: Final = (10, 16)
+"""ONNX's numbers of FLOAT16 and BFLOAT16, which are read as float32."""
 FLOATS: Final = ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16")
 INTEGERS: Final = ("INT32", "INT64")
 
@@ -60,7 +68,7 @@ def load_onnx(path: Path, *, shapes: Mapping[str, int] | None = None, channels_l
     importer.used = {name for node in model.graph.node for name in node.input}
     importer.used.update(value.name for value in model.graph.output)
     importer.values.update({name: value for name, value in by_name.items() if value is not None})
-    _initialisers(importer, model)
+    _initialisers(importer, path, model)
     problems = _operators(importer, model)
     if problems:
         raise BadInput([Problem(file=str(path), key=key, value=None, expected=text) for key, text in problems])
@@ -120,13 +128,20 @@ def _inputs(path: Path, model: Any, shapes: Mapping[str, int]) -> tuple[tuple[In
     return tuple(found), batches.pop() if batches else ANY_BATCH
 
 
-def _initialisers(importer: Importer, model: Any) -> None:
+def _initialisers(importer: Importer, path: Path, model: Any) -> None:
+    """Arrays of fractions are learned, unless they hold a single number without axes, or infinities."""
     from onnx import numpy_helper
 
     for each in model.graph.initializer:
-        array = numpy_helper.to_array(each)
-        learned = np.issubdtype(array.dtype, np.floating) and array.ndim > 0
-        weight = Weight(each.name, tuple(range(array.ndim))) if learned else None
+        try:
+            array = numpy_helper.to_array(each)
+        except Exception as error:  # whatever a damaged array leads to
+            expected = f"an array with its numbers ({first_line(error)})"
+            raise BadInput([Problem(file=str(path), key=each.name, value=None, expected=expected)]) from None
+        if each.data_type in HALVES:
+            array = array.astype(np.float32)
+        learned = np.issubdtype(array.dtype, np.floating) and array.ndim > 0 and bool(np.isfinite(array).all())
+        weight = Weight(each.name, tuple(range(array.ndim)), array.shape) if learned else None
         importer.values[each.name] = Fixed(array, weight)
 
 
@@ -137,45 +152,52 @@ def _operators(importer: Importer, model: Any) -> list[tuple[str, str]]:
     problems: list[tuple[str, str]] = []
     for node in model.graph.node:
         name = node.name or (node.output[0] if node.output else node.op_type)
+        own = node.domain in ("", "ai.onnx")
+        kind = node.op_type if own else f"{node.domain}.{node.op_type}"
+        if any(each and each not in importer.values for each in node.input):
+            if not own or node.op_type not in RULES.keys() | OF_SHAPES:
+                unknown.setdefault(kind, []).append(name)
+            continue
         try:
-            if any(each and each not in importer.values for each in node.input):
-                continue
-            _operator(importer, node, name, opset)
+            if not _operator(importer, node, name, opset):
+                unknown.setdefault(kind, []).append(name)
         except Unsupported as error:
-            problems.append((name, f"a use of {node.op_type} that is supported: {error}"))
+            problems.append((name, f"a use of {kind} that is supported: {error}"))
         except KeyError as error:
-            if node.op_type in RULES and node.domain in ("", "ai.onnx"):
-                problems.append((name, f"attribute {error} of {node.op_type}"))
-            else:
-                unknown.setdefault(node.op_type, []).append(name)
+            problems.append((name, f"attribute {error} of {kind}"))
+        except (ArithmeticError, AttributeError, IndexError, StopIteration, TypeError, ValueError) as error:
+            problems.append((name, f"attributes and inputs of {kind} that fit together ({first_line(error)})"))
     listed = [
         (", ".join(names), f"only supported operators; {kind} is not one of them") for kind, names in unknown.items()
     ]
     return listed + problems
 
 
-def _operator(importer: Importer, node: Any, name: str, opset: int) -> None:
+def _operator(importer: Importer, node: Any, name: str, opset: int) -> bool:
+    """Import a node; False where no rule knows its type."""
     values = [importer.values[each] if each else None for each in node.input]
-    if node.op_type == "Shape" and isinstance(values[0], Tensor):
-        start, end = 0, values[0].rank
-        for each in node.attribute:
-            start, end = (each.i, end) if each.name == "start" else (start, each.i)
-        importer.values[node.output[0]] = Fixed(np.array(values[0].shape[start:end], dtype=np.int64))
-        return
-    fixed = [each for each in values if isinstance(each, Fixed)]
-    if len(fixed) == sum(each is not None for each in values) and node.op_type not in ("Dropout",):
-        results = folded(node, [each if isinstance(each, Fixed) else None for each in values], opset=opset)
+    own = node.domain in ("", "ai.onnx")
+    if own and node.op_type in ("Shape", "Size") and values and isinstance(values[0], Tensor):
+        shape = values[0].shape
+        at = {each.name: each.i for each in node.attribute}
+        lengths = shape[at.get("start", 0) : at.get("end", len(shape))]
+        known = np.array(lengths if node.op_type == "Shape" else prod(shape), dtype=np.int64)
+        importer.values[node.output[0]] = Fixed(known)
+        return True
+    if own and not any(isinstance(each, Tensor) for each in values):
+        fixed = [each if isinstance(each, Fixed) else None for each in values]
+        results = folded(node, fixed, opset=opset, batch=importer.batch)
         for output, result in zip([each for each in node.output if each], results, strict=True):
             importer.values[output] = result
-        return
+        return True
+    if not own or node.op_type not in RULES:
+        return False
     from onnx import helper
 
     attributes = {each.name: _plain(helper.get_attribute_value(each)) for each in node.attribute}
-    outputs = tuple(node.output)
-    operator = Operator(node.op_type, _layer_name(node, name), attributes, tuple(node.input), outputs, opset)
-    if node.domain not in ("", "ai.onnx"):
-        raise KeyError(node.op_type)
+    operator = Operator(node.op_type, _layer_name(node, name), attributes, tuple(node.input), tuple(node.output), opset)
     RULES[node.op_type](importer, operator)
+    return True
 
 
 def _finished(path: Path, importer: Importer, model: Any, *, channels_last: bool) -> Imported:
@@ -191,8 +213,8 @@ def _finished(path: Path, importer: Importer, model: Any, *, channels_last: bool
         try:
             images = channels_last and found.rank == 4
             natural = importer.channels_last(operator, found) if images else importer.natural(operator, found)
-            if natural.batch_axis:
-                raise Unsupported(f"axis {natural.batch_axis} is the batch")
+            if natural.batch_axis or not natural.plain:
+                raise Unsupported(f"the samples are in axis {natural.batch_axis} of {natural.shape}")
         except Unsupported as error:
             problems.append(
                 Problem(file=str(path), key=value.name, value=None, expected=f"the batch in front: {error}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from nnlib.importers.onnx.importer import Importer, attribute, rule
@@ -18,6 +20,7 @@ from nnlib.layers import (
     LocalResponseNorm,
     MaxPool,
     MaxPool1d,
+    RMSNorm,
 )
 from nnlib.layers.layer import Layer
 
@@ -33,7 +36,7 @@ def batch_normalisation(importer: Importer, operator: Operator) -> None:
         operator,
         lambda name: BatchNorm(name, epsilon=epsilon, momentum=momentum),
         x,
-        order=x.order,
+        like=x,
         weights=weights,
     )
     importer.set(operator, y)
@@ -42,14 +45,25 @@ def batch_normalisation(importer: Importer, operator: Operator) -> None:
 @rule("LayerNormalization")
 def layer_normalisation(importer: Importer, operator: Operator) -> None:
     x = importer.natural(operator, importer.tensor(operator))
-    axes = x.rank - attribute(operator, "axis", -1) % x.rank
+    first = attribute(operator, "axis", -1) % x.rank
+    axes = x.rank - first
+    if x.batch_axis >= first:
+        raise Unsupported(f"it normalises over the batch, axis {x.batch_axis} of {x.shape}")
     scale, shift = importer.known(operator, 1), importer.fixed(operator, 2)
     weights = {"scale": scale, "shift": shift or Fixed(np.zeros_like(scale.array))}
     epsilon = attribute(operator, "epsilon", 1e-5)
-    y = importer.add(
-        operator, lambda name: LayerNorm(name, axes=axes, epsilon=epsilon), x, order=x.order, weights=weights
-    )
+    y = importer.add(operator, lambda name: LayerNorm(name, axes=axes, epsilon=epsilon), x, like=x, weights=weights)
     importer.set(operator, y)
+
+
+@rule("RMSNormalization")
+def rms_normalisation(importer: Importer, operator: Operator) -> None:
+    x = importer.natural(operator, importer.tensor(operator))
+    first = attribute(operator, "axis", -1) % x.rank
+    if x.batch_axis >= first:
+        raise Unsupported(f"it normalises over the batch, axis {x.batch_axis} of {x.shape}")
+    make = partial(RMSNorm, axes=x.rank - first, epsilon=attribute(operator, "epsilon", 1e-5))
+    importer.set(operator, importer.add(operator, make, x, like=x, weights={"scale": importer.known(operator, 1)}))
 
 
 @rule("InstanceNormalization", "GroupNormalization")
@@ -61,7 +75,7 @@ def group_normalisation(importer: Importer, operator: Operator) -> None:
     if any(each.array.shape != (channels,) for each in weights.values()):
         raise Unsupported("its scale is one for each group")
     epsilon = attribute(operator, "epsilon", 1e-5)
-    y = importer.add(operator, lambda name: GroupNorm(name, groups, epsilon=epsilon), x, order=x.order, weights=weights)
+    y = importer.add(operator, lambda name: GroupNorm(name, groups, epsilon=epsilon), x, like=x, weights=weights)
     importer.set(operator, y)
 
 
@@ -86,25 +100,23 @@ def pool(importer: Importer, operator: Operator) -> None:
     dilation = tuple(attribute(operator, "dilations", [1] * len(kernel)))
     ceil = bool(attribute(operator, "ceil_mode", 0))
     top, bottom, left, right = window_pads(operator, x, kernel, stride, dilation)
-    if top != bottom or left != right:
-        raise Unsupported(f"its padding differs from side to side: {(top, bottom, left, right)}")
     if len(operator.outputs) > 1 and operator.outputs[1] in importer.used:
         raise Unsupported("its second output, the places of the maxima, is wanted")
 
     def make(name: str) -> Layer:
         if len(kernel) == 1:
             if operator.type == "MaxPool":
-                return MaxPool1d(name, kernel[0], stride[0], top, ceil=ceil, dilation=dilation[0])
+                return MaxPool1d(name, kernel[0], stride[0], (top, bottom), ceil=ceil, dilation=dilation[0])
             counted = bool(attribute(operator, "count_include_pad", 0))
-            return AveragePool1d(name, kernel[0], stride[0], top, ceil=ceil, count_padding=counted)
+            return AveragePool1d(name, kernel[0], stride[0], (top, bottom), ceil=ceil, count_padding=counted)
         if operator.type == "MaxPool":
-            return MaxPool(name, kernel, stride, (top, left), ceil=ceil, dilation=dilation)
+            return MaxPool(name, kernel, stride, (top, bottom, left, right), ceil=ceil, dilation=dilation)
         counted = bool(attribute(operator, "count_include_pad", 0))
-        return AveragePool(name, kernel, stride, (top, left), ceil=ceil, count_padding=counted)
+        return AveragePool(name, kernel, stride, (top, bottom, left, right), ceil=ceil, count_padding=counted)
 
     if operator.type == "AveragePool" and set(dilation) != {1}:
         raise Unsupported(f"its dilation is {dilation}")
-    importer.set(operator, importer.add(operator, make, x, order=x.order))
+    importer.set(operator, importer.add(operator, make, x, like=x))
 
 
 @rule("GlobalAveragePool", "GlobalMaxPool")

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from nnlib.importers.onnx.aligning import Kind, aligned, operand
 from nnlib.importers.onnx.importer import Importer, attribute, rule
 from nnlib.importers.onnx.products import scalar
 from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported
@@ -28,13 +29,13 @@ from nnlib.layers import (
     Log,
     LogSoftmax,
     Multiply,
-    Operand,
     PReLU,
     Reciprocal,
     ReLU,
     ReLU6,
     Scale,
     Sigmoid,
+    SiLU,
     Softmax,
     Softplus,
     Sqrt,
@@ -60,6 +61,12 @@ PLAIN: Final[dict[str, Callable[[str], Layer]]] = {
 }
 
 
+FLOATS: Final = (1, 10, 11, 16)
+"""ONNX's numbers of FLOAT, FLOAT16, DOUBLE and BFLOAT16."""
+LARGEST: Final = 1e30
+"""A bound that no number reaches."""
+
+
 @rule(*PLAIN)
 def plain(importer: Importer, operator: Operator) -> None:
     _unary(importer, operator, PLAIN[operator.type])
@@ -77,17 +84,53 @@ def elu(importer: Importer, operator: Operator) -> None:
 
 @rule("Selu")
 def selu(importer: Importer, operator: Operator) -> None:
-    if operator.attributes:
-        raise Unsupported("its constants are not the usual ones")
-    _unary(importer, operator, SELU)
+    alpha, gamma = attribute(operator, "alpha", 1.67326319), attribute(operator, "gamma", 1.05070102)
+    if abs(alpha - 1.67326319) < 1e-6 and abs(gamma - 1.05070102) < 1e-6:
+        _unary(importer, operator, SELU)
+    else:
+        _chain(importer, operator, partial(ELU, alpha=alpha), partial(Scale, factor=gamma))
+
+
+@rule("Celu")
+def celu(importer: Importer, operator: Operator) -> None:
+    alpha = attribute(operator, "alpha", 1.0)
+    _chain(importer, operator, partial(Scale, factor=1.0 / alpha), ELU, partial(Scale, factor=alpha))
 
 
 @rule("HardSigmoid")
 def hard_sigmoid(importer: Importer, operator: Operator) -> None:
     slope, offset = attribute(operator, "alpha", 0.2), attribute(operator, "beta", 0.5)
-    if abs(slope - 1 / 6) > 1e-6 or abs(offset - 0.5) > 1e-6:
-        raise Unsupported(f"its slope and offset are {slope:.4g} and {offset:.4g}, 1/6 and 1/2 are known")
-    _unary(importer, operator, HardSigmoid)
+    if abs(slope - 1 / 6) < 1e-6 and abs(offset - 0.5) < 1e-6:
+        _unary(importer, operator, HardSigmoid)
+    else:
+        _chain(importer, operator, partial(Scale, factor=slope, offset=offset), partial(ClippedReLU, limit=1.0))
+
+
+@rule("Swish")
+def swish(importer: Importer, operator: Operator) -> None:
+    x, alpha = importer.tensor(operator), attribute(operator, "alpha", 1.0)
+    if alpha == 1:
+        _unary(importer, operator, SiLU)
+    else:
+        scaled = importer.add(operator, partial(Scale, factor=alpha), x, like=x, suffix="scaled")
+        gate = importer.add(operator, Sigmoid, scaled, like=x, suffix="gate")
+        importer.set(operator, importer.add(operator, Multiply, x, gate, like=x))
+
+
+@rule("Mish")
+def mish(importer: Importer, operator: Operator) -> None:
+    x = importer.tensor(operator)
+    gate = importer.add(operator, Softplus, x, like=x, suffix="softplus")
+    gate = importer.add(operator, Tanh, gate, like=x, suffix="gate")
+    importer.set(operator, importer.add(operator, Multiply, x, gate, like=x))
+
+
+@rule("Softsign")
+def softsign(importer: Importer, operator: Operator) -> None:
+    x = importer.tensor(operator)
+    size = importer.add(operator, Abs, x, like=x, suffix="size")
+    size = importer.add(operator, partial(Scale, offset=1.0), size, like=x, suffix="divisor")
+    importer.set(operator, importer.add(operator, Divide, x, size, like=x))
 
 
 @rule("Gelu")
@@ -97,28 +140,81 @@ def gelu(importer: Importer, operator: Operator) -> None:
 
 @rule("PRelu")
 def prelu(importer: Importer, operator: Operator) -> None:
-    x, slope = importer.channels_last(operator, importer.tensor(operator)), importer.known(operator, 1)
-    channels = x.stored[-1]
-    if slope.array.size not in (1, channels):
-        raise Unsupported(f"its slope has the shape {slope.array.shape}")
-    # one slope for all becomes one for each channel: not the same to learn, so it is not learned
-    wide = Fixed(np.broadcast_to(slope.array.reshape(-1), (channels,)))
-    weight = Fixed(slope.array.reshape(-1), slope.weight) if slope.array.size == channels else wide
-    importer.set(operator, importer.add(operator, PReLU, x, order=x.order, weights={"slope": weight}))
+    x, slope = importer.tensor(operator), importer.known(operator, 1)
+    long = [axis for axis, length in enumerate(slope.array.shape, x.rank - slope.array.ndim) if length != 1]
+    if long == [1]:
+        x = importer.channels_last(operator, x)
+        weights = {"slope": slope.reshaped((x.stored[-1],))}
+        importer.set(operator, importer.add(operator, PReLU, x, like=x, weights=weights))
+        return
+    above = importer.add(operator, ReLU, x, like=x, suffix="above")
+    turned = importer.add(operator, partial(Scale, factor=-1.0), x, like=x, suffix="turned")
+    below = importer.add(operator, ReLU, turned, like=x, suffix="below")
+    below = operand(importer, operator, below, slope, "multiply", first=False, suffix="slope")
+    above, below = aligned(importer, operator, above, below)
+    importer.set(operator, importer.add(operator, Subtract, above, below, like=above))
 
 
 @rule("Clip")
 def clip(importer: Importer, operator: Operator) -> None:
     low, high = importer.fixed(operator, 1), importer.fixed(operator, 2)
-    if low is None or scalar(low) != 0:
-        raise Unsupported("it clips from below at another number than 0")
-    limit = np.inf if high is None else scalar(high)
-    if not limit < 1e38:
-        _unary(importer, operator, ReLU)
-    elif limit == 6:
-        _unary(importer, operator, ReLU6)
-    else:
-        _unary(importer, operator, partial(ClippedReLU, limit=limit))
+    x = importer.tensor(operator)
+    least, most = -np.inf if low is None else scalar(low), np.inf if high is None else scalar(high)
+    importer.set(operator, clipped(importer, operator, x, least, most))
+
+
+@rule("Max", "Min")
+def extreme(importer: Importer, operator: Operator) -> None:
+    """Of two arrays ``a + max(b − a, 0)``; with a number, a bound."""
+    found = importer.values[operator.inputs[0]]
+    for name in operator.inputs[1:]:
+        other = importer.values[name]
+        if isinstance(found, Fixed):
+            found, other = other, found
+        if isinstance(found, Fixed):
+            raise Unsupported("it compares two arrays known beforehand with a third")
+        if isinstance(other, Fixed) and other.array.size == 1:
+            least, most = (scalar(other), np.inf) if operator.type == "Max" else (-np.inf, scalar(other))
+            found = clipped(importer, operator, found, least, most)
+            continue
+        greatest = operator.type == "Max"
+        if isinstance(other, Fixed):
+            more = operand(importer, operator, found, other, "subtract", first=greatest, suffix="more")
+            found, more = aligned(importer, operator, found, more)
+        else:
+            found, other = aligned(importer, operator, found, other)
+            pair = (other, found) if greatest else (found, other)
+            more = importer.add(operator, Subtract, *pair, like=found, suffix="more")
+        more = importer.add(operator, ReLU, more, like=more, suffix="above")
+        found = importer.add(operator, Add if greatest else Subtract, found, more, like=more)
+    importer.set(operator, found)
+
+
+def clipped(importer: Importer, operator: Operator, x: Tensor, low: float, high: float) -> Tensor:
+    """``min(max(x, low), high)``, exactly where 0 lies between the bounds."""
+    if low <= 0 <= high:
+        above = _rectified(importer, operator, x, high)
+        if low == 0:
+            return above
+        turned = importer.add(operator, partial(Scale, factor=-1.0), x, like=x, suffix="turned")
+        below = _rectified(importer, operator, turned, -low)
+        return importer.add(operator, Subtract, above, below, like=x)
+    if high < 0:
+        turned = importer.add(operator, partial(Scale, factor=-1.0), x, like=x, suffix="turned")
+        found = clipped(importer, operator, turned, -high, -low)
+        return importer.add(operator, partial(Scale, factor=-1.0), found, like=x)
+    moved = importer.add(operator, partial(Scale, offset=-low), x, like=x, suffix="moved")
+    found = _rectified(importer, operator, moved, max(high - low, 0.0))
+    return importer.add(operator, partial(Scale, offset=low), found, like=x)
+
+
+def _rectified(importer: Importer, operator: Operator, x: Tensor, limit: float) -> Tensor:
+    make: Callable[[str], Layer] = partial(ClippedReLU, limit=limit)
+    if limit == 6:
+        make = ReLU6
+    elif not limit < LARGEST:
+        make = ReLU
+    return importer.add(operator, make, x, like=x)
 
 
 @rule("Softmax", "LogSoftmax")
@@ -126,7 +222,7 @@ def softmax(importer: Importer, operator: Operator) -> None:
     x = importer.tensor(operator)
     kind = Softmax if operator.type == "Softmax" else LogSoftmax
     place = x.axis(attribute(operator, "axis", -1))
-    importer.set(operator, importer.add(operator, partial(kind, axis=place), x, order=x.order))
+    importer.set(operator, importer.add(operator, partial(kind, axis=place), x, like=x))
 
 
 @rule("Dropout")
@@ -139,10 +235,24 @@ def dropout(importer: Importer, operator: Operator) -> None:
         _unary(importer, operator, partial(Dropout, rate=rate))
 
 
-@rule("Identity", "Cast")
+@rule("Identity")
 def same(importer: Importer, operator: Operator) -> None:
-    value = importer.values[operator.inputs[0]]
-    importer.set(operator, value)
+    importer.set(operator, importer.values[operator.inputs[0]])
+
+
+@rule("Cast", "CastLike")
+def cast(importer: Importer, operator: Operator) -> None:
+    """Between precisions, which are the run's business; whole numbers stay whole numbers."""
+    x = importer.tensor(operator)
+    if operator.type == "CastLike":
+        like = importer.values[operator.inputs[1]]
+        whole = like.integer if isinstance(like, Tensor) else like.array.dtype.kind != "f"
+    else:
+        whole = operator.attributes["to"] not in FLOATS
+    if whole != x.integer:
+        kinds = ("whole numbers", "fractions") if x.integer else ("fractions", "whole numbers")
+        raise Unsupported("it makes {1} of {0}".format(*kinds))
+    importer.set(operator, x)
 
 
 @rule("Pow")
@@ -150,8 +260,8 @@ def power(importer: Importer, operator: Operator) -> None:
     exponent = scalar(importer.known(operator, 1))
     x = importer.tensor(operator)
     if exponent == 3:
-        square = importer.add(operator, Square, x, order=x.order, suffix="square")
-        importer.set(operator, importer.add(operator, Multiply, square, x, order=x.order))
+        square = importer.add(operator, Square, x, like=x, suffix="square")
+        importer.set(operator, importer.add(operator, Multiply, square, x, like=x))
         return
     kinds: dict[float, Callable[[str], Layer]] = {2: Square, 0.5: Sqrt, -1: Reciprocal}
     if exponent not in kinds:
@@ -176,41 +286,59 @@ def binary(importer: Importer, operator: Operator) -> None:
         importer.set(operator, with_fixed(importer, operator, b, a, first=True))
 
 
+@rule("IsNaN")
+def is_nan(importer: Importer, operator: Operator) -> None:
+    """Never, as far as is known beforehand: what asks guards against rows that are masked as a whole."""
+    x = importer.tensor(operator)
+    one = np.zeros((1,) * x.rank, dtype=np.bool_)
+    importer.set(operator, Fixed(np.broadcast_to(one, x.shape), narrow=Fixed(one)))
+
+
 @rule("Where")
 def where(importer: Importer, operator: Operator) -> None:
-    """A mask that is the same for all samples: other numbers, known beforehand, in some places."""
-    mask = importer.known(operator, 0).array.astype(bool)
+    """A mask that is the same for all samples."""
+    given = importer.known(operator, 0)
+    mask = (given.narrow or given).array.astype(bool) if given.array.size else given.array
     a, b = (importer.values[name] for name in operator.inputs[1:])
-    if isinstance(a, Fixed) == isinstance(b, Fixed):
-        raise Unsupported("it chooses between two arrays that both depend on the samples")
-    x, other, kept = (a, b, mask) if isinstance(a, Tensor) else (b, a, ~mask)
-    assert isinstance(x, Tensor)
-    assert isinstance(other, Fixed)
-    dtype = other.array.dtype
-    with np.errstate(invalid="ignore"):
-        added = np.where(
-            kept, dtype.type(0), np.broadcast_to(other.array, np.broadcast_shapes(kept.shape, other.array.shape))
+    for only, all_of_it in ((a, mask.all()), (b, not mask.any())):
+        if all_of_it and isinstance(only, Tensor):
+            importer.set(operator, only)
+            return
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        parts = (
+            operand(importer, operator, each, Fixed(kept.astype(np.float32)), "multiply", first=False, suffix="mask")
+            for each, kept in ((a, mask), (b, ~mask))
         )
-    if np.isneginf(added[~np.broadcast_to(kept, added.shape)]).all():
-        importer.set(operator, _operand(importer, operator, x, Fixed(added), "add", first=False))
+        first, second = aligned(importer, operator, *parts)
+        importer.set(operator, importer.add(operator, Add, first, second, like=first))
         return
-    factor = Fixed(kept.astype(dtype))
-    masked = _operand(importer, operator, x, factor, "multiply", first=False, suffix="mask")
-    importer.set(operator, _operand(importer, operator, masked, Fixed(added), "add", first=False))
+    x, other, kept = (a, b, mask) if isinstance(a, Tensor) else (b, a, ~mask)
+    if not isinstance(x, Tensor) or not isinstance(other, Fixed):
+        raise Unsupported("it chooses between two arrays known beforehand")
+    values = (other.narrow or other).array
+    with np.errstate(invalid="ignore"):
+        added = np.where(kept, values.dtype.type(0), values)
+    if not np.isneginf(added[~np.broadcast_to(kept, added.shape)]).all():
+        factor = Fixed(kept.astype(values.dtype))
+        x = operand(importer, operator, x, factor, "multiply", first=False, suffix="mask")
+    importer.set(operator, operand(importer, operator, x, Fixed(added), "add", first=False))
 
 
 def _sum(importer: Importer, operator: Operator) -> None:
-    total = importer.values[operator.inputs[0]]
-    for name in operator.inputs[1:]:
-        other = importer.values[name]
-        if not (isinstance(total, Tensor) and isinstance(other, Tensor)):
-            raise Unsupported("it adds more than two arrays, some of them known beforehand")
-        total = _of_two(importer, operator, total, other)
+    """Arrays that samples decide come first, so that each sum is one of a layer."""
+    values = sorted((importer.values[name] for name in operator.inputs), key=lambda each: isinstance(each, Fixed))
+    total = values[0]
+    for other in values[1:]:
+        assert isinstance(total, Tensor)
+        if isinstance(other, Tensor):
+            total = _of_two(importer, operator, total, other)
+        else:
+            total = with_fixed(importer, operator, total, other, first=False)
     importer.set(operator, total)
 
 
-KINDS: Final = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide", "Sum": "add"}
-LAYERS: Final[dict[str, Callable[[str], Layer]]] = {
+KINDS: Final[dict[str, Kind]] = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide", "Sum": "add"}
+LAYERS: Final[dict[Kind, Callable[[str], Layer]]] = {
     "add": Add,
     "subtract": Subtract,
     "multiply": Multiply,
@@ -219,11 +347,8 @@ LAYERS: Final[dict[str, Callable[[str], Layer]]] = {
 
 
 def _of_two(importer: Importer, operator: Operator, a: Tensor, b: Tensor) -> Tensor:
-    if a.rank != b.rank:
-        wide, narrow = (a, b) if a.rank > b.rank else (b, a)
-        raise Unsupported(f"its arrays have the shapes {wide.shape} and {narrow.shape}")
-    b = importer.reordered(operator, b, a.order)
-    return importer.add(operator, LAYERS[KINDS[operator.type]], a, b, order=a.order)
+    a, b = aligned(importer, operator, a, b)
+    return importer.add(operator, LAYERS[KINDS[operator.type]], a, b, like=a)
 
 
 def with_fixed(importer: Importer, operator: Operator, x: Tensor, fixed: Fixed, *, first: bool) -> Tensor:
@@ -231,48 +356,29 @@ def with_fixed(importer: Importer, operator: Operator, x: Tensor, fixed: Fixed, 
     kind = KINDS[operator.type]
     if fixed.array.size == 1 and fixed.weight is None and fixed.array.ndim <= x.rank:
         value = scalar(fixed)
-        if kind in ("add", "multiply") or not first:
-            factor, offset = {
-                "add": (1.0, value),
-                "subtract": (1.0, -value),
-                "multiply": (value, 0.0),
-                "divide": (1.0 / value if value else np.inf, 0.0),
-            }[kind]
-            if np.isfinite(factor):
-                return importer.add(operator, lambda name: Scale(name, factor, offset), x, order=x.order)
-    return _operand(importer, operator, x, fixed, kind, first=first)
-
-
-def _operand(
-    importer: Importer, operator: Operator, x: Tensor, fixed: Fixed, kind: str, *, first: bool, suffix: str = ""
-) -> Tensor:
-    """An array of the file as the second operand, its axes as those of ``x`` lie."""
-    ahead = x.rank - fixed.array.ndim
-    if ahead < 0:
-        raise Unsupported(f"it broadcasts {x.shape} to {fixed.array.shape}")
-    wide = fixed.array.reshape((1,) * ahead + fixed.array.shape)
-    if wide.shape[x.batch_axis] != 1:
-        raise Unsupported(f"its array {fixed.array.shape} has a number for each sample")
-    laid = np.ascontiguousarray(wide.transpose(x.order)[0])
-    while laid.ndim > 1 and laid.shape[0] == 1:
-        laid = laid[0]
-    # the parameter is the initialiser itself only where no axis had to move
-    moved = tuple(axis for axis in x.order[1:] if wide.shape[axis] != 1)
-    weight = fixed.weight if moved == tuple(sorted(moved)) and laid.shape == fixed.array.shape else None
-    if fixed.weight is not None and weight is None:
-        axes = tuple(axis - ahead for axis in x.order if axis >= ahead)
-        weight = fixed.transposed(axes).weight if laid.shape == fixed.array.transpose(axes).shape else None
-    value = Fixed(laid, weight)
-    return importer.add(
-        operator,
-        lambda name: Operand(name, kind, laid.shape, first),  # type: ignore[arg-type]
-        x,
-        order=x.order,
-        weights={"value": value},
-        suffix=suffix,
-    )
+        factors = {
+            ("add", False): (1.0, value),
+            ("add", True): (1.0, value),
+            ("subtract", False): (1.0, -value),
+            ("subtract", True): (-1.0, value),
+            ("multiply", False): (value, 0.0),
+            ("multiply", True): (value, 0.0),
+            ("divide", False): (1.0 / value if value else np.inf, 0.0),
+        }
+        factor, offset = factors.get((kind, first), (np.inf, 0.0))
+        if np.isfinite(factor) and np.isfinite(offset):
+            return importer.add(operator, partial(Scale, factor=factor, offset=offset), x, like=x)
+    return operand(importer, operator, x, fixed, kind, first=first)
 
 
 def _unary(importer: Importer, operator: Operator, make: Callable[[str], Layer]) -> None:
     x = importer.tensor(operator)
-    importer.set(operator, importer.add(operator, make, x, order=x.order))
+    importer.set(operator, importer.add(operator, make, x, like=x))
+
+
+def _chain(importer: Importer, operator: Operator, *makes: Callable[[str], Layer]) -> None:
+    """Layers one behind the other."""
+    x = importer.tensor(operator)
+    for make in makes:
+        x = importer.add(operator, make, x, like=x)
+    importer.set(operator, x)
