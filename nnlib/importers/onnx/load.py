@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from nnlib.graph import Graph, Input
-from nnlib.importers.onnx import arranging, normalising, pointwise, products, recurrent, reducing, reshaping
+from nnlib.importers.onnx import arranging, bounding, normalising, pointwise, products, recurrent, reducing, reshaping
 from nnlib.importers.onnx.file import first_line, read_onnx
 from nnlib.importers.onnx.folding import folded
 from nnlib.importers.onnx.importer import RULES, Importer, Origin
@@ -20,12 +20,12 @@ from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported, We
 from nnlib.layers.layer import Array
 from sim.problems import BadInput, Problem
 
-RULE_FILES: Final = (arranging, normalising, pointwise, products, recurrent, reducing, reshaping)
+RULE_FILES: Final = (arranging, bounding, normalising, pointwise, products, recurrent, reducing, reshaping)
 ANY_BATCH: Final = 1009
 """Stands for a batch of any size where shapes are computed; a prime, so that no other length is a multiple of it."""
 OF_SHAPES: Final = frozenset(
-    "And ArgMax Constant ConstantOfShape CumSum Equal Floor Greater GreaterOrEqual Less LessOrEqual Mod Not Or Range "
-    "ScatterND Shape Size Trilu".split()
+    {"And", "ArgMax", "Constant", "ConstantOfShape", "CumSum", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less"}
+    | {"LessOrEqual", "Mod", "Not", "Or", "Range", "ScatterND", "Shape", "Size", "Trilu"}
 )
 """Operators of shapes and masks, which need no rule where these are known beforehand."""
 HALVES: Final = (10, 16)
@@ -223,6 +223,8 @@ def _finished(path: Path, importer: Importer, model: Any, *, channels_last: bool
         outputs[value.name] = natural.name
     if problems:
         raise BadInput(problems)
+    if not importer.network.nodes:
+        raise BadInput([Problem(file=str(path), key="", value=None, expected="a model that computes something")])
     graph = importer.network.graph(*outputs.values())
     needed = graph.inference
     return Imported(

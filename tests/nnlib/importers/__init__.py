@@ -1,0 +1,1 @@
+"""Models of other programs against those programs."""
