@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import product
 from math import prod
 
 import numpy as np
@@ -17,7 +18,7 @@ from nnlib.kernels.kernel import Arguments, InfeasiblePlan, Parameter
 from nnlib.kernels.order import Order, image_index, ordered_shape, tiles_last, to_channels_last
 from nnlib.kernels.patch_window import PatchWindow, patched, under
 from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, Window, plan_items
-from nnlib.ops.patches import col2im, patches_seen, seen, spread
+from nnlib.ops.patches import add_patches, col2im, patches_seen, seen, spread
 from nnlib.precision import DTYPES, STORAGE, DTypeName, StorageName
 from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
@@ -171,45 +172,83 @@ class Col2im:
         x[...] = col2im(patches, window.image, window.kernel, window.stride, before, window.dilation)
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
-        window = patch_window(self.window)
-        items, source, target = _plan_col2im(self, core_group.processor)
-        plan, order = items.plan, self.order
-        rows, columns = patched(window.rows, plan.rows), patched(window.columns, plan.columns)
-        counts, ahead = (rows.count, columns.count), (rows.ahead, columns.ahead)
-
-        def run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
-            cols = ins[0]
-            if order == "channels-first":
-                cols = cols.reshape(len(cols), plan.channels, window.taps, *counts).transpose(0, 3, 4, 2, 1)
-            cols = cols.reshape(len(cols), *counts, window.taps * plan.channels)
-            shape = (len(cols), plan.rows, plan.columns, plan.channels)
-            tiles_last(order, outs[0])[...] = col2im(cols, shape, window.kernel, window.stride, ahead, window.dilation)
-
-        elements = prod(source.size)
-        gather = _gather(window, order)
+        window, order = patch_window(self.window), self.order
+        plan, cols, x = _plan_col2im(self, core_group.processor), arguments["cols"], arguments["x"]
+        gather, target = _gather(window, order), plan.target.operand(x)
         body = Body(loads=gather.loads + 1, stores=1, arithmetic=gather.arithmetic + 1)
-        items.stream(
-            core_group,
-            self.name,
-            inputs=[source.operand(_column_blocks(arguments["cols"], window, self.order))],
-            outputs=[target.operand(arguments["x"])],
-            cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=elements),
-            run=run,
-            flops=prod(window.outputs) * window.taps * window.channels,
-        )
+        for number, (part, source) in enumerate(zip(plan.parts, plan.sources, strict=True)):
+            columns = source.operand(_column_blocks(cols, window, order))
+            plan.items.stream(
+                core_group,
+                self.name,
+                inputs=[columns, target] if number else [columns],
+                outputs=[target],
+                cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=prod(source.size)),
+                run=partial(self._add, plan.items.plan, part),
+                flops=prod(window.outputs) * part.taps * window.channels,
+            )
+
+    def _add(self, plan: ItemPlan, part: PatchWindow, ins: Sequence[Array], outs: Sequence[Array]) -> None:
+        """Add the columns of some taps to what earlier ones gave, if there were any."""
+        rows, columns = patched(part.rows, plan.rows), patched(part.columns, plan.columns)
+        counts, cols = (rows.count, columns.count), ins[0]
+        if self.order == "channels-first":
+            cols = cols.reshape(len(cols), plan.channels, part.taps, *counts).transpose(0, 3, 4, 2, 1)
+        patches = cols.reshape(len(cols), *counts, *part.kernel, plan.channels)
+        outs[0][...] = ins[1] if len(ins) == 2 else 0
+        images = tiles_last(self.order, outs[0])
+        add_patches(images, patches, part.stride, (-rows.ahead, -columns.ahead), part.dilation)
+
+
+@dataclass(frozen=True, eq=False)
+class _Col2imPlan:
+    """The items, what each puts of the images, and for the taps that come at a time what it gets of the columns."""
+
+    items: Items
+    target: Boxes
+    parts: tuple[PatchWindow, ...]
+    sources: tuple[Boxes, ...]
 
 
 @lru_cache(maxsize=64)
-def _plan_col2im(kernel: Col2im, processor: ProcessorSpec) -> tuple[Items, Boxes, Boxes]:
-    """The items, and what each gets of the columns and puts of the images."""
-    window, order = patch_window(kernel.window), kernel.order
+def _plan_col2im(kernel: Col2im, processor: ProcessorSpec) -> _Col2imPlan:
+    """All taps at once; if those of one pixel do not fit the LDM, one row of them after the other, or each by itself.
 
-    def boxes(plan: ItemPlan) -> tuple[ItemBox, ItemBox]:
-        counts = patched(window.rows, plan.rows).count, patched(window.columns, plan.columns).count
-        return (
-            _column_box(window, order, counts, plan.channels, taps=window.taps),
-            _image_box(window, order, (plan.rows, plan.columns), plan.channels),
+    Raises InfeasiblePlan if a single one does not fit.
+    """
+    rows, columns = patch_window(kernel.window).kernel
+    try:
+        return _plan_taps(kernel, processor, (rows, columns))
+    except InfeasiblePlan:
+        if rows * columns == 1:
+            raise
+    try:
+        return _plan_taps(kernel, processor, (1, columns))
+    except InfeasiblePlan:
+        return _plan_taps(kernel, processor, (1, 1))
+
+
+def _plan_taps(kernel: Col2im, processor: ProcessorSpec, taps: tuple[int, int]) -> _Col2imPlan:
+    """The items if a block of ``taps``, which divide the window's, is added at a time."""
+    window, order = patch_window(kernel.window), kernel.order
+    starts = tuple(product(*(range(0, all_, some) for all_, some in zip(window.kernel, taps, strict=True))))
+    parts = tuple(
+        replace(
+            window,
+            rows=window.rows.of_taps(slice(row, row + taps[0])),
+            columns=window.columns.of_taps(slice(column, column + taps[1])),
         )
+        for row, column in starts
+    )
+
+    def column_box(part: PatchWindow, plan: ItemPlan) -> ItemBox:
+        counts = patched(part.rows, plan.rows).count, patched(part.columns, plan.columns).count
+        return _column_box(window, order, counts, plan.channels, taps=part.taps)
+
+    def boxes(plan: ItemPlan) -> tuple[ItemBox, ...]:
+        largest = max((column_box(part, plan) for part in parts), key=lambda box: box.elements)
+        image = _image_box(window, order, (plan.rows, plan.columns), plan.channels)
+        return (largest, image) if len(parts) == 1 else (largest, image, image)
 
     items = plan_items(
         kernel=kernel.name,
@@ -222,14 +261,18 @@ def _plan_col2im(kernel: Col2im, processor: ProcessorSpec) -> tuple[Items, Boxes
         boxes=boxes,
         processor=processor,
     )
-    columns, image = boxes(items.plan)
-    (down, across), first_row = window.stride, patched(window.rows, items.plan.rows).first
-    first_column = patched(window.columns, items.plan.columns).first
-    source = items.boxes(
-        columns.size,
-        lambda o: _in_columns(order, o[0], o[1] // down + first_row, o[2] // across + first_column, o[3]),
-    )
-    return items, source, items.boxes(image.size, lambda o: image_index(order, *o))
+    (down, across), plan = window.stride, items.plan
+
+    def source(part: PatchWindow, start: tuple[int, ...]) -> Boxes:
+        first_row, first_column = patched(part.rows, plan.rows).first, patched(part.columns, plan.columns).first
+        tap = start[0] * window.columns.taps + start[1]
+        return items.boxes(
+            column_box(part, plan).size,
+            lambda o: _in_columns(order, o[0], o[1] // down + first_row, o[2] // across + first_column, o[3], tap=tap),
+        )
+
+    target = items.boxes(boxes(plan)[1].size, lambda o: image_index(order, *o))
+    return _Col2imPlan(items, target, parts, tuple(map(source, parts, starts)))
 
 
 def patch_window(window: Window | PatchWindow) -> PatchWindow:

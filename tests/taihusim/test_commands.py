@@ -213,8 +213,8 @@ REFUSALS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "recipe's accuracy without numerics": (["--numerics", "off"], ["recipe.until_accuracy", "--epochs instead"]),
     "tile too large": (
-        ["--set", "machine.processor.cpe.ldm=1KiB"],
-        [LDM, "at least 1408 B", "col2im", "layer 'conv2d2'", "found '1024 B'"],
+        ["--optimizer", "adam", "--set", "machine.processor.cpe.ldm=448B"],
+        [LDM, "at least 512 B", "adam", "the optimiser's update", "found '448 B'"],
     ),
     "unknown collective": (["--collective", "rign"], ["collective", "did you mean 'ring'?"]),
     "ring of too many": (

@@ -284,12 +284,12 @@ class TestRefusals:
             return trained(prepare(workload="digits", settings=settings, mapping_flags=["numerics=off"]), epochs=1)
 
         with pytest.raises(BadInput) as caught:
-            attempt("1376B")
-        (problem,) = caught.value.problems
-        assert (problem.key, problem.value) == ("processor.cpe.ldm", "1376 B")
-        # one pixel of one channel and the 9 × 9 taps of the windows over it, 8 B each, in lines of 32 B, twice
-        assert "at least 1408 B for the smallest tile of col2im in layer 'conv2d2'" in problem.expected
-        assert attempt("1408B")
+            attempt("352B")
+        for problem, layer in zip(caught.value.problems, ("conv2d1", "conv2d2"), strict=True):
+            assert (problem.key, problem.value) == ("processor.cpe.ldm", "352 B")
+            # the 3 × 3 taps of one window and the pixels under them, 8 B each, in lines of 32 B, twice
+            assert f"at least 384 B for the smallest tile of im2col in layer '{layer}'" in problem.expected
+        assert attempt("384B")
 
     def test_an_update_whose_tile_does_not_fit_is_told(self, tmp_path: Path) -> None:
         file = tmp_path / "two.yaml"

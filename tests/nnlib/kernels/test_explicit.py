@@ -168,6 +168,29 @@ def test_a_large_window_goes_row_of_taps_by_row_of_taps(processor: ProcessorSpec
     assert simulate(small, processor=processor).get_bytes < 2 * 56 * 56 * 3 * 4
 
 
+LARGE = {
+    "whole": (Window(2, 9, 8, 3, (5, 5), padding=2), 1),
+    "rows of taps": (Window(2, 9, 20, 2, (11, 23), stride=2, padding=11), 11),
+    "single taps": (Window(1, 3, 150, 1, (3, 110)), 330),
+}
+"""Windows, and into how many parts their taps have to be cut."""
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("name", LARGE)
+def test_large_windows_are_added_some_taps_at_a_time(name: str, order: Order, processor: ProcessorSpec) -> None:
+    window, parts = LARGE[name]
+    kernel = Col2im(window, "fp64", order)
+    data = data_for(kernel)
+    expected = {each: array.copy() for each, array in data.items()}
+    kernel.reference(expected)
+    timing = simulate(kernel, processor=processor, data=data)
+    assert relative_error(data["x"], expected["x"]) <= TOLERANCE["fp64"]
+    plain = simulate(kernel, processor=processor, plainly=True)
+    assert (plain.ticks, plain.put_bytes) == (timing.ticks, timing.put_bytes) == (plain.ticks, parts * data["x"].nbytes)
+
+
 def test_rows_that_do_not_fit_are_an_error_with_sizes(processor: ProcessorSpec) -> None:
     small = replace(processor, cpe=replace(processor.cpe, ldm_bytes=128))
     with pytest.raises(InfeasiblePlan) as caught:
