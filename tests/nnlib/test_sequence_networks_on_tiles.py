@@ -1,4 +1,4 @@
-"""A step of training small networks of the sequence models and autoencoders: a core group's tiles and the host agree."""
+"""A step of training small sequence models and autoencoders: a core group's tiles and the host agree."""
 
 from __future__ import annotations
 
