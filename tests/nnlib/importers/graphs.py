@@ -50,7 +50,12 @@ def model(
     )
     imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
     made = helper.make_model(graph, opset_imports=imports, ir_version=min(10, onnx.IR_VERSION))
-    return onnx.shape_inference.infer_shapes(made, data_prop=True)  # outputs need a shape to be valid
+    made = onnx.shape_inference.infer_shapes(made, data_prop=True)  # outputs need a shape to be valid
+    for value in made.graph.output:
+        if not value.type.tensor_type.HasField("shape"):  # not inferred: some axes, as many as the first input has
+            axes = len(next(iter(inputs.values())))
+            value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, [None] * axes))
+    return made
 
 
 def saved(folder: Path, proto: onnx.ModelProto) -> Path:
@@ -99,5 +104,5 @@ def check_model(
         assert ours.dtype == theirs.dtype
         assert np.isfinite(theirs).all()
         error = float(np.abs(ours - theirs).max(initial=0.0))
-        assert error <= LIMIT * max(float(np.abs(theirs).max(initial=0.0)), 1e-3)
+        assert error <= LIMIT * float(np.abs(theirs).max(initial=0.0))
     return found
