@@ -21,14 +21,14 @@ import yaml
 from measure import verdict
 
 from nnlib.kernels.clock import KernelClock
-from nnlib.kernels.convolution import PASSES, Convolution
-from nnlib.kernels.elementwise import Elementwise, SumCopies
-from nnlib.kernels.gemm import Gemm
+from nnlib.kernels.convolutions.convolution import PASSES, Convolution
+from nnlib.kernels.convolutions.plans import Task
+from nnlib.kernels.convolutions.tuner import tune
 from nnlib.kernels.kernel import Kernel
-from nnlib.kernels.plans import Task
-from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
-from nnlib.kernels.softmax import SoftmaxCrossEntropy
-from nnlib.kernels.tuner import tune
+from nnlib.kernels.pointwise.elementwise import Elementwise, SumCopies
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.reducing.pooling import MaxPool, MaxPoolGradient
+from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.window import Window
 from nnlib.precision import DTypeName
 from sim.machine.load import DEFAULT_MACHINE, load_machine

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from nnlib.kernels.elementwise import Elementwise, Function
 from nnlib.kernels.kernel import Kernel
-from nnlib.kernels.reduction import ColumnSum
+from nnlib.kernels.pointwise.elementwise import Elementwise, Function
+from nnlib.kernels.reducing.reduction import ColumnSum
 from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, Clip, ClipByNorm, ClipByValue, Optimizer, State
 from nnlib.precision import DTypeName, dtype_name
 from sim.chip.memory import Array
@@ -83,7 +83,7 @@ def begin_update(*, optimizer: Optimizer, state: State) -> None:
 def update_hyper(
     *, optimizer: Optimizer, state: State, rate: float, norms: tuple[float, ...] | None, axes: int
 ) -> tuple[float, ...]:
-    """The argument ``hyper`` of the update's kernel: see :mod:`nnlib.kernels.functions.updates`.
+    """The argument ``hyper`` of the update's kernel: see :mod:`nnlib.kernels.pointwise.functions.updates`.
 
     ``norms``: of the weight, and of the gradient (LARS) or the direction (LAMB).
     """

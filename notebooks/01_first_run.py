@@ -29,7 +29,7 @@ from math import prod
 import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
-from nnlib.kernels.gemm import Gemm, plan_gemm
+from nnlib.kernels.products.gemm import Gemm, plan_gemm
 from nnlib.lowering import lower_gradients
 from sim.machine.load import load_machine
 from sim.time import seconds_from_ticks

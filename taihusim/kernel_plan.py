@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, cast
 
 from nnlib.kernels.catalogue import OPERATIONS, Operation, Sizes, convolution_of
 from nnlib.kernels.clock import KernelClock
+from nnlib.kernels.convolutions.plans import PLANS, Refusal, Task, build
+from nnlib.kernels.convolutions.tuner import NoPlan, tune
 from nnlib.kernels.generations import GENERATIONS, Library
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
 from nnlib.kernels.launch import Launch
-from nnlib.kernels.plans import PLANS, Refusal, Task, build
-from nnlib.kernels.tuner import NoPlan, tune
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.counters import KernelTiming
 from sim.chip.memory import MemoryUse

@@ -13,8 +13,8 @@ from math import prod
 import numpy as np
 
 from nnlib.kernels.clock import KernelClock
-from nnlib.kernels.elementwise import SumCopies
 from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.pointwise.elementwise import SumCopies
 from nnlib.optim import Clip, Optimizer
 from nnlib.precision import DTYPES
 from nnlib.program import Program

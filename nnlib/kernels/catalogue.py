@@ -6,29 +6,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, cast
 
-from nnlib.kernels import arrangement_builds, sequence_builds
-from nnlib.kernels.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
-from nnlib.kernels.attention_shape import AttentionShape
+from nnlib.kernels.arranging import arrangement_builds
+from nnlib.kernels.attention.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
+from nnlib.kernels.attention.attention_shape import AttentionShape
 from nnlib.kernels.batched import Batched
-from nnlib.kernels.convolution import Convolution, Pass
-from nnlib.kernels.dice import DiceGradient, DiceSums
-from nnlib.kernels.elementwise import BiasAdd, Elementwise, Function, SumCopies
-from nnlib.kernels.functions.table import FUNCTIONS
-from nnlib.kernels.gemm import Gemm
+from nnlib.kernels.convolutions.convolution import Convolution, Pass
+from nnlib.kernels.convolutions.im2col import Col2im, Im2col
 from nnlib.kernels.generations import Library
-from nnlib.kernels.im2col import Col2im, Im2col
-from nnlib.kernels.integer_gemm import IntegerGemm
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.launch import Launch
-from nnlib.kernels.normalisation_builds import NORMALISATIONS
-from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
-from nnlib.kernels.prelu import Prelu, PreluGradient
-from nnlib.kernels.recurrent_gates import CellName
-from nnlib.kernels.reduction import ColumnSum
-from nnlib.kernels.row_loss import LOSSES, LossFunction, RowLoss
-from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient
-from nnlib.kernels.softmax import SoftmaxCrossEntropy
-from nnlib.kernels.stacked_gemm import StackedGemm
+from nnlib.kernels.normalisation.normalisation_builds import NORMALISATIONS
+from nnlib.kernels.pointwise.elementwise import BiasAdd, Elementwise, Function, SumCopies
+from nnlib.kernels.pointwise.functions.table import FUNCTIONS
+from nnlib.kernels.pointwise.prelu import Prelu, PreluGradient
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.products.integer_gemm import IntegerGemm
+from nnlib.kernels.products.stacked_gemm import StackedGemm
+from nnlib.kernels.reducing.pooling import MaxPool, MaxPoolGradient
+from nnlib.kernels.reducing.reduction import ColumnSum
+from nnlib.kernels.rows.dice import DiceGradient, DiceSums
+from nnlib.kernels.rows.row_loss import LOSSES, LossFunction, RowLoss
+from nnlib.kernels.rows.row_softmax import RowSoftmax, RowSoftmaxGradient
+from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
+from nnlib.kernels.sequences import sequence_builds
+from nnlib.kernels.sequences.recurrent_gates import CellName
 from nnlib.kernels.window import Window
 from nnlib.precision import DTYPES, DTypeName, IntegerName
 

@@ -13,7 +13,7 @@ from nnlib.ops.binary import BinaryFunction, binary_backward, binary_forward
 
 @dataclass(frozen=True)
 class Operand(Layer):
-    """``x ∘ value`` (or ``value ∘ x`` where ``first``), with a learned ``value`` of a shape that broadcasts to a sample's.
+    """``x ∘ value`` (``value ∘ x`` where ``first``), with a learned ``value`` of a shape that broadcasts to a sample's.
 
     Fresh values change nothing: 0 for sums and differences, 1 for products and quotients.
     """

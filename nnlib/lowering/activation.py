@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nnlib.kernels.elementwise import Elementwise
-from nnlib.kernels.functions.activations import gradient_name
-from nnlib.kernels.prelu import Prelu, PreluGradient
+from nnlib.kernels.pointwise.elementwise import Elementwise
+from nnlib.kernels.pointwise.functions.activations import gradient_name
+from nnlib.kernels.pointwise.prelu import Prelu, PreluGradient
 from nnlib.layers.activation import POINTWISE, Pointwise
 from nnlib.layers.prelu import PReLU
 from nnlib.layers.scale import Scale

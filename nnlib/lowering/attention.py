@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnlib.kernels.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
-from nnlib.kernels.attention_shape import AttentionShape
-from nnlib.kernels.elementwise import BiasAdd
-from nnlib.kernels.gemm import Gemm
-from nnlib.kernels.reduction import ColumnSum
-from nnlib.kernels.stacked_gemm import StackedGemm
+from nnlib.kernels.attention.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
+from nnlib.kernels.attention.attention_shape import AttentionShape
+from nnlib.kernels.pointwise.elementwise import BiasAdd
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.products.stacked_gemm import StackedGemm
+from nnlib.kernels.reducing.reduction import ColumnSum
 from nnlib.layers import DotProductAttention, MatMul, MultiHeadAttention
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 from nnlib.ops.multi_head_attention import PARTS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from nnlib.kernels.broadcasting import Repeat
+from nnlib.kernels.pointwise.broadcasting import Repeat
 from nnlib.layers import Expand, Mean, Sum
 from nnlib.layers.axis_reduction import batch_axes
 from nnlib.layers.layer import Shape

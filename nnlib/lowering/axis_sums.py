@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from nnlib.kernels.axis_reduction import AxisFunction, AxisReduce
-from nnlib.kernels.broadcasting import merge
+from nnlib.kernels.pointwise.broadcasting import merge
+from nnlib.kernels.reducing.axis_reduction import AxisFunction, AxisReduce
 from nnlib.layers.layer import Shape
 from nnlib.lowering.site import Site
 

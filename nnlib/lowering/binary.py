@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnlib.kernels.broadcasting import Broadcast, BroadcastFunction, Repeat
+from nnlib.kernels.pointwise.broadcasting import Broadcast, BroadcastFunction, Repeat
 from nnlib.layers import Add, Divide, Multiply, Subtract
 from nnlib.layers.binary import aligned_shapes
 from nnlib.layers.layer import Shape

@@ -7,12 +7,12 @@ from math import prod
 from typing import Final
 
 from nnlib.kernels.chained import Chained, Stage
-from nnlib.kernels.elementwise import SumCopies
-from nnlib.kernels.gemm import Gemm
-from nnlib.kernels.grouped import Grouped
-from nnlib.kernels.im2col import Col2im, Im2col
+from nnlib.kernels.convolutions.grouped import Grouped
+from nnlib.kernels.convolutions.im2col import Col2im, Im2col
+from nnlib.kernels.convolutions.patch_window import PatchWindow
 from nnlib.kernels.kernel import Kernel
-from nnlib.kernels.patch_window import PatchWindow
+from nnlib.kernels.pointwise.elementwise import SumCopies
+from nnlib.kernels.products.gemm import Gemm
 from nnlib.lowering.site import Site
 from nnlib.precision import DTYPES
 from sim.chip.memory import Shape

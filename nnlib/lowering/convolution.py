@@ -5,9 +5,9 @@ A transposed convolution is its mirrored one the other way round: forward it goe
 
 from __future__ import annotations
 
-from nnlib.kernels.depthwise import DepthwiseForward, DepthwiseInputGradient, DepthwiseWeightGradient
-from nnlib.kernels.layout import Transpose
-from nnlib.kernels.patch_window import PatchWindow
+from nnlib.kernels.arranging.layout import Transpose
+from nnlib.kernels.convolutions.depthwise import DepthwiseForward, DepthwiseInputGradient, DepthwiseWeightGradient
+from nnlib.kernels.convolutions.patch_window import PatchWindow
 from nnlib.layers import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from nnlib.lowering.columns import ColumnProducts
 from nnlib.lowering.products import add_bias, lower_bias_gradient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from nnlib.kernels.dropout import Dropout as DropoutKernel
+from nnlib.kernels.pointwise.dropout import Dropout as DropoutKernel
 from nnlib.layers import Dropout
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from math import prod
 
-from nnlib.kernels.axis_reduction import AxisReduce
-from nnlib.kernels.broadcasting import Broadcast
-from nnlib.kernels.copying import Copy, shifted_move, whole_move
-from nnlib.kernels.embedding import GatherRows
-from nnlib.kernels.rows_by_number import Picks
-from nnlib.kernels.scatter import ScatterAddRows
-from nnlib.kernels.sorting import SortTokens
+from nnlib.kernels.arranging.copying import Copy, shifted_move, whole_move
+from nnlib.kernels.arranging.embedding import GatherRows
+from nnlib.kernels.arranging.rows_by_number import Picks
+from nnlib.kernels.arranging.scatter import ScatterAddRows
+from nnlib.kernels.arranging.sorting import SortTokens
+from nnlib.kernels.pointwise.broadcasting import Broadcast
+from nnlib.kernels.reducing.axis_reduction import AxisReduce
 from nnlib.layers import Embedding, Gather, PositionEmbedding
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from math import prod
 
-from nnlib.kernels.axis_reduction import AxisReduce
 from nnlib.kernels.batched import Batched
-from nnlib.kernels.dice import DiceGradient, DiceSums
-from nnlib.kernels.elementwise import Elementwise
-from nnlib.kernels.row_loss import LOSSES, LossFunction, RowLoss
-from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient
-from nnlib.kernels.softmax import SoftmaxCrossEntropy
-from nnlib.kernels.spread_shares import SpreadShares
+from nnlib.kernels.pointwise.elementwise import Elementwise
+from nnlib.kernels.pointwise.spread_shares import SpreadShares
+from nnlib.kernels.reducing.axis_reduction import AxisReduce
+from nnlib.kernels.rows.dice import DiceGradient, DiceSums
+from nnlib.kernels.rows.row_loss import LOSSES, LossFunction, RowLoss
+from nnlib.kernels.rows.row_softmax import RowSoftmax, RowSoftmaxGradient
+from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
 from nnlib.losses import L1, BinaryCrossEntropy, CrossEntropy, Dice, GaussianKL, MeanSquaredError, SmoothL1
 from nnlib.lowering.site import LossSite, lower_loss_of
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from nnlib.kernels.batch_normalisation import BatchStatistics
-from nnlib.kernels.batch_normalisation_gradient import BatchNormalisationGradient, NormalisationSums
-from nnlib.kernels.group_normalisation import GroupNormalisation, GroupShape
-from nnlib.kernels.group_normalisation_gradient import GroupNormalisationGradient
-from nnlib.kernels.local_response import (
+from nnlib.kernels.normalisation.batch_normalisation import BatchStatistics
+from nnlib.kernels.normalisation.batch_normalisation_gradient import BatchNormalisationGradient, NormalisationSums
+from nnlib.kernels.normalisation.group_normalisation import GroupNormalisation, GroupShape
+from nnlib.kernels.normalisation.group_normalisation_gradient import GroupNormalisationGradient
+from nnlib.kernels.normalisation.local_response import (
     LocalResponseNormalisation,
     LocalResponseNormalisationGradient,
     ResponseWindow,
 )
-from nnlib.kernels.reduction import ColumnSum
-from nnlib.kernels.scale_shift import FoldStatistics, ScaleShift
+from nnlib.kernels.normalisation.scale_shift import FoldStatistics, ScaleShift
+from nnlib.kernels.reducing.reduction import ColumnSum
 from nnlib.layers.normalisation import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 from sim.chip.memory import Shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnlib.kernels.broadcasting import Broadcast, BroadcastFunction, Repeat
+from nnlib.kernels.pointwise.broadcasting import Broadcast, BroadcastFunction, Repeat
 from nnlib.layers import Operand
 from nnlib.layers.layer import Shape
 from nnlib.lowering.axis_sums import reduce_axes

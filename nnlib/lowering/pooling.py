@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nnlib.kernels import pooling as kernels
-from nnlib.kernels.axis_reduction import AxisMaxGradient, AxisReduce
-from nnlib.kernels.axis_rules import Averaged, AxisRule, Binned, BinPixels, Same
-from nnlib.kernels.broadcasting import Repeat
-from nnlib.kernels.pool_window import PoolWindow
-from nnlib.kernels.resampling import Resample
+from nnlib.kernels.arranging.resampling import Resample
+from nnlib.kernels.pointwise.broadcasting import Repeat
+from nnlib.kernels.reducing import pooling as kernels
+from nnlib.kernels.reducing.axis_reduction import AxisMaxGradient, AxisReduce
+from nnlib.kernels.reducing.axis_rules import Averaged, AxisRule, Binned, BinPixels, Same
+from nnlib.kernels.reducing.pool_window import PoolWindow
 from nnlib.layers import (
     AdaptiveAveragePool,
     AdaptiveMaxPool,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nnlib.kernels.elementwise import BiasAdd
-from nnlib.kernels.reduction import ColumnSum
+from nnlib.kernels.pointwise.elementwise import BiasAdd
+from nnlib.kernels.reducing.reduction import ColumnSum
 from nnlib.lowering.site import Site
 
 

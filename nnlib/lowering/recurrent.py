@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnlib.kernels.batch_normalisation import BatchStatistics
-from nnlib.kernels.batch_normalisation_gradient import BatchNormalisationGradient, NormalisationSums
-from nnlib.kernels.copying import Copy, Move, shifted_move, whole_move
-from nnlib.kernels.elementwise import BiasAdd, Elementwise
-from nnlib.kernels.gemm import Gemm
-from nnlib.kernels.lengths import StepMask
-from nnlib.kernels.recurrent import RecurrentLayer, RecurrentLayerGradient
-from nnlib.kernels.recurrent_gates import CellName
-from nnlib.kernels.recurrent_shape import RecurrentShape
-from nnlib.kernels.reduction import ColumnSum
-from nnlib.kernels.reset_first import ResetFirstGradient, ResetFirstLayer
-from nnlib.kernels.scale_shift import FoldStatistics, ScaleShift
+from nnlib.kernels.arranging.copying import Copy, Move, shifted_move, whole_move
+from nnlib.kernels.normalisation.batch_normalisation import BatchStatistics
+from nnlib.kernels.normalisation.batch_normalisation_gradient import BatchNormalisationGradient, NormalisationSums
+from nnlib.kernels.normalisation.scale_shift import FoldStatistics, ScaleShift
+from nnlib.kernels.pointwise.elementwise import BiasAdd, Elementwise
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.reducing.reduction import ColumnSum
+from nnlib.kernels.sequences.lengths import StepMask
+from nnlib.kernels.sequences.recurrent import RecurrentLayer, RecurrentLayerGradient
+from nnlib.kernels.sequences.recurrent_gates import CellName
+from nnlib.kernels.sequences.recurrent_shape import RecurrentShape
+from nnlib.kernels.sequences.reset_first import ResetFirstGradient, ResetFirstLayer
 from nnlib.layers.recurrent import EPSILON, GRU, LSTM, MOMENTUM, SimpleRecurrent
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
-from nnlib.kernels import reparameterise as kernels
-from nnlib.kernels.elementwise import Elementwise
+from nnlib.kernels.pointwise import reparameterise as kernels
+from nnlib.kernels.pointwise.elementwise import Elementwise
 from nnlib.layers.reparameterise import Reparameterise
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 

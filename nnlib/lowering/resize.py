@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nnlib.kernels.axis_rules import AxisRule, Resized, Same
-from nnlib.kernels.resampling import Resample
+from nnlib.kernels.arranging.resampling import Resample
+from nnlib.kernels.reducing.axis_rules import AxisRule, Resized, Same
 from nnlib.layers import Upsample
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from nnlib.kernels.copying import Copy, shifted_move
-from nnlib.kernels.ctc import CtcLoss as CtcKernel
-from nnlib.kernels.embedding import GatherRows
-from nnlib.kernels.lengths import LastStepGradient, LengthsMap
-from nnlib.kernels.row_convolution import Pass
-from nnlib.kernels.row_convolution import RowConvolution as RowConvolutionKernel
-from nnlib.kernels.row_softmax import RowSoftmax
-from nnlib.kernels.rows_by_number import Picks
+from nnlib.kernels.arranging.copying import Copy, shifted_move
+from nnlib.kernels.arranging.embedding import GatherRows
+from nnlib.kernels.arranging.rows_by_number import Picks
+from nnlib.kernels.rows.row_softmax import RowSoftmax
+from nnlib.kernels.sequences.ctc import CtcLoss as CtcKernel
+from nnlib.kernels.sequences.lengths import LastStepGradient, LengthsMap
+from nnlib.kernels.sequences.row_convolution import Pass
+from nnlib.kernels.sequences.row_convolution import RowConvolution as RowConvolutionKernel
 from nnlib.layers.sequence import LastStep, RowConvolution, StridedLengths
 from nnlib.losses import CtcLoss
 from nnlib.lowering.site import LossSite, Site, lower_backward_of, lower_forward_of, lower_loss_of

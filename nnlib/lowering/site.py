@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, singledispatch
 
 from nnlib.graph import Graph, Node
-from nnlib.kernels.elementwise import Elementwise
 from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.pointwise.elementwise import Elementwise
 from nnlib.layers.layer import Layer, Shape
 from nnlib.layers.randomness import KEY_NUMBERS
 from nnlib.losses import Loss

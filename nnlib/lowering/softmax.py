@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
-from nnlib.kernels.layout import Transpose
-from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient
+from nnlib.kernels.arranging.layout import Transpose
+from nnlib.kernels.rows.row_softmax import RowSoftmax, RowSoftmaxGradient
 from nnlib.layers.softmax import LogSoftmax, Softmax
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 

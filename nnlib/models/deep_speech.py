@@ -41,8 +41,8 @@ def deep_speech2(
     """Spectrograms (frames, bins, 1) to symbols, the last of which is CTC's blank.
 
     Three 2-D convolutions, ``layers`` bidirectional recurrent layers whose directions are added, all with batch
-    normalisation, and a fully connected layer. The input ``lengths`` says how many frames of a sample there are; targets
-    have up to ``labels`` symbols, filled up by -1.
+    normalisation, and a fully connected layer. The input ``lengths`` says how many frames of a sample there are;
+    targets have up to ``labels`` symbols, filled up by -1.
     """
     network = Network((frames, bins, 1), inputs=(Input("lengths", (), integer=True),))
     lengths = "lengths"

@@ -40,6 +40,7 @@ def googlenet(
     image: tuple[int, int, int] = (224, 224, 3),
     auxiliary: bool = True,
     dropout: float = 0.4,
+    auxiliary_dropout: float = 0.7,
 ) -> Model:
     """The original. ``auxiliary``: two further classifiers half way, whose losses count 0.3 in training."""
     network = Network(image)
@@ -54,7 +55,7 @@ def googlenet(
         _inception(network, f"inception_{name}", channels, normalised=False, wide=5)
         joined = network.last
         if auxiliary and name in ("4a", "4d"):
-            heads.append(_auxiliary(network, f"loss{len(heads) + 1}", classes))
+            heads.append(_auxiliary(network, f"loss{len(heads) + 1}", classes, auxiliary_dropout))
             network.after(joined)
         if name in ("3b", "4e"):
             network.add(MaxPool(f"pool{name[0]}", (3, 3), 2, ceil=True))
@@ -107,8 +108,8 @@ def _convolution(network: Network, name: str, channels: int, *, kernel: int, nor
     network.add(ReLU(f"{name}_relu"))
 
 
-def _auxiliary(network: Network, name: str, classes: int) -> str:
+def _auxiliary(network: Network, name: str, classes: int, dropout: float) -> str:
     """A classifier on an inner layer."""
     network.add(AveragePool(f"{name}_pool", (5, 5), 3), Conv2d(f"{name}_conv", 128, (1, 1)), ReLU(f"{name}_relu_conv"))
     network.add(Flatten(f"{name}_flatten"), Linear(f"{name}_fc", 1024), ReLU(f"{name}_relu_fc"))
-    return network.add(Dropout(f"{name}_drop", 0.7), Linear(f"{name}_classifier", classes))
+    return network.add(Dropout(f"{name}_drop", dropout), Linear(f"{name}_classifier", classes))

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnlib.graph import Node
-from nnlib.kernels.fixed_point import Dequantise, Quantise
-from nnlib.kernels.im2col import Im2col
-from nnlib.kernels.integer_gemm import COUNTS, IntegerGemm
+from nnlib.kernels.convolutions.im2col import Im2col
+from nnlib.kernels.convolutions.patch_window import PatchWindow
+from nnlib.kernels.fixed.fixed_point import Dequantise, Quantise
 from nnlib.kernels.kernel import Kernel
-from nnlib.kernels.patch_window import PatchWindow
-from nnlib.kernels.pool_window import PoolWindow
-from nnlib.kernels.pooling import MaxPool as MaxPoolKernel
+from nnlib.kernels.products.integer_gemm import COUNTS, IntegerGemm
+from nnlib.kernels.reducing.pool_window import PoolWindow
+from nnlib.kernels.reducing.pooling import MaxPool as MaxPoolKernel
 from nnlib.layers import Conv2d, Flatten, MaxPool
 from nnlib.ops.reach import reaches
 from nnlib.precision import DTypeName

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from nnlib.kernels.dynamic_step import DynamicStep
-from nnlib.kernels.fixed_point import Dequantise, Quantise
+from nnlib.kernels.fixed.dynamic_step import DynamicStep
+from nnlib.kernels.fixed.fixed_point import Dequantise, Quantise
 from nnlib.kernels.kernel import Kernel
 from nnlib.layers import Flatten, Reshape
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of

@@ -10,14 +10,14 @@ from dataclasses import replace
 from statistics import mean
 from typing import Final
 
-from nnlib.kernels.convolution import Convolution
+from nnlib.kernels.convolutions.convolution import Convolution
 from nnlib.kernels.generations import GENERATIONS, Library
-from nnlib.kernels.image_order import VECTOR
-from nnlib.kernels.image_plan import ImagePass, ImagePlan
-from nnlib.kernels.image_rules import image_plan
-from nnlib.kernels.image_share import row_share
-from nnlib.kernels.implicit_batch import BatchSizeAware
-from nnlib.kernels.implicit_image import ImplicitImage
+from nnlib.kernels.implicit.image_order import VECTOR
+from nnlib.kernels.implicit.image_plan import ImagePass, ImagePlan
+from nnlib.kernels.implicit.image_rules import image_plan
+from nnlib.kernels.implicit.image_share import row_share
+from nnlib.kernels.implicit.implicit_batch import BatchSizeAware
+from nnlib.kernels.implicit.implicit_image import ImplicitImage
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel, UnsuitablePlan
 from nnlib.precision import DTYPES, DTypeName
 from sim.machine.spec import MachineSpec, ProcessorSpec

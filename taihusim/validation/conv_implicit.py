@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nnlib.kernels.convolution import Convolution
-from nnlib.kernels.implicit_batch import BatchSizeAware
+from nnlib.kernels.convolutions.convolution import Convolution
+from nnlib.kernels.implicit.implicit_batch import BatchSizeAware
 from sim.machine.spec import MachineSpec
 from taihusim.validation.conditions import SWDNN_2016
 from taihusim.validation.inputs import Inputs, Unpredictable, whole

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from nnlib.kernels.convolution import Convolution
-from nnlib.kernels.explicit import explicit
+from nnlib.kernels.convolutions.convolution import Convolution
+from nnlib.kernels.convolutions.explicit import explicit
 from nnlib.kernels.generations import Library
 from nnlib.kernels.launch import Launch
 from nnlib.kernels.order import Order
-from nnlib.kernels.winograd import winograd
-from nnlib.kernels.winograd_filters import FilterToPlanes
-from nnlib.kernels.winograd_tiles import STEP, Share
+from nnlib.kernels.winograd.winograd import winograd
+from nnlib.kernels.winograd.winograd_filters import FilterToPlanes
+from nnlib.kernels.winograd.winograd_tiles import STEP, Share
 from sim.chip.memory import MemoryUse
 from sim.machine.spec import MachineSpec, ProcessorSpec
 from taihusim.validation.conditions import EXPLICIT, WINOGRAD, ConvolutionRun

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from nnlib.kernels.gemm import Gemm
-from nnlib.kernels.gemm_plan import ranked_plans
-from nnlib.kernels.gemm_scheme import SWGEMM_CONVERTED, SWGEMM_DIRECT, GemmPlan
 from nnlib.kernels.generations import Library
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.products.gemm_plan import ranked_plans
+from nnlib.kernels.products.gemm_scheme import SWGEMM_CONVERTED, SWGEMM_DIRECT, GemmPlan
 from sim.machine.spec import MachineSpec, ProcessorSpec
 from taihusim.validation.conditions import GEMM_BLOCKS, GEMM_SHAPES, GEMM_SKINNY, GemmRun
 from taihusim.validation.inputs import Inputs, check_library, whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from nnlib.kernels.convolution import Pass
+from nnlib.kernels.convolutions.convolution import Pass
 from nnlib.kernels.generations import Library
 from sim.machine.spec import MachineSpec
 from taihusim.validation.conditions import SWCAFFE_LAYERS

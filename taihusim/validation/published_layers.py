@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from nnlib.kernels.convolution import Convolution
+from nnlib.kernels.convolutions.convolution import Convolution
 from taihusim.validation.inputs import Inputs, Unpredictable, text
 
 

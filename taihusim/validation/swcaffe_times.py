@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from nnlib.kernels.caffe_order import RowIm2col
-from nnlib.kernels.channel_groups import CopyColumns
-from nnlib.kernels.convolution import Convolution, Pass
-from nnlib.kernels.elementwise import Elementwise
-from nnlib.kernels.gemm import Gemm
-from nnlib.kernels.gemm_scheme import GemmPlan, GemmScheme
-from nnlib.kernels.implicit_single import SingleBuffered
+from nnlib.kernels.arranging.layout import Transpose
+from nnlib.kernels.convolutions.caffe_order import RowIm2col
+from nnlib.kernels.convolutions.channel_groups import CopyColumns
+from nnlib.kernels.convolutions.convolution import Convolution, Pass
+from nnlib.kernels.implicit.implicit_single import SingleBuffered
 from nnlib.kernels.kernel import Kernel
-from nnlib.kernels.layout import Transpose
+from nnlib.kernels.pointwise.elementwise import Elementwise
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.products.gemm_scheme import GemmPlan, GemmScheme
 from nnlib.kernels.window import Window
 from sim.chip.memory import MemoryUse
 from sim.machine.spec import ProcessorSpec

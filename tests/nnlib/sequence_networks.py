@@ -9,6 +9,7 @@ import numpy as np
 
 from nnlib.batch import Batch
 from nnlib.layers.layer import Array
+from nnlib.losses import CtcLoss
 from nnlib.model import Model
 from nnlib.models.autoencoder import autoencoder, variational_autoencoder
 from nnlib.models.deep_speech import deep_speech2
@@ -74,7 +75,7 @@ def batch_of(model: Model, samples: int, seed: int = 1) -> Batch:
         classes = model.graph.shapes[loss.outputs[0]][-1]
         if name == "image":
             targets[name] = inputs["input"]
-        elif name == "label":
+        elif isinstance(loss, CtcLoss):
             labels = rng.integers(0, classes - 1, shape)
             counts = rng.integers(1, shape[1] + 1, samples)
             targets[name] = np.where(np.arange(shape[1]) < counts[:, None], labels, -1)

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlib.kernels.clock import KernelClock
-from nnlib.kernels.elementwise import Elementwise
-from nnlib.kernels.gemm import Gemm
-from nnlib.kernels.pooling import MaxPoolGradient
-from nnlib.kernels.softmax import SoftmaxCrossEntropy
+from nnlib.kernels.pointwise.elementwise import Elementwise
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.reducing.pooling import MaxPoolGradient
+from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.window import Window
 from nnlib.precision import DTYPES, NotFloating
 from nnlib.precision.calibration import Calibration, Observer

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from nnlib.kernels.elementwise import BiasAdd, Elementwise, SumCopies
-from nnlib.kernels.fixed_point import Quantise
+from nnlib.kernels.fixed.fixed_point import Quantise
+from nnlib.kernels.pointwise.elementwise import BiasAdd, Elementwise, SumCopies
 from nnlib.precision import DTypeName
 from nnlib.program import Program, ProgramBuilder
 

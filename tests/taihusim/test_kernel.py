@@ -11,10 +11,10 @@ from click.testing import CliRunner
 
 from nnlib.kernels.catalogue import OPERATIONS
 from nnlib.kernels.clock import KernelClock
-from nnlib.kernels.functions.table import FUNCTIONS
-from nnlib.kernels.gemm import Gemm
-from nnlib.kernels.normalisation_builds import NORMALISATIONS
-from nnlib.kernels.row_loss import LOSSES
+from nnlib.kernels.normalisation.normalisation_builds import NORMALISATIONS
+from nnlib.kernels.pointwise.functions.table import FUNCTIONS
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.rows.row_loss import LOSSES
 from sim.machine.load import load_machine
 from sim.problems import BadInput
 from sim.time import seconds_from_ticks

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnlib.kernels import winograd_filters
-from nnlib.kernels.convolution import Convolution, Pass
-from nnlib.kernels.elementwise import SumCopies
-from nnlib.kernels.explicit import explicit
+from nnlib.kernels.convolutions.convolution import Convolution, Pass
+from nnlib.kernels.convolutions.explicit import explicit
+from nnlib.kernels.convolutions.plans import Task
 from nnlib.kernels.launch import Launch
-from nnlib.kernels.plans import Task
-from nnlib.kernels.winograd_tiles import filter_matrix
+from nnlib.kernels.pointwise.elementwise import SumCopies
+from nnlib.kernels.winograd import winograd_filters
+from nnlib.kernels.winograd.winograd_tiles import filter_matrix
 from sim.chip.memory import Array
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nnlib.kernels.elementwise import BiasAdd
-from nnlib.kernels.gemm import Gemm
+from nnlib.kernels.pointwise.elementwise import BiasAdd
+from nnlib.kernels.products.gemm import Gemm
 from nnlib.lowering import lower_forward
 from tests.workloads.small import kernel_seconds, linear_graph, machine, node_timer
 from workloads.inference import InferenceTiming, message_seconds, time_inference

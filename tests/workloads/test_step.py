@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 
 from nnlib.graph import Graph
-from nnlib.kernels.elementwise import BiasAdd, Elementwise, Function, SumCopies
-from nnlib.kernels.gemm import Gemm
 from nnlib.kernels.kernel import Kernel
-from nnlib.kernels.reduction import ColumnSum
-from nnlib.kernels.softmax import SoftmaxCrossEntropy
+from nnlib.kernels.pointwise.elementwise import BiasAdd, Elementwise, Function, SumCopies
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.reducing.reduction import ColumnSum
+from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
 from nnlib.layers import Linear, ReLU
 from nnlib.lowering import lower_gradients
 from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, Clip, ClipByNorm, ClipByValue, Optimizer

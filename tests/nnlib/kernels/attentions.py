@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from nnlib.kernels.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
-from nnlib.kernels.attention_shape import AttentionShape
+from nnlib.kernels.attention.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
+from nnlib.kernels.attention.attention_shape import AttentionShape
 from nnlib.kernels.kernel import Kernel
 from nnlib.layers.randomness import key_numbers
 from sim.chip.memory import Array

@@ -6,23 +6,23 @@ import numpy as np
 from hypothesis import strategies as st
 
 from nnlib.kernels.clock import empty_arrays
-from nnlib.kernels.depthwise import DepthwiseForward, DepthwiseInputGradient, DepthwiseWeightGradient
-from nnlib.kernels.dice import DiceGradient, DiceSums
-from nnlib.kernels.elementwise import BiasAdd, Elementwise, SumCopies
-from nnlib.kernels.functions.table import FUNCTIONS
-from nnlib.kernels.gemm import Gemm
-from nnlib.kernels.grouped import Grouped
-from nnlib.kernels.im2col import Col2im, Im2col
+from nnlib.kernels.convolutions.depthwise import DepthwiseForward, DepthwiseInputGradient, DepthwiseWeightGradient
+from nnlib.kernels.convolutions.grouped import Grouped
+from nnlib.kernels.convolutions.im2col import Col2im, Im2col
+from nnlib.kernels.convolutions.patch_window import PatchWindow
 from nnlib.kernels.kernel import Kernel
-from nnlib.kernels.patch_window import PatchWindow
-from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
-from nnlib.kernels.prelu import Prelu, PreluGradient
-from nnlib.kernels.reduction import ColumnSum
-from nnlib.kernels.reparameterise import Reparameterise
-from nnlib.kernels.row_loss import LOSSES, RowLoss
-from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient
-from nnlib.kernels.softmax import SoftmaxCrossEntropy
-from nnlib.kernels.spread_shares import SpreadShares
+from nnlib.kernels.pointwise.elementwise import BiasAdd, Elementwise, SumCopies
+from nnlib.kernels.pointwise.functions.table import FUNCTIONS
+from nnlib.kernels.pointwise.prelu import Prelu, PreluGradient
+from nnlib.kernels.pointwise.reparameterise import Reparameterise
+from nnlib.kernels.pointwise.spread_shares import SpreadShares
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.reducing.pooling import MaxPool, MaxPoolGradient
+from nnlib.kernels.reducing.reduction import ColumnSum
+from nnlib.kernels.rows.dice import DiceGradient, DiceSums
+from nnlib.kernels.rows.row_loss import LOSSES, RowLoss
+from nnlib.kernels.rows.row_softmax import RowSoftmax, RowSoftmaxGradient
+from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.window import Window
 from nnlib.layers.randomness import key_numbers
 from nnlib.ops.reach import reaches

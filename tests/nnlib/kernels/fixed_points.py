@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from nnlib.kernels.dynamic_step import DynamicStep
-from nnlib.kernels.fixed_point import Dequantise, Quantise, Requantise
-from nnlib.kernels.integer_gemm import IntegerGemm
+from nnlib.kernels.fixed.dynamic_step import DynamicStep
+from nnlib.kernels.fixed.fixed_point import Dequantise, Quantise, Requantise
 from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.products.integer_gemm import IntegerGemm
 from nnlib.precision.random import key_numbers
 from sim.chip.memory import Array
 

@@ -7,33 +7,33 @@ from dataclasses import dataclass, replace
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from nnlib.kernels.arranging.layout import Transpose
 from nnlib.kernels.batched import Batched
-from nnlib.kernels.caffe_order import RowIm2col
-from nnlib.kernels.convolution import PASSES, Convolution
-from nnlib.kernels.dice import DiceGradient, DiceSums
-from nnlib.kernels.direct import DirectConvolution
-from nnlib.kernels.dma_convolution import DmaConvolution
-from nnlib.kernels.elementwise import BiasAdd, Elementwise, SumCopies
-from nnlib.kernels.explicit import explicit
-from nnlib.kernels.gemm import Gemm
+from nnlib.kernels.convolutions.caffe_order import RowIm2col
+from nnlib.kernels.convolutions.convolution import PASSES, Convolution
+from nnlib.kernels.convolutions.direct import DirectConvolution
+from nnlib.kernels.convolutions.dma_convolution import DmaConvolution
+from nnlib.kernels.convolutions.explicit import explicit
+from nnlib.kernels.convolutions.im2col import Col2im, Im2col
+from nnlib.kernels.convolutions.plans import Task, build
 from nnlib.kernels.generations import GENERATIONS, Library
-from nnlib.kernels.im2col import Col2im, Im2col
-from nnlib.kernels.implicit_single import SingleBuffered
+from nnlib.kernels.implicit.implicit_single import SingleBuffered
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel, UnsuitablePlan
 from nnlib.kernels.launch import Launch
-from nnlib.kernels.layout import Transpose
-from nnlib.kernels.plans import Task, build
-from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
-from nnlib.kernels.prelu import Prelu, PreluGradient
-from nnlib.kernels.reduction import ColumnSum
-from nnlib.kernels.reparameterise import Reparameterise
-from nnlib.kernels.row_loss import LOSSES, RowLoss
-from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient
-from nnlib.kernels.softmax import SoftmaxCrossEntropy
-from nnlib.kernels.spread_shares import SpreadShares
+from nnlib.kernels.pointwise.elementwise import BiasAdd, Elementwise, SumCopies
+from nnlib.kernels.pointwise.prelu import Prelu, PreluGradient
+from nnlib.kernels.pointwise.reparameterise import Reparameterise
+from nnlib.kernels.pointwise.spread_shares import SpreadShares
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.reducing.pooling import MaxPool, MaxPoolGradient
+from nnlib.kernels.reducing.reduction import ColumnSum
+from nnlib.kernels.rows.dice import DiceGradient, DiceSums
+from nnlib.kernels.rows.row_loss import LOSSES, RowLoss
+from nnlib.kernels.rows.row_softmax import RowSoftmax, RowSoftmaxGradient
+from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.window import Window
-from nnlib.kernels.winograd import winograd
-from nnlib.kernels.winograd_tiles import Share
+from nnlib.kernels.winograd.winograd import winograd
+from nnlib.kernels.winograd.winograd_tiles import Share
 from sim.chip.memory import MemoryUse
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec

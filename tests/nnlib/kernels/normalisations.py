@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from nnlib.kernels.batch_normalisation import BatchStatistics
-from nnlib.kernels.batch_normalisation_gradient import BatchNormalisationGradient, NormalisationSums
-from nnlib.kernels.group_normalisation import GroupNormalisation, GroupShape
-from nnlib.kernels.group_normalisation_gradient import GroupNormalisationGradient
 from nnlib.kernels.kernel import Kernel
-from nnlib.kernels.local_response import (
+from nnlib.kernels.normalisation.batch_normalisation import BatchStatistics
+from nnlib.kernels.normalisation.batch_normalisation_gradient import BatchNormalisationGradient, NormalisationSums
+from nnlib.kernels.normalisation.group_normalisation import GroupNormalisation, GroupShape
+from nnlib.kernels.normalisation.group_normalisation_gradient import GroupNormalisationGradient
+from nnlib.kernels.normalisation.local_response import (
     LocalResponseNormalisation,
     LocalResponseNormalisationGradient,
     ResponseWindow,
 )
-from nnlib.kernels.scale_shift import FoldStatistics, ScaleShift
+from nnlib.kernels.normalisation.scale_shift import FoldStatistics, ScaleShift
 from sim.chip.memory import Array
 
 dtypes = st.sampled_from(["fp64", "fp32"])

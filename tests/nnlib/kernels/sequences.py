@@ -8,15 +8,15 @@ from typing import get_args
 import numpy as np
 from hypothesis import strategies as st
 
-from nnlib.kernels.ctc import CtcLoss
 from nnlib.kernels.kernel import Kernel
-from nnlib.kernels.lengths import LastStepGradient, LengthsMap, StepMask
-from nnlib.kernels.recurrent import RecurrentLayer, RecurrentLayerGradient
-from nnlib.kernels.recurrent_cell import RecurrentCell
-from nnlib.kernels.recurrent_gates import CellName
-from nnlib.kernels.recurrent_shape import RecurrentShape
-from nnlib.kernels.reset_first import ResetFirstGradient, ResetFirstLayer
-from nnlib.kernels.row_convolution import RowConvolution
+from nnlib.kernels.sequences.ctc import CtcLoss
+from nnlib.kernels.sequences.lengths import LastStepGradient, LengthsMap, StepMask
+from nnlib.kernels.sequences.recurrent import RecurrentLayer, RecurrentLayerGradient
+from nnlib.kernels.sequences.recurrent_cell import RecurrentCell
+from nnlib.kernels.sequences.recurrent_gates import CellName
+from nnlib.kernels.sequences.recurrent_shape import RecurrentShape
+from nnlib.kernels.sequences.reset_first import ResetFirstGradient, ResetFirstLayer
+from nnlib.kernels.sequences.row_convolution import RowConvolution
 from nnlib.ops.ctc import log_softmax
 from sim.chip.memory import Array
 

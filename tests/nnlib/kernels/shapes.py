@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from nnlib.kernels.convolution import Convolution
+from nnlib.kernels.convolutions.convolution import Convolution
 
 
 @st.composite

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from nnlib.kernels.gemm import Gemm
-from nnlib.kernels.stacked_gemm import StackedGemm
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.products.stacked_gemm import StackedGemm
 
 
 @st.composite

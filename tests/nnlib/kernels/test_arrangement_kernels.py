@@ -8,20 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nnlib.kernels.axis_reduction import AxisMaxGradient, AxisReduce
-from nnlib.kernels.axis_rules import Averaged, Binned, Bordered, Resized, Same
-from nnlib.kernels.broadcasting import Broadcast, Repeat, merge
+from nnlib.kernels.arranging.copying import Concatenate, Copy, Move, shifted_move, whole_move
+from nnlib.kernels.arranging.embedding import GatherRows
+from nnlib.kernels.arranging.resampling import Resample
+from nnlib.kernels.arranging.rows_by_number import Picks
+from nnlib.kernels.arranging.scatter import ScatterAddRows
+from nnlib.kernels.arranging.sorting import SortTokens
 from nnlib.kernels.clock import KernelClock, compute_kernel, simulate
-from nnlib.kernels.copying import Concatenate, Copy, Move, shifted_move, whole_move
-from nnlib.kernels.dropout import Dropout, key_and_sample
-from nnlib.kernels.embedding import GatherRows
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
-from nnlib.kernels.pool_window import PoolWindow
-from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
-from nnlib.kernels.resampling import Resample
-from nnlib.kernels.rows_by_number import Picks
-from nnlib.kernels.scatter import ScatterAddRows
-from nnlib.kernels.sorting import SortTokens
+from nnlib.kernels.pointwise.broadcasting import Broadcast, Repeat, merge
+from nnlib.kernels.pointwise.dropout import Dropout, key_and_sample
+from nnlib.kernels.reducing.axis_reduction import AxisMaxGradient, AxisReduce
+from nnlib.kernels.reducing.axis_rules import Averaged, Binned, Bordered, Resized, Same
+from nnlib.kernels.reducing.pool_window import PoolWindow
+from nnlib.kernels.reducing.pooling import MaxPool, MaxPoolGradient
 from nnlib.ops.dropout import keep_mask
 from nnlib.ops.pool_axis import PoolAxis
 from nnlib.precision import DTypeName

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from nnlib.kernels.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
-from nnlib.kernels.attention_shape import AttentionShape
+from nnlib.kernels.attention.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
+from nnlib.kernels.attention.attention_shape import AttentionShape
 from nnlib.kernels.clock import KernelClock, simulate
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.precision import DTypeName

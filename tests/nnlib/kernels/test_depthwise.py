@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from nnlib.kernels.chained import Chained, Stage
 from nnlib.kernels.clock import simulate
-from nnlib.kernels.depthwise import DepthwiseForward, DepthwiseInputGradient, DepthwiseWeightGradient
-from nnlib.kernels.gemm import Gemm
-from nnlib.kernels.grouped import Grouped
-from nnlib.kernels.im2col import Col2im, Im2col
+from nnlib.kernels.convolutions.depthwise import DepthwiseForward, DepthwiseInputGradient, DepthwiseWeightGradient
+from nnlib.kernels.convolutions.grouped import Grouped
+from nnlib.kernels.convolutions.im2col import Col2im, Im2col
+from nnlib.kernels.convolutions.patch_window import PatchWindow
 from nnlib.kernels.kernel import Kernel
-from nnlib.kernels.patch_window import PatchWindow
+from nnlib.kernels.products.gemm import Gemm
 from nnlib.ops.reach import reaches
 from nnlib.precision import DTypeName
 from sim.machine.load import DEFAULT_MACHINE, load_machine

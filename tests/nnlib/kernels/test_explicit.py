@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlib.kernels.clock import simulate
-from nnlib.kernels.convolution import PASSES, Convolution, Pass, forward, input_gradient, weight_gradient
-from nnlib.kernels.explicit import explicit, weight_from_channels_last, weight_to_channels_last
-from nnlib.kernels.im2col import Col2im, Im2col
+from nnlib.kernels.convolutions.convolution import PASSES, Convolution, Pass, forward, input_gradient, weight_gradient
+from nnlib.kernels.convolutions.explicit import explicit, weight_from_channels_last, weight_to_channels_last
+from nnlib.kernels.convolutions.im2col import Col2im, Im2col
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.launch import compute_launches
 from nnlib.kernels.order import Order, from_channels_last, to_channels_last

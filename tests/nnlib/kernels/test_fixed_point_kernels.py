@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 
 from nnlib.kernels.clock import KernelClock, simulate
-from nnlib.kernels.dynamic_step import DynamicStep
-from nnlib.kernels.elementwise import Elementwise
-from nnlib.kernels.fixed_point import Dequantise, Quantise, Requantise
-from nnlib.kernels.gemm import Gemm
-from nnlib.kernels.im2col import Im2col
-from nnlib.kernels.integer_gemm import IntegerGemm, ldm_bytes, plan_integer_gemm
+from nnlib.kernels.convolutions.im2col import Im2col
+from nnlib.kernels.fixed.dynamic_step import DynamicStep
+from nnlib.kernels.fixed.fixed_point import Dequantise, Quantise, Requantise
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
-from nnlib.kernels.pooling import MaxPool
+from nnlib.kernels.pointwise.elementwise import Elementwise
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.products.integer_gemm import IntegerGemm, ldm_bytes, plan_integer_gemm
+from nnlib.kernels.reducing.pooling import MaxPool
 from nnlib.kernels.window import Window
 from nnlib.precision.fixed import quantise
 from nnlib.precision.random import key_numbers

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nnlib.kernels.image_blocks import Columns, Rows
-from nnlib.kernels.image_order import OUTSIDE
-from nnlib.kernels.taps import Taps
+from nnlib.kernels.convolutions.taps import Taps
+from nnlib.kernels.implicit.image_blocks import Columns, Rows
+from nnlib.kernels.implicit.image_order import OUTSIDE
 
 
 @st.composite

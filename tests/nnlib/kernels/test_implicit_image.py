@@ -10,11 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nnlib.kernels.clock import empty_arrays, simulate
-from nnlib.kernels.convolution import PASSES, Convolution, Pass
+from nnlib.kernels.convolutions.convolution import PASSES, Convolution, Pass
 from nnlib.kernels.generations import Library
-from nnlib.kernels.image_plan import ImagePass, ImagePlan, ldm_buffers
-from nnlib.kernels.image_rules import image_plan
-from nnlib.kernels.implicit_image import ImplicitImage
+from nnlib.kernels.implicit.image_plan import ImagePass, ImagePlan, ldm_buffers
+from nnlib.kernels.implicit.image_rules import image_plan
+from nnlib.kernels.implicit.implicit_image import ImplicitImage
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
 from nnlib.precision import DTypeName
 from sim.chip.memory import Array, MemoryUse

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 
 from nnlib.kernels.clock import KernelClock, simulate
-from nnlib.kernels.elementwise import BiasAdd, Elementwise
-from nnlib.kernels.gemm import Gemm, plan_gemm
-from nnlib.kernels.im2col import Im2col
+from nnlib.kernels.convolutions.im2col import Im2col
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
-from nnlib.kernels.pooling import MaxPoolGradient
-from nnlib.kernels.reduction import ColumnSum
-from nnlib.kernels.softmax import SoftmaxCrossEntropy
+from nnlib.kernels.pointwise.elementwise import BiasAdd, Elementwise
+from nnlib.kernels.products.gemm import Gemm, plan_gemm
+from nnlib.kernels.reducing.pooling import MaxPoolGradient
+from nnlib.kernels.reducing.reduction import ColumnSum
+from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.window import Window
 from nnlib.precision import DTypeName
 from sim.machine.load import load_machine

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels import pixel_major
-from nnlib.kernels.clock import simulate
-from nnlib.kernels.convolution import Convolution
-from nnlib.kernels.kernel import InfeasiblePlan
-from nnlib.kernels.layout import (
+from nnlib.kernels.arranging.layout import (
     Transpose,
     from_pixel_major,
     to_pixel_major,
     weights_from_pixel_major,
     weights_to_pixel_major,
 )
+from nnlib.kernels.clock import simulate
+from nnlib.kernels.convolutions.convolution import Convolution
+from nnlib.kernels.implicit import pixel_major
+from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.order import Order, from_channels_last, to_channels_last
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array

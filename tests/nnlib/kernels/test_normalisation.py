@@ -9,20 +9,25 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.batch_normalisation import BatchStatistics
-from nnlib.kernels.batch_normalisation_gradient import BatchNormalisationGradient, NormalisationSums
 from nnlib.kernels.clock import KernelClock, simulate
-from nnlib.kernels.group_normalisation import GroupNormalisation, GroupShape
-from nnlib.kernels.group_normalisation_gradient import GroupNormalisationGradient
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
 from nnlib.kernels.launch import Launch, compute_launches
-from nnlib.kernels.local_response import (
+from nnlib.kernels.normalisation.batch_normalisation import BatchStatistics
+from nnlib.kernels.normalisation.batch_normalisation_gradient import BatchNormalisationGradient, NormalisationSums
+from nnlib.kernels.normalisation.group_normalisation import GroupNormalisation, GroupShape
+from nnlib.kernels.normalisation.group_normalisation_gradient import GroupNormalisationGradient
+from nnlib.kernels.normalisation.local_response import (
     LocalResponseNormalisation,
     LocalResponseNormalisationGradient,
     ResponseWindow,
 )
-from nnlib.kernels.normalisation_builds import batch_norm, batch_norm_gradient, group_norm_gradient, row_norm_gradient
-from nnlib.kernels.scale_shift import FoldStatistics, ScaleShift
+from nnlib.kernels.normalisation.normalisation_builds import (
+    batch_norm,
+    batch_norm_gradient,
+    group_norm_gradient,
+    row_norm_gradient,
+)
+from nnlib.kernels.normalisation.scale_shift import FoldStatistics, ScaleShift
 from nnlib.ops.group_normalisation import (
     group_norm_backward,
     group_norm_forward,

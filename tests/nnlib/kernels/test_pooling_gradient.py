@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nnlib.kernels.clock import KernelClock, empty_arrays, simulate
 from nnlib.kernels.kernel import InfeasiblePlan
-from nnlib.kernels.pooling import MaxPoolGradient
+from nnlib.kernels.reducing.pooling import MaxPoolGradient
 from nnlib.kernels.window import Window
 from nnlib.ops.pooling import max_pool_backward
 from nnlib.precision import DTYPES, DTypeName

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from nnlib.kernels.clock import KernelClock, compute_kernel, empty_arrays, simulate
-from nnlib.kernels.ctc import CtcLoss
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
-from nnlib.kernels.recurrent import RecurrentLayer, RecurrentLayerGradient
-from nnlib.kernels.recurrent_cell import RecurrentCell
-from nnlib.kernels.recurrent_gates import CellName
-from nnlib.kernels.recurrent_shape import RecurrentShape
-from nnlib.kernels.reset_first import ResetFirstGradient, ResetFirstLayer
-from nnlib.kernels.row_convolution import RowConvolution
+from nnlib.kernels.sequences.ctc import CtcLoss
+from nnlib.kernels.sequences.recurrent import RecurrentLayer, RecurrentLayerGradient
+from nnlib.kernels.sequences.recurrent_cell import RecurrentCell
+from nnlib.kernels.sequences.recurrent_gates import CellName
+from nnlib.kernels.sequences.recurrent_shape import RecurrentShape
+from nnlib.kernels.sequences.reset_first import ResetFirstGradient, ResetFirstLayer
+from nnlib.kernels.sequences.row_convolution import RowConvolution
 from nnlib.ops.ctc import ctc_loss, log_softmax
 from nnlib.ops.gru import Gru
 from nnlib.ops.lstm import Lstm

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from nnlib.kernels.batched import Batched
 from nnlib.kernels.clock import KernelClock, compute_kernel, empty_arrays, simulate
-from nnlib.kernels.dice import DiceGradient, DiceSums
-from nnlib.kernels.elementwise import Elementwise
-from nnlib.kernels.functions.table import FUNCTIONS, Function
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
-from nnlib.kernels.prelu import Prelu, PreluGradient
-from nnlib.kernels.reparameterise import Reparameterise
-from nnlib.kernels.row_blocks import RowBlocks
-from nnlib.kernels.row_loss import LOSSES, LossFunction, RowLoss
-from nnlib.kernels.row_softmax import RowSoftmax, RowSoftmaxGradient
-from nnlib.kernels.softmax import SoftmaxCrossEntropy
-from nnlib.kernels.spread_shares import SpreadShares
+from nnlib.kernels.pointwise.elementwise import Elementwise
+from nnlib.kernels.pointwise.functions.table import FUNCTIONS, Function
+from nnlib.kernels.pointwise.prelu import Prelu, PreluGradient
+from nnlib.kernels.pointwise.reparameterise import Reparameterise
+from nnlib.kernels.pointwise.spread_shares import SpreadShares
+from nnlib.kernels.rows.dice import DiceGradient, DiceSums
+from nnlib.kernels.rows.row_blocks import RowBlocks
+from nnlib.kernels.rows.row_loss import LOSSES, LossFunction, RowLoss
+from nnlib.kernels.rows.row_softmax import RowSoftmax, RowSoftmaxGradient
+from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
 from nnlib.ops.binary_cross_entropy import binary_cross_entropy_with_logits
 from nnlib.ops.dice import binary_dice, dice
 from nnlib.ops.gaussian_kl import gaussian_kl

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 
 from nnlib.kernels.clock import KernelClock, simulate
-from nnlib.kernels.gemm import Gemm
-from nnlib.kernels.stacked_gemm import StackedGemm
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.products.stacked_gemm import StackedGemm
 from nnlib.ops.matmul import matmul_backward, matmul_forward
 from nnlib.precision import DTypeName
 from sim.machine.load import load_machine

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnlib.kernels import pixel_major
-from nnlib.kernels.convolution import PASSES, Convolution, Pass
-from nnlib.kernels.taps import Taps
+from nnlib.kernels.convolutions.convolution import PASSES, Convolution, Pass
+from nnlib.kernels.convolutions.taps import Taps
+from nnlib.kernels.implicit import pixel_major
 
 
 @st.composite

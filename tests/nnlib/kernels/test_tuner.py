@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nnlib.kernels.clock import KernelClock
-from nnlib.kernels.convolution import PASSES, Convolution
+from nnlib.kernels.convolutions.convolution import PASSES, Convolution
+from nnlib.kernels.convolutions.plans import PLANS, Task, build, build_all
+from nnlib.kernels.convolutions.tuner import NoPlan, least_seconds, tune
 from nnlib.kernels.generations import GENERATIONS, Library
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
-from nnlib.kernels.plans import PLANS, Task, build, build_all
 from nnlib.kernels.store import KernelStore
-from nnlib.kernels.tuner import NoPlan, least_seconds, tune
 from sim.chip.processor import total_seconds
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
@@ -101,7 +101,7 @@ def test_a_choice_on_disk_is_the_choice(tmp_path: Path, monkeypatch: pytest.Monk
     def refuse(*_: object) -> None:
         raise AssertionError("plans built, though the choice is stored")
 
-    monkeypatch.setattr("nnlib.kernels.tuner.build_all", refuse)
+    monkeypatch.setattr("nnlib.kernels.convolutions.tuner.build_all", refuse)
     assert tune(task(), clock=KernelClock(chip(), store=store)) == first
     with pytest.raises(AssertionError, match="though the choice is stored"):
         tune(task(), clock=KernelClock(chip()))

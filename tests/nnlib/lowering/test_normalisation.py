@@ -11,7 +11,7 @@ import pytest
 from nnlib.batch import Batch
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import Graph, Input, Node
-from nnlib.kernels.batch_normalisation import BatchStatistics
+from nnlib.kernels.normalisation.batch_normalisation import BatchStatistics
 from nnlib.layers import (
     Add,
     BatchNorm,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.convolution import Convolution, forward, input_gradient, weight_gradient
+from nnlib.kernels.convolutions.convolution import Convolution, forward, input_gradient, weight_gradient
 from tests.nnlib.kernels.shapes import any_convolution
 from tests.nnlib.parity import TOLERANCE, check_same, hwio, nchw, nhwc, oihw
 

@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.caffe_order import RowIm2col
-from nnlib.kernels.channel_groups import CopyColumns
+from nnlib.kernels.arranging.layout import Transpose
 from nnlib.kernels.clock import compute_kernel, empty_arrays
-from nnlib.kernels.elementwise import BiasAdd, Elementwise, Function, SumCopies
-from nnlib.kernels.gemm import Gemm
+from nnlib.kernels.convolutions.caffe_order import RowIm2col
+from nnlib.kernels.convolutions.channel_groups import CopyColumns
+from nnlib.kernels.convolutions.im2col import Col2im, Im2col
 from nnlib.kernels.generations import GENERATIONS, Library
-from nnlib.kernels.im2col import Col2im, Im2col
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
-from nnlib.kernels.layout import Transpose
-from nnlib.kernels.pooling import MaxPool, MaxPoolGradient
-from nnlib.kernels.reduction import ColumnSum
-from nnlib.kernels.softmax import SoftmaxCrossEntropy
+from nnlib.kernels.pointwise.elementwise import BiasAdd, Elementwise, Function, SumCopies
+from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.reducing.pooling import MaxPool, MaxPoolGradient
+from nnlib.kernels.reducing.reduction import ColumnSum
+from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.window import Window
 from nnlib.precision import DTYPES, DTypeName
 from tests.nnlib.kernels.launches import with_ldm

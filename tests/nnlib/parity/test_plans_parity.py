@@ -10,18 +10,18 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.convolution import PASSES, Convolution, Pass
-from nnlib.kernels.explicit import explicit, weight_from_channels_last, weight_to_channels_last
+from nnlib.kernels.convolutions.convolution import PASSES, Convolution, Pass
+from nnlib.kernels.convolutions.explicit import explicit, weight_from_channels_last, weight_to_channels_last
+from nnlib.kernels.convolutions.plans import Task, build
 from nnlib.kernels.generations import Library
-from nnlib.kernels.implicit_batch import BatchSizeAware
-from nnlib.kernels.implicit_image import ImplicitImage
-from nnlib.kernels.implicit_single import SingleBuffered
+from nnlib.kernels.implicit.implicit_batch import BatchSizeAware
+from nnlib.kernels.implicit.implicit_image import ImplicitImage
+from nnlib.kernels.implicit.implicit_single import SingleBuffered
+from nnlib.kernels.implicit.pixel_major import images_to_channels_last, images_to_pixel_major, swap_weight_order
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
 from nnlib.kernels.launch import Launch, compute_launches
 from nnlib.kernels.order import from_channels_last, to_channels_last
-from nnlib.kernels.pixel_major import images_to_channels_last, images_to_pixel_major, swap_weight_order
-from nnlib.kernels.plans import Task, build
-from nnlib.kernels.winograd import winograd
+from nnlib.kernels.winograd.winograd import winograd
 from nnlib.precision import DTYPES, DTypeName
 from sim.machine.spec import ProcessorSpec
 from tests.nnlib.kernels.launches import with_ldm

@@ -1,0 +1,1 @@
+"""Copies, orders of axes, resizing, and rows picked by number."""

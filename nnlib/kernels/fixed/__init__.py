@@ -1,0 +1,1 @@
+"""Numbers quantised, dequantised and requantised, and the steps that they need."""

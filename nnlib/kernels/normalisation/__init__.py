@@ -1,0 +1,1 @@
+"""Normalisation by batch, group, row and neighbouring channels, forward and gradients."""

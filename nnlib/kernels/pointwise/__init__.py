@@ -1,0 +1,1 @@
+"""Functions of single numbers, and of two arrays number by number."""

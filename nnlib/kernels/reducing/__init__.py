@@ -1,0 +1,1 @@
+"""Sums along axes, and pooling."""
