@@ -137,7 +137,7 @@ class Graph:
 
     @cached_property
     def statistics(self) -> Mapping[str, Shape]:
-        """Shapes of the arrays that are not learned, by ``LAYER.NAME``: what follows the samples, and what is frozen."""
+        """Shapes of the arrays that are not learned, by ``LAYER.NAME``: what follows the samples, or is frozen."""
         found: dict[str, Shape] = {}
         for node in self.nodes:
             shapes = self.input_shapes(node)

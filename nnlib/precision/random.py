@@ -42,7 +42,8 @@ def threefry2x32(key: tuple[int, int], counter: tuple[Words, Words]) -> tuple[Wo
             right |= turned
             right ^= left
         left += schedule[(number + 1) % 3]
-        right += schedule[(number + 2) % 3] + np.uint32(number + 1)
+        right += schedule[(number + 2) % 3]
+        right += np.uint32(number + 1)
     return left, right
 
 

@@ -26,7 +26,8 @@ class AttentionShape:
     ``padded``: the argument ``lengths`` (batch,) says how many keys a sample has. ``mask``: samples and heads of the
     argument ``mask`` that is added to the scores, each 1 or all. ``dropped``: the rate at which probabilities are
     dropped, by the argument ``hyper`` (8,) as :class:`nnlib.kernels.pointwise.dropout.Dropout` has it. ``packed``:
-    query, key and value are parts of one argument ``qkv`` (batch, T, 3, heads, depth), and their gradients of ``grad_qkv``.
+    query, key and value are parts of one argument ``qkv`` (batch, T, 3, heads, depth), and their gradients of
+    ``grad_qkv``.
     """
 
     batch: int
