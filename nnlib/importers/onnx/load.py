@@ -245,4 +245,7 @@ def _clean(name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
+    """Text as such, and fractions as the shortest decimals that are the file's single-precision numbers."""
+    if isinstance(value, float):
+        return float(str(np.float32(value)))
     return value.decode() if isinstance(value, bytes) else value

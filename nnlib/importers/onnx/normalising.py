@@ -30,7 +30,7 @@ def batch_normalisation(importer: Importer, operator: Operator) -> None:
     x = importer.channels_last(operator, importer.tensor(operator))
     names = ("scale", "shift", "mean", "variance")
     weights = {name: importer.known(operator, number) for number, name in enumerate(names, start=1)}
-    momentum = 1.0 - attribute(operator, "momentum", 0.9)
+    momentum = round(1.0 - attribute(operator, "momentum", 0.9), 9)
     epsilon = attribute(operator, "epsilon", 1e-5)
     y = importer.add(
         operator,

@@ -169,4 +169,4 @@ def networks(draw: st.DrawFn) -> ModelProto:
 @given(networks())
 def test_random_networks(proto: ModelProto) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        check_model(Path(folder), proto, samples(proto, np.random.default_rng(1)))
+        check_model(Path(folder), proto, samples(proto, np.random.default_rng(1)), inside=0.01)
