@@ -11,27 +11,26 @@ from typing import Any, Final
 
 import numpy as np
 
-from nnlib.graph import Graph, Input
+from nnlib.graph import Graph
 from nnlib.importers.onnx import arranging, bounding, normalising, pointwise, products, recurrent, reducing, reshaping
 from nnlib.importers.onnx.file import first_line, read_onnx
 from nnlib.importers.onnx.folding import folded
 from nnlib.importers.onnx.importer import RULES, Importer, Origin
+from nnlib.importers.onnx.inputs import clean, read_inputs
 from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported, Weight
 from nnlib.layers.layer import Array
 from sim.problems import BadInput, Problem
 
 RULE_FILES: Final = (arranging, bounding, normalising, pointwise, products, recurrent, reducing, reshaping)
-ANY_BATCH: Final = 1009
-"""Stands for a batch of any size where shapes are computed; a prime, so that no other length is a multiple of it."""
 OF_SHAPES: Final = frozenset(
     {"And", "ArgMax", "Constant", "ConstantOfShape", "CumSum", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less"}
     | {"LessOrEqual", "Mod", "Not", "Or", "Range", "ScatterND", "Shape", "Size", "Trilu"}
 )
 """Operators of shapes and masks, which need no rule where these are known beforehand."""
+MADE_UP: Final = re.compile(r"val_\d+|onnx::\w+_\d+")
+"""What PyTorch's exporters call arrays that are no parameters of a model, or not as they are."""
 HALVES: Final = (10, 16)
 """ONNX's numbers of FLOAT16 and BFLOAT16, which are read as float32."""
-FLOATS: Final = ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16")
-INTEGERS: Final = ("INT32", "INT64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +61,9 @@ def load_onnx(path: Path, *, shapes: Mapping[str, int] | None = None, channels_l
     except ModuleNotFoundError as error:
         text = "ONNX files are read with the package onnx: install it with `pip install 'taihusim[onnx]'`"
         raise ModuleNotFoundError(text, name=error.name) from error
-    inputs, batch = _inputs(path, model, shapes or {})
+    inputs, batch = read_inputs(path, model, shapes or {})
     importer = Importer(inputs, batch=batch, channels_last=channels_last)
-    by_name = {value.name: importer.values.get(_clean(value.name)) for value in model.graph.input}
+    by_name = {value.name: importer.values.get(clean(value.name)) for value in model.graph.input}
     importer.used = {name for node in model.graph.node for name in node.input}
     importer.used.update(value.name for value in model.graph.output)
     importer.values.update({name: value for name, value in by_name.items() if value is not None})
@@ -75,61 +74,8 @@ def load_onnx(path: Path, *, shapes: Mapping[str, int] | None = None, channels_l
     return _finished(path, importer, model, channels_last=channels_last)
 
 
-def _inputs(path: Path, model: Any, shapes: Mapping[str, int]) -> tuple[tuple[Input, ...], int]:
-    from onnx import TensorProto
-
-    known = {each.name for each in model.graph.initializer}
-    problems, found, batches, used = [], [], set(), set()
-    for value in model.graph.input:
-        if value.name in known:
-            continue
-        kind = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
-        if kind not in (*FLOATS, *INTEGERS):
-            expected = f"floating-point numbers or integers; {kind} is not supported"
-            problems.append(Problem(file=str(path), key=value.name, value=None, expected=expected))
-            continue
-        dims = value.type.tensor_type.shape.dim
-        if not dims:
-            expected = "an input with a batch as its first axis"
-            problems.append(Problem(file=str(path), key=value.name, value=None, expected=expected))
-            continue
-        if dims[0].HasField("dim_value"):
-            batches.add(dims[0].dim_value)
-        lengths = []
-        for axis, dim in enumerate(dims[1:], start=1):
-            names = [name for name in (dim.dim_param, f"{value.name}.{axis}") if name]
-            given = next((shapes[name] for name in names if name in shapes), None)
-            used.update(names)
-            if dim.HasField("dim_value") and dim.dim_value > 0:
-                lengths.append(dim.dim_value)
-            elif given is not None:
-                lengths.append(given)
-            else:
-                expected = f"a length for axis {axis} of this input; give --shape {names[0]}=LENGTH"
-                problems.append(Problem(file=str(path), key=value.name, value=None, expected=expected))
-        found.append(Input(_clean(value.name), tuple(lengths), kind in INTEGERS))
-    if not found and not problems:
-        problems.append(Problem(file=str(path), key="", value=None, expected="a model with inputs"))
-    if len(batches) > 1:
-        expected = "one batch size at the first axis of all inputs"
-        problems.append(Problem(file=str(path), key="", value=", ".join(map(str, sorted(batches))), expected=expected))
-    problems += [
-        Problem(
-            file=f"--shape {name}",
-            key="",
-            value=None,
-            expected=f"one of the open axes {', '.join(sorted(used)) or '(there are none)'}",
-        )
-        for name in shapes
-        if name not in used
-    ]
-    if problems:
-        raise BadInput(problems)
-    return tuple(found), batches.pop() if batches else ANY_BATCH
-
-
 def _initialisers(importer: Importer, path: Path, model: Any) -> None:
-    """Arrays of fractions are learned, unless they hold a single number without axes, or infinities."""
+    """Arrays of fractions are learned, but for infinities, and for single numbers that have no axes or no own name."""
     from onnx import numpy_helper
 
     for each in model.graph.initializer:
@@ -141,6 +87,7 @@ def _initialisers(importer: Importer, path: Path, model: Any) -> None:
         if each.data_type in HALVES:
             array = array.astype(np.float32)
         learned = np.issubdtype(array.dtype, np.floating) and array.ndim > 0 and bool(np.isfinite(array).all())
+        learned = learned and not (array.size == 1 and MADE_UP.fullmatch(each.name))
         weight = Weight(each.name, tuple(range(array.ndim)), array.shape) if learned else None
         importer.values[each.name] = Fixed(array, weight)
 
@@ -209,7 +156,7 @@ def _finished(path: Path, importer: Importer, model: Any, *, channels_last: bool
             expected = "an output that some operator makes from the inputs"
             problems.append(Problem(file=str(path), key=value.name, value=None, expected=expected))
             continue
-        operator = Operator("Output", _clean(value.name), {}, (), (), 0)
+        operator = Operator("Output", clean(value.name), {}, (), (), 0)
         try:
             images = channels_last and found.rank == 4
             natural = importer.channels_last(operator, found) if images else importer.natural(operator, found)
@@ -237,11 +184,7 @@ def _finished(path: Path, importer: Importer, model: Any, *, channels_last: bool
 
 def _layer_name(node: Any, name: str) -> str:
     """As the node is called, or where it has none by its output."""
-    return _clean(name) or str(node.op_type)
-
-
-def _clean(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.]+", ".", name).strip(".")
+    return clean(name) or str(node.op_type)
 
 
 def _plain(value: Any) -> Any:
