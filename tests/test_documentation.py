@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 import yaml
 
+from nnlib.models.schema import FileKeys
 from sim.machine.load import DEFAULT_MACHINE, read_machine
 from taihusim.cli import main
+from tests.nnlib.importers.graphs import model, node, saved
 from workloads.mapping import load_mapping
 from workloads.spec import load_workload
 
@@ -129,6 +132,15 @@ def prepare_files(command: list[str], *, folder: Path, home: Path) -> None:
         made = run("-m", "taihusim", *SHORT_RUN, "--out", str(weights.parent), folder=folder, home=home)
         assert made.returncode == 0, made.stderr
         assert (folder / weights).is_file()
+    if "model.onnx" in command:
+        write_model(folder, width="width" if "--shape" in command else 8)
+
+
+def write_model(folder: Path, *, width: int | str) -> None:
+    """``model.onnx``, a small network over images (1, 8, 8), and ``x.npy`` with two of them."""
+    nodes = [node("Conv", "x w", "c"), node("GlobalMaxPool", "c", "p"), node("Flatten", "p")]
+    saved(folder, model(nodes, {"x": ("samples", 1, 8, width)}, {"w": np.ones((10, 1, 3, 3), dtype=np.float32)}))
+    np.save(folder / "x.npy", np.zeros((2, 1, 8, 8), dtype=np.float32))
 
 
 def is_training(command: str) -> bool:
@@ -224,7 +236,9 @@ def test_yaml_loads(block: Block, tmp_path: Path) -> None:
     elif content.keys() & WORKLOAD_KEYS:
         whole = whole or content.keys() >= WORKLOAD_KEYS
         path.write_text(block.text if whole else f"extends: digits\n{block.text}", encoding="utf-8")
-        assert load_workload(str(path)).model.keys.layers
+        write_model(tmp_path, width=8)
+        keys = load_workload(str(path)).model.keys
+        assert keys.file.endswith(".onnx") if isinstance(keys, FileKeys) else keys.layers
     else:
         path.write_text(block.text, encoding="utf-8")
         assert load_mapping(str(path))

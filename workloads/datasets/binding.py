@@ -15,17 +15,19 @@ from workloads.datasets.dataset import LABEL, Binding, Field, Source
 Shape = tuple[int, ...]
 
 
-def bind(fields: Mapping[str, Field], model: Model, *, file: str, layers: bool) -> Binding:
+def bind(fields: Mapping[str, Field], model: Model, *, file: str, layers: bool, foreign: bool = False) -> Binding:
     """The binding of a model to samples of ``fields``.
 
     An input or a target takes the array of its own name; one called ``input`` else takes the first, a target called
     ``label`` the last. Axes of length 1 at the end of a shape may be too many or too few. ``layers``: whether the model
-    is written as layers, which decides the key that ``file``'s problems name.
+    is written as layers, which decides the key that ``file``'s problems name. ``foreign``: whether it is another
+    program's, whose only input is taken for ``input`` whatever it is called.
 
     Raises BadInput with all that does not fit: names, shapes, and more classes than the model has outputs or entries.
     """
     binder = _Binder(fields, model, file, "model.input" if layers else "model", "model.layers" if layers else "model")
-    inputs = {each.name: binder.source(each.name, each.shape, INPUT, "input") for each in model.graph.inputs}
+    general = model.graph.inputs[0].name if foreign and len(model.graph.inputs) == 1 else INPUT
+    inputs = {each.name: binder.source(each.name, each.shape, general, "input") for each in model.graph.inputs}
     targets = {}
     for loss in model.losses:
         if loss.target is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nnlib.model import Model
-from nnlib.models.schema import LayersKeys
+from nnlib.models.schema import FileKeys, LayersKeys
 from sim.problems import BadInput, Problem
 from workloads.datasets.archive import load_archive
 from workloads.datasets.binding import bind
@@ -54,7 +54,9 @@ def load_dataset(workload: Workload, model: Model | None = None) -> Dataset:
     binding = None
     if fields is not None:
         try:
-            binding = bind(fields, model, file=file, layers=isinstance(workload.model.keys, LayersKeys))
+            keys = workload.model.keys
+            layers, foreign = isinstance(keys, LayersKeys), isinstance(keys, FileKeys)
+            binding = bind(fields, model, file=file, layers=layers, foreign=foreign)
         except BadInput as error:
             problems += error.problems
     if problems or found is None or binding is None:
