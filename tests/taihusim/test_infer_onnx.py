@@ -32,8 +32,8 @@ recipe:
   learning_rate: {base: 0.1, at_batch: 12, scaling: none, cap: null, warmup_steps: 0, schedule: constant}
   weight_decay: 0.0
   until_accuracy: null
-  max_steps: 6
-  evaluate_every: 6
+  max_steps: 18
+  evaluate_every: 1
 """
 
 
@@ -81,8 +81,7 @@ def test_answers_are_those_of_onnx_runtime(tmp_path: Path) -> None:
     done = taihusim(tmp_path, *arguments)
     assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
     (expected,) = runtime_outputs(proto, {"x": x})
-    with np.load(tmp_path / "run" / "outputs.npz") as found:
-        (outputs,) = found.values()
+    outputs = np.load(tmp_path / "run" / "outputs.npy")
     np.testing.assert_allclose(outputs, expected, atol=1e-4 * np.abs(expected).max())
     assert f"(5, {CLASSES})" in done.stdout
 
@@ -96,10 +95,11 @@ def test_open_axes_have_their_length_from_the_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.numeric
-def test_an_epoch_of_training_is_the_same_on_tiles_and_layers(tmp_path: Path) -> None:
+def test_training_is_the_same_on_tiles_and_layers(tmp_path: Path) -> None:
+    """Three epochs; the loss of every step, and it falls."""
     saved(tmp_path, network())
     labels = np.arange(96) % CLASSES
-    pictures = RNG.normal(size=(96, SIDE, SIDE)) + labels[:, None, None]
+    pictures = RNG.normal(size=(96, SIDE, SIDE)) + 3 * labels[:, None, None]
     np.savez(tmp_path / "images.npz", images=pictures, labels=labels)
     (tmp_path / "stripes.yaml").write_text(WORKLOAD)
     losses = []
@@ -108,15 +108,15 @@ def test_an_epoch_of_training_is_the_same_on_tiles_and_layers(tmp_path: Path) ->
         done = taihusim(tmp_path, "train", "stripes.yaml", *arguments)
         assert done.returncode == 0, done.stderr
         losses.append(steps(tmp_path / numerics))
-    assert len(losses[0]) == 6
+    assert len(losses[0]) == 18
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-10)
-    assert losses[0][-1] < losses[0][0]
+    assert np.mean(losses[0][-6:]) < 0.8 * np.mean(losses[0][:6])
 
 
 def steps(folder: Path) -> list[float]:
     """The losses of a run's steps."""
-    record = json.loads(next(folder.glob("*.json")).read_text())
-    return [step["loss"] for step in record["runs"][0]["steps"]]
+    (run,) = json.loads((folder / "train.json").read_text())["result"]["runs"]
+    return [point["loss"] for point in run["curve"] if point["loss"] is not None]
 
 
 def test_training_wants_a_loss(tmp_path: Path) -> None:
