@@ -19,7 +19,7 @@ def test_every_operator_is_here() -> None:
     assert set().union(*(case.kinds for case in CASES.values())) - {"Shape"} == set(RULES)
 
 
-@pytest.mark.parametrize("batch", ["N", 1])
+@pytest.mark.parametrize("batch", ["N", pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CASES)
 def test_operator(name: str, batch: int | str, tmp_path: Path) -> None:
     case = CASES[name]

@@ -127,6 +127,24 @@ class Vision(nn.Module):
         return self.last((x + self.attention(y, y, y, need_weights=False)[0])[:, 0])
 
 
+class Windows(nn.Module):
+    """Attention in windows of an image, which are samples of their own beside the batch; then all moves by a pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = nn.Linear(6, 18)
+        self.outside = nn.Linear(6, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        samples = x.shape[0]
+        windows = x.view(samples, 2, 4, 2, 4, 6).permute(0, 1, 3, 2, 4, 5).reshape(-1, 16, 6)
+        query, key, value = self.inside(windows).reshape(-1, 16, 3, 2, 3).permute(2, 0, 3, 1, 4).unbind(0)
+        weights = torch.softmax((query * 0.5) @ key.transpose(-2, -1), -1)
+        y = self.outside((weights @ value).transpose(1, 2).reshape(-1, 16, 6))
+        y = y.view(samples, 2, 2, 4, 4, 6).permute(0, 1, 3, 2, 4, 5).reshape(samples, 8, 8, 6)
+        return (x + torch.roll(y, (1, 1), (1, 2))).mean((1, 2))
+
+
 class Depthwise(nn.Module):
     """Convolutions of each channel alone between convolutions of pixels alone."""
 
@@ -211,6 +229,7 @@ TWINS: Final[dict[str, Twin]] = {
     ),
     "language model": Twin(Attention, (6,), tokens=7),
     "vision transformer": Twin(Vision, (3, 8, 8)),
+    "windows": Twin(Windows, (8, 8, 6)),
     "depthwise": Twin(Depthwise, IMAGE),
     "unet": Twin(UNet, IMAGE, loss="mean_squared_error"),
 }
