@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import pairwise
 from math import prod
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported
 from nnlib.layers import Concatenate, Embedding, Expand, Pad, Scale, Select, Slice, Upsample
 from nnlib.layers.layer import Shape
 from nnlib.ops.resize import Mode
+
+MOST_COPIES: Final = 1024
+"""Of one array side by side."""
 
 
 @rule("Transpose")
@@ -62,7 +66,9 @@ def concat(importer: Importer, operator: Operator) -> None:
 def tile(importer: Importer, operator: Operator) -> None:
     x = importer.tensor(operator)
     for axis, times in enumerate(importer.integers(operator, 1) or ()):
-        if times != 1:
+        if not 1 <= times <= MOST_COPIES:
+            raise Unsupported(f"it repeats {x.shape} {times} times")
+        if times > 1:
             x = importer.add(operator, partial(Concatenate, axis=x.axis(axis)), *[x] * times, like=x)
     importer.set(operator, x)
 

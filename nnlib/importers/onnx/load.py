@@ -112,7 +112,15 @@ def _operators(importer: Importer, model: Any) -> list[tuple[str, str]]:
             problems.append((name, f"a use of {kind} that is supported: {error}"))
         except KeyError as error:
             problems.append((name, f"attribute {error} of {kind}"))
-        except (ArithmeticError, AttributeError, IndexError, StopIteration, TypeError, ValueError) as error:
+        except (
+            ArithmeticError,
+            AttributeError,
+            IndexError,
+            MemoryError,
+            StopIteration,
+            TypeError,
+            ValueError,
+        ) as error:
             problems.append((name, f"attributes and inputs of {kind} that fit together ({first_line(error)})"))
     listed = [
         (", ".join(names), f"only supported operators; {kind} is not one of them") for kind, names in unknown.items()

@@ -104,6 +104,7 @@ def test_all_unsupported_operators_are_named_at_once(tmp_path: Path) -> None:
         ([node("Softmax", "x", axis=0)], {}, "works along the batch"),
         ([node("Transpose", "x", perm=[1, 0])], {}, "the batch in front"),
         ([node("MatMul", "x w")], {"w": np.ones((3, 3), dtype=np.float32)}, "(3, 3)"),
+        ([node("Tile", "x r")], {"r": np.array([1, 2**40])}, "it repeats"),
         ([node("Squeeze", "x a")], {"a": np.array([0])}, "it removes the axes"),
     ],
 )
