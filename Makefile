@@ -17,8 +17,8 @@ demo: $(VENV)/.installed-demo  ## train handwritten digits on 1 to 40,960 nodes 
 test: $(VENV)/.installed-test  ## all tests but those that need PyTorch
 	$(RUN) pytest -n 2
 
-test-fast: $(VENV)/.installed-test  ## the tests that take less than a few seconds each
-	$(RUN) pytest -n 2 -m "not slow"
+test-fast: $(VENV)/.installed-test  ## the tests that take less than a few seconds each, without PyTorch
+	$(RUN) pytest -n 2 -m "not slow and not parity"
 
 parity: $(VENV)/.installed-test $(VENV)/.installed-parity  ## comparisons with PyTorch
 	$(RUN) pytest -m parity

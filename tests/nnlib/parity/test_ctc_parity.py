@@ -58,8 +58,9 @@ def test_ctc_loss(
     )
     expected.sum().backward()
     loss, grad = ctc_loss(logits, targets, lengths, blank=blank, zero_infinity=True, reduction=reduction)
-    check_same(loss, expected.detach().numpy(), "loss")
-    check_same(grad, x.grad.numpy(), "gradient")
+    # a loss of almost nothing is the difference of numbers as large as the logits, and so is its gradient
+    check_same(loss, expected.detach().numpy(), "loss", least=1e-2)
+    check_same(grad, x.grad.numpy(), "gradient", least=1e-2 / batch)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
