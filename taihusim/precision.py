@@ -12,8 +12,9 @@ from nnlib.model import Model
 from nnlib.precision.calibration import Calibration
 from nnlib.program import Program
 from nnlib.quantised.device import FixedDevice, StorageDevice, fixed_model
-from nnlib.quantised.integer_device import IntegerDevice, integer_shape
-from nnlib.quantised.lower import NotLowered, lower_integer
+from nnlib.quantised.integer_device import IntegerDevice
+from nnlib.quantised.lower import lower_integer
+from nnlib.quantised.network import integer_shape
 from sim.problems import BadInput, Problem
 from taihusim.setup import Setup
 
@@ -76,14 +77,17 @@ def inference_device(setup: Setup, sample: Arrays | None) -> Device:
 
 
 def inference_program(setup: Setup, *, batch: int) -> Program:
-    """A batch on one core group. Raises BadInput for a layer without integer kernels."""
+    """A batch on one core group."""
     mapping, alignment = setup.mapping, setup.machine.processor.memory.alignment_bytes
     if mapping.integers is None:
         return lower_forward(graph=setup.graph, batch=batch, dtype=mapping.dtype, alignment=alignment)
-    try:
-        return lower_integer(integer_shape(setup.graph, mapping.integers), batch=batch, alignment=alignment)
-    except NotLowered as error:
-        raise BadInput([_problem(setup, f"fp64, fp32 or fp32-fp64: {error}")]) from None
+    return lower_integer(integer_shape(setup.graph, mapping.integers), batch=batch, alignment=alignment)
+
+
+def real_layers(setup: Setup) -> list[str]:
+    """The layers that infer with real numbers in a precision of integers, as they have no integer form."""
+    integers = setup.mapping.integers
+    return [] if integers is None else list(integer_shape(setup.graph, integers).real_layers)
 
 
 def _check_backend(setup: Setup) -> None:

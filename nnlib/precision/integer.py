@@ -6,6 +6,7 @@ does not fit saturates and is counted. So the order of summation changes nothing
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,10 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from nnlib.ops.convolution import conv2d_forward
 from nnlib.precision.fixed import Floats, Integers, Rounding, rounded, saturated
-from nnlib.precision.formats import STORAGE, IntegerName
+from nnlib.precision.formats import STORAGE, IntegerName, integer_bits, integer_limits
 
 EXACT: Final = 2.0**53
 """Whole numbers up to this are exact in float64."""
+SUM_BITS: Final = 30
+"""What sums of integers of several steps may take, without their sign."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,27 @@ def sums_of(exact: Floats, bias: NDArray[np.int32] | None = None) -> Sums:
     return Sums(values=whole.astype(np.int32), overflows=outside)
 
 
+def integer_sum(parts: Sequence[Integers], ratios: ArrayLike) -> Sums:
+    """The sum of ``parts``, each times its ratio and rounded to nearest first: integers of several steps under one."""
+    exact: Floats | None = None
+    for part, ratio in zip(parts, np.asarray(ratios, dtype=np.float64), strict=True):
+        whole = np.rint(part.astype(np.float64) * ratio)
+        exact = whole if exact is None else exact + whole
+    if exact is None:
+        raise ValueError("a sum of nothing")
+    return sums_of(exact)
+
+
+def sum_scales(steps: Sequence[float], result: float, storage: IntegerName) -> NDArray[np.float64]:
+    """Ratios for :func:`integer_sum` of numbers with ``steps``, and the multiplier to the step ``result`` at the end.
+
+    The step of the sums is the finest at which they fit 31 bits whatever comes in.
+    """
+    parts = np.asarray(steps, dtype=np.float64)
+    unit = parts.sum() * 2.0 ** (integer_bits(storage) - 1 - SUM_BITS)
+    return np.append(parts / unit, unit / result)
+
+
 def check_exact(a: Integers, b: Integers, *, depth: int) -> None:
     """Raise ValueError unless sums of ``depth`` products of numbers of these formats are exact in float64."""
     largest = depth * float(np.iinfo(a.dtype).max + 1) * float(np.iinfo(b.dtype).max + 1)
@@ -63,6 +87,7 @@ def requantise(
     storage: IntegerName,
     *,
     relu: bool = False,
+    clipped: bool = False,
     rounding: Rounding = "nearest",
     key: int = 0,
     first: int = 0,
@@ -70,11 +95,14 @@ def requantise(
     """``sums · multiplier`` as integers of ``storage``, and how many saturated.
 
     ``multiplier``: step of the sums over step of the result, one number or one for each place of the last axis.
-    ``relu``: negative results become 0 and do not count. ``key``, ``first``: see :func:`rounded`.
+    ``relu``: negative results become 0 and do not count. ``clipped``: nor do those above the largest integer, which is
+    the limit of a clipped ReLU. ``key``, ``first``: see :func:`rounded`.
     """
     scaled = sums.astype(np.float64) * np.asarray(multiplier, dtype=np.float64)
     if relu:
         scaled = np.maximum(scaled, 0)
+    if clipped:
+        scaled = np.minimum(scaled, integer_limits(storage)[1])
     whole, outside = saturated(rounded(scaled, rounding=rounding, key=key, first=first), storage)
     return whole.astype(STORAGE[storage]), outside
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from nnlib.batch import Arrays, Batch
 from nnlib.device import TRAINING, Loaded
-from nnlib.graph import Graph, Variables
+from nnlib.graph import Variables
 from nnlib.layers.layer import INFERENCE, Array, Run
 from nnlib.model import Gradients, Model
 from nnlib.optim import Clip, Optimizer, State
@@ -43,7 +43,7 @@ class IntegerDevice:
 
     def network(self, variables: Variables) -> IntegerNetwork:
         """The calibrated network; other variables calibrate it anew."""
-        if not self.calibrated or self.calibrated[0].variables is not variables:
+        if not self.calibrated or self.calibrated[0].calibrated is not variables:
             found = quantise_network(
                 self.model.graph, variables, self.sample, storage=self.storage, calibration=self.calibration
             )
@@ -61,7 +61,13 @@ class IntegerDevice:
             some = {name: array[first : first + self.together] for name, array in inputs.items()}
             program = lower_integer(network, batch=min(self.together, count - first))
             arrays = Loaded(program, parameters, self.processor).run(some, INFERENCE)
-            parts.append({name: arrays[program.buffer(name).name].copy() for name in network.graph.outputs})
+            size = len(next(iter(some.values())))
+            parts.append(
+                {
+                    name: arrays[program.buffer(name).name].reshape(size, *network.graph.shapes[name]).copy()
+                    for name in network.graph.outputs
+                }
+            )
         return {name: np.concatenate([part[name] for part in parts]) for name in network.graph.outputs}
 
     def gradients(self, *, variables: Variables, batch: Batch, weights: Array, run: Run = TRAINING) -> Gradients:
@@ -77,12 +83,3 @@ class IntegerDevice:
     def clip(self, *, clip: Clip, grads: Variables) -> None:
         """Raises InferenceOnly."""
         raise InferenceOnly
-
-
-def integer_shape(graph: Graph, storage: IntegerName) -> IntegerNetwork:
-    """A network with the layers of ``graph`` and arbitrary numbers: what its kernels take does not depend on them."""
-    variables = graph.initialise(np.random.default_rng(0), np.dtype(np.float64))
-    sample = {
-        each.name: np.zeros((1, *each.shape), dtype=np.int64 if each.integer else np.float64) for each in graph.inputs
-    }
-    return quantise_network(graph, variables, sample, storage=storage)

@@ -15,6 +15,7 @@ from taihusim.precision import (
     check_training,
     inference_device,
     inference_program,
+    real_layers,
     training_device,
     training_program,
 )
@@ -49,11 +50,12 @@ def test_devices_of_precisions() -> None:
         device.update(optimizer=None, parameters={}, grads={}, state={}, rate=0.1)  # type: ignore[arg-type]
 
 
-def test_a_layer_without_integer_kernels_is_named(tmp_path: Path) -> None:
+def test_a_layer_without_integer_kernels_works_on_real_numbers(tmp_path: Path) -> None:
     layers = "    - {type: flatten}\n    - {type: sigmoid}\n    - {type: linear, units: 10}"
     setup = prepare(workload=tiny_workload(tmp_path, layers=layers), mapping_flags=["precision=int8"])
-    with pytest.raises(BadInput, match="'sigmoid1' of type Sigmoid has no integer kernel"):
-        inference_program(setup, batch=4)
+    names = [launch.kernel.name for launch in inference_program(setup, batch=4).launches]
+    assert real_layers(setup) == ["sigmoid1"]
+    assert names == ["quantise", "dequantise", "sigmoid", "quantise", "integer_gemm", "dequantise"]
 
 
 def test_what_cannot_be_says_what_can() -> None:

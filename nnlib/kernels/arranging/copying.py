@@ -14,7 +14,7 @@ from nnlib.kernels.blocks import Blocks, Shape, plan_blocks
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.streaming import Operand, stream
 from nnlib.kernels.window import ItemBox
-from nnlib.precision import DTypeName
+from nnlib.precision import StorageName
 from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.memory import Array, MemoryArray
@@ -62,7 +62,7 @@ class Copy:
     """``y`` = a box of ``x``; ``fill`` where the box lies beyond it. What else ``y`` has is kept."""
 
     move: Move
-    dtype: DTypeName
+    dtype: StorageName
     fill: float = 0.0
     label: str = "copy"
 
@@ -91,7 +91,7 @@ class Concatenate:
     outer: int
     sizes: tuple[int, ...]
     inner: int
-    dtype: DTypeName
+    dtype: StorageName
 
     @property
     def name(self) -> str:

@@ -30,7 +30,8 @@ class IntegerGemm:
     """``c = round((a·b + bias) · multiplier)`` of integers of ``dtype``, with sums of 32 bits.
 
     ``bias`` is in units of the sums; ``multiplier`` is the step of the sums over the step of c, one for each column.
-    ``relu``: negative results become 0. ``saturated`` counts sums that left 32 bits, and results that did not fit.
+    ``relu``: negative results become 0. ``clipped``: what does not fit above is cut off on purpose. ``saturated``
+    counts sums that left 32 bits, and results that did not fit.
     """
 
     m: int
@@ -38,6 +39,7 @@ class IntegerGemm:
     k: int
     dtype: IntegerName
     relu: bool = False
+    clipped: bool = False
 
     @property
     def name(self) -> str:
@@ -58,7 +60,7 @@ class IntegerGemm:
         """By one BLAS call."""
         exact = arrays["a"].astype(np.float64) @ arrays["b"].astype(np.float64)
         sums = sums_of(exact, arrays["bias"].astype(np.int32))
-        c, outside = requantise(sums.values, arrays["multiplier"], self.dtype, relu=self.relu)
+        c, outside = requantise(sums.values, arrays["multiplier"], self.dtype, relu=self.relu, clipped=self.clipped)
         arrays["c"][...] = c
         arrays["saturated"][...] = sums.overflows, outside
 
@@ -69,6 +71,7 @@ class IntegerGemm:
             shape=(self.m, self.n, self.k),
             storage=self.dtype,
             relu=self.relu,
+            clipped=self.clipped,
             plan=plan,
             core_group=core_group,
             arguments=arguments,

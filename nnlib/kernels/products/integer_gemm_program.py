@@ -32,11 +32,12 @@ class IntegerGemmProgram:
         shape: tuple[int, int, int],
         storage: IntegerName,
         relu: bool,
+        clipped: bool,
         plan: GemmPlan,
         core_group: CoreGroup,
         arguments: Arguments,
     ) -> None:
-        self.shape, self.storage, self.relu = shape, storage, relu
+        self.shape, self.storage, self.relu, self.clipped = shape, storage, relu, clipped
         self.core_group, self.arguments = core_group, arguments
         rows, columns = core_group.mesh
         self.extent = (plan.m * rows, plan.n * columns, plan.k * columns)
@@ -147,7 +148,9 @@ class IntegerGemmProgram:
             sums = sums_of(
                 np.asarray(self.sums.values()[:valid], dtype=np.float64), self.bias.values().astype(np.int32)
             )
-            narrow, outside = requantise(sums.values, self.multiplier.values(), self.storage, relu=self.relu)
+            narrow, outside = requantise(
+                sums.values, self.multiplier.values(), self.storage, relu=self.relu, clipped=self.clipped
+            )
             result.values()[valid:] = 0
             result.values()[:valid] = narrow
             self.counts.values()[0] += sums.overflows, outside

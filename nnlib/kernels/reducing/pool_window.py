@@ -100,10 +100,11 @@ def touching(pool: PoolAxis, *, block: int) -> Touching:
 
 
 def never_largest(x: Array, window: PoolWindow, row: Integers, column: Integers) -> Array:
-    """Tiles (CPEs, rows, columns, channels) from ``row`` and ``column`` on with -∞ beyond the image."""
+    """Tiles (CPEs, rows, columns, channels) from ``row`` and ``column`` on, -∞ or the least integer beyond the image."""
     inside = _inside(row, x.shape[1], window.rows.length)[:, :, None]
     inside = inside & _inside(column, x.shape[2], window.columns.length)[:, None, :]
-    return x if inside.all() else np.where(inside[..., None], x, x.dtype.type(-np.inf))
+    least = np.iinfo(str(x.dtype)).min if x.dtype.kind == "i" else -np.inf
+    return x if inside.all() else np.where(inside[..., None], x, x.dtype.type(least))
 
 
 def _inside(first: Integers, size: int, length: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

@@ -10,8 +10,11 @@ from hypothesis import given, settings
 
 from nnlib.kernels.clock import KernelClock, simulate
 from nnlib.kernels.convolutions.im2col import Im2col
+from nnlib.kernels.convolutions.patch_window import PatchWindow
 from nnlib.kernels.fixed.dynamic_step import DynamicStep
 from nnlib.kernels.fixed.fixed_point import Dequantise, Quantise, Requantise
+from nnlib.kernels.fixed.integer_depthwise import IntegerDepthwise
+from nnlib.kernels.fixed.integer_sum import IntegerSum
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
 from nnlib.kernels.pointwise.elementwise import Elementwise
 from nnlib.kernels.products.gemm import Gemm
@@ -50,15 +53,24 @@ STREAMS: list[Kernel] = [
     Requantise(257, 33, "int8", relu=True),
     Requantise(70, 9_000, "int16", rounding="stochastic"),
 ]
+SUMS: list[Kernel] = [
+    IntegerSum(1, 1, "int8", relu=True),
+    IntegerSum(70_001, 2, "int16"),
+    IntegerSum(3001, 3, "int8", relu=True, clipped=True),
+    IntegerDepthwise(PatchWindow.of(Window(1, 1, 1, 1, (1, 1))), "int8"),
+    IntegerDepthwise(PatchWindow.of(Window(5, 9, 8, 37, (3, 2), 2, 1)), "int16", relu=True),
+    IntegerDepthwise(PatchWindow.of(Window(3, 28, 30, 500, (3, 3), 1, 1)), "int8", relu=True, clipped=True),
+]
 MOVES: list[Kernel] = [
     Im2col(Window(5, 9, 8, 3, (3, 2), 2, 1), "int8"),
     Im2col(Window(70, 12, 12, 16, (3, 3), 1, 1), "int16"),
     MaxPool(Window(1, 2, 2, 1, (2, 2), 2, 0), "int16"),
     MaxPool(Window(70, 13, 12, 9, (3, 3), 2, 0), "int8"),
+    MaxPool(Window(9, 13, 12, 9, (3, 3), 2, 1), "int8"),
 ]
 GEMMS: list[Kernel] = [
     IntegerGemm(1, 1, 1, "int8"),
-    IntegerGemm(130, 33, 70, "int16", relu=True),
+    IntegerGemm(130, 33, 70, "int16", relu=True, clipped=True),
     IntegerGemm(1200, 300, 700, "int8"),
 ]
 
@@ -68,7 +80,7 @@ def named(kernel: Kernel) -> str:
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("kernel", [*STREAMS, *MOVES, *GEMMS], ids=named)
+@pytest.mark.parametrize("kernel", [*STREAMS, *SUMS, *MOVES, *GEMMS], ids=named)
 def test_tiles_compute_the_reference(kernel: Kernel, processor: ProcessorSpec) -> None:
     timing = check_tiles(kernel, processor)
     assert KernelClock(processor).time(kernel) == timing
@@ -90,6 +102,8 @@ def test_tiles_compute_the_reference_on_many_shapes(kernel: Kernel) -> None:
         Quantise(40_000, 1, "int16", "fp32", "stochastic"),
         Requantise(3000, 40, "int8"),
         IntegerGemm(500, 100, 300, "int16"),
+        IntegerSum(60_000, 2, "int8"),
+        IntegerDepthwise(PatchWindow.of(Window(40, 9, 9, 16, (3, 3), 1, 1)), "int8"),
     ],
     ids=named,
 )
@@ -116,6 +130,8 @@ def test_long_loops_are_cut(processor: ProcessorSpec) -> None:
         Quantise(9_000, 2, "int8", "fp64", "stochastic"),
         Dequantise(9_000, 3, "int8"),
         IntegerGemm(130, 33, 70, "int16"),
+        IntegerSum(9_000, 2, "int16"),
+        IntegerDepthwise(PatchWindow.of(Window(20, 9, 9, 16, (3, 3), 1, 1)), "int8"),
     ],
     ids=named,
 )

@@ -11,9 +11,11 @@ from nnlib.layers import Conv2d, Flatten, Layer, Linear, MaxPool, ReLU
 from nnlib.layers.layer import INFERENCE, Array
 from nnlib.precision.calibration import Calibration
 from nnlib.precision.formats import IntegerName
-from nnlib.quantised.lower import NotLowered, integer_parameters, lower_integer
-from nnlib.quantised.network import IntegerNetwork, fused_relus, quantise_network
+from nnlib.quantised.forms import fused_relus
+from nnlib.quantised.lower import integer_parameters, lower_integer
+from nnlib.quantised.network import IntegerNetwork, quantise_network
 from sim.machine.load import load_machine
+from tests.nnlib.quantised.networks import on_tiles
 
 pytestmark = pytest.mark.numeric
 
@@ -57,7 +59,7 @@ def error(network: IntegerNetwork) -> float:
 def test_a_product_takes_the_relu_behind_it_along() -> None:
     assert fused_relus(small()) == {"conv1": "relu1", "hidden": "relu2"}
     network = calibrated()
-    assert [name for name, product in network.products.items() if product.relu] == ["conv1", "hidden"]
+    assert [name for name, product in network.products.items() if product.ending.relu] == ["conv1", "hidden"]
     assert network.products["conv1"].weight.dtype == np.int8
     assert network.steps["relu1"] == network.steps["conv1"] == network.steps["pool1"]
 
@@ -93,8 +95,9 @@ def test_other_layers_work_on_real_numbers() -> None:
     network = quantise_network(graph, variables, {INPUT: x})
     exact = graph.predict(variables, {INPUT: x})["two"]
     assert np.abs(network.outputs({INPUT: x})["two"] - exact).max() < 0.03 * np.abs(exact).max()
-    with pytest.raises(NotLowered, match="'sigmoid' of type Sigmoid"):
-        lower_integer(network, batch=2)
+    assert network.real_layers == ("sigmoid",)
+    found, _, _ = on_tiles(network, {INPUT: x[:3]})
+    assert np.array_equal(found["two"], network.outputs({INPUT: x[:3]})["two"])
 
 
 def test_calibration_methods_give_other_steps() -> None:

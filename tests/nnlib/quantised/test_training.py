@@ -215,7 +215,7 @@ def test_digits_in_int16_without_a_copy_need_stochastic_rounding() -> None:
     def mean(devices: list[FixedDevice] | list[HostDevice]) -> float:
         found = []
         for seed, device in enumerate(devices):
-            variables = trained(setup, data, device, seed=seed, steps=1350)
+            variables = trained(setup, data, device, seed=seed, steps=720)
             found.append(accuracy(setup, data.test, device, variables))
         return float(np.mean(found))
 
@@ -232,20 +232,25 @@ def test_digits_in_int16_without_a_copy_need_stochastic_rounding() -> None:
 
 @pytest.mark.slow
 def test_digits_in_int8_lose_at_most_a_point() -> None:
-    """Trained in fp64, calibrated on 256 training images; every way to calibrate."""
+    """Trained in fp64, calibrated on 256 training images; every way to calibrate, mean of three seeds."""
     from benchmarks.fixed_point_training import accuracy, load, trained
     from nnlib.precision.calibration import Calibration
     from nnlib.quantised.network import quantise_network
     from taihusim.setup import prepare
 
     setup, data = prepare(workload="digits"), load()
-    host = HostDevice(setup.model)
-    variables = trained(setup, data, host, seed=0, steps=900)
-    exact = accuracy(setup, data.test, host, variables)
-    assert exact > 0.95
-    for calibration in (Calibration(), Calibration(method="percentile"), Calibration(method="mse")):
-        sample = {INPUT: data.train.images[:256]}
-        network = quantise_network(setup.graph, variables, sample, calibration=calibration)
-        outputs = network.outputs({INPUT: data.test.images})[setup.graph.output]
-        assert np.mean(outputs.argmax(axis=1) == data.test.labels) >= exact - 0.01, calibration
-        assert network.tally.overflows == 0
+    host, sample = HostDevice(setup.model), {INPUT: data.train.images[:256]}
+    ways = (Calibration(), Calibration(method="percentile"), Calibration(method="mse"))
+    exact: list[float] = []
+    found: dict[Calibration, list[float]] = {way: [] for way in ways}
+    for seed in range(3):
+        variables = trained(setup, data, host, seed=seed, steps=900)
+        exact.append(accuracy(setup, data.test, host, variables))
+        for way in ways:
+            network = quantise_network(setup.graph, variables, sample, calibration=way)
+            outputs = network.outputs({INPUT: data.test.images})[setup.graph.output]
+            found[way].append(float(np.mean(outputs.argmax(axis=1) == data.test.labels)))
+            assert network.tally.overflows == 0
+    assert np.mean(exact) > 0.95
+    for way, accuracies in found.items():
+        assert np.mean(accuracies) >= np.mean(exact) - 0.01, (way, accuracies, exact)
