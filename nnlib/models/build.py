@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from nnlib.graph import Graph
-from nnlib.layers import Layer
+from nnlib.graph import INPUT, Graph, Input
+from nnlib.layers import Embedding, Layer
+from nnlib.layers.layer import Shape
 from nnlib.losses import CrossEntropy, Loss
 from nnlib.model import Model
 from nnlib.models.catalogue import MODELS
@@ -26,19 +27,28 @@ def build_model(keys: ModelKeys, *, folder: Path = Path(), channels_last: bool =
     if isinstance(keys, FileKeys):
         return _imported(keys, folder, channels_last)
     if isinstance(keys, LayersKeys):
-        graph = build_graph(input_shape=keys.input, layers=keys.layers)
+        shapes = {INPUT: keys.input} if isinstance(keys.input, tuple) else keys.input
+        graph = build_graph(shapes, keys.layers)
         return Model(graph, (build_loss(keys.loss, graph),))
     return MODELS[keys.name](**{name: getattr(keys, name) for name in type(keys).model_fields if name != "name"})
 
 
-def build_graph(*, input_shape: tuple[int, ...], layers: Sequence[LayerKeys]) -> Graph:
-    """The network of ``layers`` over samples of ``input_shape``, each behind the one before unless it says otherwise.
+def build_graph(shapes: Mapping[str, Shape], layers: Sequence[LayerKeys]) -> Graph:
+    """The network of ``layers`` over inputs of these names, each behind the one before unless it says otherwise.
 
-    A layer without a name is called by its type and its number among those of its type: ``conv2d1``.
+    The first layer takes the first input. A layer without a name is called by its type and its number among those of
+    its type: ``conv2d1``. Inputs that tables are asked by, and those of shape (), are whole numbers.
     Raises ShapeError if the layers do not fit together.
     """
     seen: dict[str, int] = {}
-    network = Network(input_shape)
+    first = {0: (next(iter(shapes)),)}
+    asked = {
+        name
+        for place, keys in enumerate(layers)
+        if LAYERS[keys.type] is Embedding
+        for name in keys.inputs or first.get(place, ())
+    }
+    network = Network(inputs=tuple(Input(name, shape, shape == () or name in asked) for name, shape in shapes.items()))
     for keys in layers:
         seen[keys.type] = seen.get(keys.type, 0) + 1
         layer = _layer(keys, keys.name or f"{keys.type}{seen[keys.type]}")

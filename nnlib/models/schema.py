@@ -151,17 +151,32 @@ else:
     NamedKeys = _tagged([_of_arguments(build, name) for name, build in MODELS.items()], "name")
 
 
-def _not_empty(entries: tuple[Any, ...]) -> tuple[Any, ...]:
+def _not_empty(entries: Any) -> Any:
     # not min_length: pydantic counts only the entries that are right, and would complain twice about a wrong one
     if not entries:
         raise ValueError("at least one entry")
     return entries
 
 
-class LayersKeys(Section):
-    """Layers one behind the other, over samples of shape ``input``; by default the last one's numbers are logits."""
+def _shape_or_shapes(value: Any) -> str:
+    return "shapes" if isinstance(value, Mapping) else "shape"
 
-    input: Annotated[tuple[Count, ...], AfterValidator(_not_empty)]
+
+InputKeys: TypeAlias = Annotated[
+    Annotated[tuple[Count, ...], AfterValidator(_not_empty), Tag("shape")]
+    | Annotated[dict[Name, tuple[Count, ...]], AfterValidator(_not_empty), Tag("shapes")],
+    Discriminator(_shape_or_shapes),
+]
+
+
+class LayersKeys(Section):
+    """Layers one behind the other, over samples of shape ``input``; by default the last one's numbers are logits.
+
+    Several inputs have names and a shape each; ``[]`` is one whole number, such as a length. The first layer takes the
+    first of them.
+    """
+
+    input: InputKeys
     layers: Annotated[tuple[LayerKeys, ...], AfterValidator(_not_empty)]
     loss: LossKeys | None = None
 
@@ -179,10 +194,10 @@ class FileKeys(Section):
 
 def _kind(value: Any) -> str:
     has = value if isinstance(value, Mapping) else vars(value) if hasattr(value, "__dict__") else {}
-    return next((kind for kind in ("name", "file") if kind in has), "layers")
+    return next((kind for kind in ("name", "file") if kind in has), "list")
 
 
 ModelKeys: TypeAlias = Annotated[
-    Annotated[LayersKeys, Tag("layers")] | Annotated[NamedKeys, Tag("name")] | Annotated[FileKeys, Tag("file")],
+    Annotated[LayersKeys, Tag("list")] | Annotated[NamedKeys, Tag("name")] | Annotated[FileKeys, Tag("file")],
     Discriminator(_kind),
 ]

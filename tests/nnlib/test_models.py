@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nnlib.layers import Conv2d, Flatten, Linear, MaxPool, ReLU, ShapeError
 from nnlib.models.build import build_graph
-from nnlib.models.schema import LayerKeys
+from nnlib.models.schema import LayerKeys, LayersKeys
 
 LAYERS: TypeAdapter[list[LayerKeys]] = TypeAdapter(list[LayerKeys])
 
@@ -20,8 +20,8 @@ def keys(*layers: dict[str, Any]) -> list[LayerKeys]:
 
 def test_every_key_reaches_its_layer() -> None:
     graph = build_graph(
-        input_shape=(9, 9, 2),
-        layers=keys(
+        {"input": (9, 9, 2)},
+        keys(
             {"type": "conv2d", "channels": 4, "kernel": 3, "stride": 2, "padding": 1, "bias": False},
             {"type": "maxpool", "kernel": 3, "stride": 1},
             {"type": "relu"},
@@ -31,7 +31,7 @@ def test_every_key_reaches_its_layer() -> None:
     )
     assert [node.layer for node in graph.nodes] == [
         Conv2d("conv2d1", 4, (3, 3), stride=2, padding=1, bias=False),
-        MaxPool("maxpool1", (3, 3), 1),
+        MaxPool("maxpool1", 3, 1),
         ReLU("relu1"),
         Flatten("flatten1"),
         Linear("linear1", 5, bias=False),
@@ -48,31 +48,59 @@ def test_every_key_reaches_its_layer() -> None:
 
 def test_what_is_not_said() -> None:
     graph = build_graph(
-        input_shape=(9, 9, 2),
-        layers=keys({"type": "conv2d", "channels": 4, "kernel": 3}, {"type": "maxpool", "kernel": 3}),
+        {"input": (9, 9, 2)},
+        keys({"type": "conv2d", "channels": 4, "kernel": 3}, {"type": "maxpool", "kernel": 3}),
     )
     assert [node.layer for node in graph.nodes] == [
         Conv2d("conv2d1", 4, (3, 3), stride=1, padding=0, bias=True),
-        MaxPool("maxpool1", (3, 3), 3),
+        MaxPool("maxpool1", 3, 3),
     ]
 
 
 def test_layers_are_numbered_by_type_and_names_are_kept() -> None:
     relu = {"type": "relu"}
-    graph = build_graph(
-        input_shape=(4,), layers=keys(relu, {"type": "linear", "units": 3}, {**relu, "name": "mine"}, relu)
-    )
+    graph = build_graph({"input": (4,)}, keys(relu, {"type": "linear", "units": 3}, {**relu, "name": "mine"}, relu))
     assert [node.name for node in graph.nodes] == ["relu1", "linear1", "mine", "relu3"]
 
 
 def test_a_given_name_that_meets_a_number_is_refused() -> None:
     with pytest.raises(ShapeError, match="'relu2'"):
-        build_graph(input_shape=(4,), layers=keys({"type": "relu", "name": "relu2"}, {"type": "relu"}))
+        build_graph({"input": (4,)}, keys({"type": "relu", "name": "relu2"}, {"type": "relu"}))
 
 
 def test_layers_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"'conv2d1'.*\(4,\)"):
-        build_graph(input_shape=(4,), layers=keys({"type": "conv2d", "channels": 3, "kernel": 1}))
+        build_graph({"input": (4,)}, keys({"type": "conv2d", "channels": 3, "kernel": 1}))
+
+
+def test_several_inputs_have_names() -> None:
+    graph = build_graph(
+        {"frames": (9, 4), "lengths": (), "words": (9,), "more": (9,)},
+        keys(
+            {"type": "gru", "units": 3, "inputs": ["frames", "lengths"]},
+            {"type": "embedding", "count": 5, "features": 3, "inputs": ["words"]},
+            {"type": "add", "inputs": ["gru1", "embedding1"]},
+        ),
+    )
+    assert [(each.name, each.shape, each.integer) for each in graph.inputs] == [
+        ("frames", (9, 4), False),
+        ("lengths", (), True),
+        ("words", (9,), True),
+        ("more", (9,), False),
+    ]
+    assert [node.inputs for node in graph.nodes] == [("frames", "lengths"), ("words",), ("gru1", "embedding1")]
+
+
+def test_a_table_at_the_beginning_takes_whole_numbers() -> None:
+    graph = build_graph({"input": (9,)}, keys({"type": "embedding", "count": 5, "features": 3}))
+    assert graph.inputs[0].integer
+    assert not build_graph({"input": (9,)}, keys({"type": "relu"})).inputs[0].integer
+
+
+@pytest.mark.parametrize("value", [{}, [], [0], {"frames": [0]}, {"a b": [1]}, 5, None])
+def test_shapes_that_no_input_has(value: object) -> None:
+    with pytest.raises(ValidationError):
+        LayersKeys.model_validate({"input": value, "layers": [{"type": "relu"}]})
 
 
 @pytest.mark.parametrize(
