@@ -2,8 +2,8 @@
 
 Pixels are matrices of channels × batch (:mod:`nnlib.kernels.implicit.pixel_major`). The sums of some pixels of a row
 stay in the LDM; each source pixel comes once for a row of taps, the weights of a tap come anew for every product
-(R-swDNN1 ``sw_conv_implicit.c``: room for one source pixel, one tap's weights and the sums, all as doubles). fp32 is turned into
-fp64 and back element by element, in place.
+(R-swDNN1 ``sw_conv_implicit.c``: room for one source pixel, one tap's weights and the sums, all as doubles). fp32 is
+turned into fp64 and back element by element, in place.
 """
 
 from __future__ import annotations

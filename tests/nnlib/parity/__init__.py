@@ -33,9 +33,7 @@ def hwio(weight: Array) -> Array:
     return weight.transpose(2, 3, 1, 0)
 
 
-def check_same(
-    found: Array, expected: Array, what: str, *, tolerance: float | None = None, least: float = 0.0
-) -> None:
+def check_same(found: Array, expected: Array, what: str, *, tolerance: float | None = None, least: float = 0.0) -> None:
     """Same shape and dtype; the largest difference is small against the largest number, or against ``least``."""
     assert (found.shape, found.dtype) == (expected.shape, expected.dtype), what
     limit = TOLERANCE[expected.dtype.name] if tolerance is None else tolerance
