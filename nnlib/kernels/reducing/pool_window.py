@@ -100,7 +100,7 @@ def touching(pool: PoolAxis, *, block: int) -> Touching:
 
 
 def never_largest(x: Array, window: PoolWindow, row: Integers, column: Integers) -> Array:
-    """Tiles (CPEs, rows, columns, channels) from ``row`` and ``column`` on; beyond the image the least number there is."""
+    """Tiles (CPEs, rows, columns, channels) from ``row`` and ``column`` on; beyond the image the least number."""
     inside = _inside(row, x.shape[1], window.rows.length)[:, :, None]
     inside = inside & _inside(column, x.shape[2], window.columns.length)[:, None, :]
     least = np.iinfo(str(x.dtype)).min if x.dtype.kind == "i" else -np.inf
