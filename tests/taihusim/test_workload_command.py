@@ -1,0 +1,54 @@
+"""``taihusim workload``: lists, tables and what is refused, on the real command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.taihusim.test_commands import taihusim
+from workloads.spec import list_workloads
+
+
+def test_a_network_layer_by_layer() -> None:
+    done = taihusim("workload", "show", "digits", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = json.loads(done.stdout)
+    assert (shown["parameters"], shown["multiply_accumulates"]) == (13_706, 91_776)
+    assert shown["inputs"] == {"input": [8, 8, 1]}
+    assert shown["outputs"] == {"linear2": [10]}
+    first = shown["layers"][0]
+    assert (first["layer"], first["kind"], first["shape"], first["parameters"]) == (
+        "conv2d1",
+        "conv2d",
+        [8, 8, 16],
+        160,
+    )
+    assert first["activation_bytes"] == 8 * 8 * 16 * 4
+    assert sum(layer["parameters"] for layer in shown["layers"]) == shown["parameters"]
+    assert shown["training_bytes_per_core_group"] > shown["inference_bytes_per_core_group"] > 4 * 13_706
+
+
+def test_totals_stand_below_the_table() -> None:
+    done = taihusim("workload", "show", "lenet5", "--batch", "16", "--precision", "fp64")
+    assert done.returncode == 0
+    total = next(line for line in done.stdout.splitlines() if line.startswith("all layers"))
+    assert "61,706" in total
+    assert "416.5 k" in total
+    assert "16 samples" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_the_list_has_every_workload() -> None:
+    done = taihusim("workload", "list", "--json")
+    assert done.returncode == 0
+    rows = {row["workload"]: row for row in json.loads(done.stdout)["workloads"]}
+    assert tuple(rows) == list_workloads()
+    assert rows["resnet50"]["parameters"] == 25_557_032
+
+
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    done = taihusim("workload", "show", "resnet5")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean 'resnet50'" in done.stderr
+    assert "Traceback" not in done.stderr
