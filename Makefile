@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 NODES := 1,16,256,4096,40960
 
-.PHONY: demo test test-fast parity lint style types layers validate bench clean help
+.PHONY: demo test test-fast learning parity lint style types layers validate bench clean help
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -14,8 +14,11 @@ demo: $(VENV)/.installed-demo  ## train handwritten digits on 1 to 40,960 nodes 
 	$(RUN) taihusim infer digits --nodes $(NODES) --weights runs/demo/weights.npz --out runs/demo
 	@test -f runs/demo/figure.png && echo "Figure: $(CURDIR)/runs/demo/figure.png"
 
-test: $(VENV)/.installed-test  ## all tests but those that need PyTorch
-	$(RUN) pytest -n 2
+test: $(VENV)/.installed-test  ## all tests but those that need PyTorch and those that train for minutes
+	$(RUN) pytest -n 2 -m "not learning"
+
+learning: $(VENV)/.installed-test  ## networks that learn, and linear ones that do not, on generated data
+	$(RUN) pytest -n 2 -m learning
 
 test-fast: $(VENV)/.installed-test  ## the tests that take less than a few seconds each, without PyTorch
 	$(RUN) pytest -n 2 -m "not slow and not parity"

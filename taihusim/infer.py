@@ -45,15 +45,20 @@ class InferRequest:
 class Inferred:
     """The points by node count as in the record, and what the model says of the test set.
 
-    ``outputs`` are the network's first output, samples in front; it and ``measured``, how good they are by ``measure``,
-    are None without numerics.
+    ``outputs`` are the network's outputs by name, samples in front; they and ``measured``, how good they are by
+    ``measure``, are None without numerics.
     """
 
     points: list[dict[str, Any]]
-    outputs: Array | None
+    outputs: dict[str, Array] | None
     measure: Measure | None
     measured: float | None
     trained: bool
+
+    @property
+    def output(self) -> Array | None:
+        """The network's first output."""
+        return None if self.outputs is None else next(iter(self.outputs.values()))
 
     @property
     def accuracy(self) -> float | None:
@@ -85,25 +90,26 @@ def infer(setup: Setup, request: InferRequest) -> Inferred:
     )
 
 
-def _answers(setup: Setup, variables: dict[str, Array]) -> tuple[Array, Measure | None, float | None]:
-    """The first output for the test set, and how good it is by which measure."""
+def _answers(setup: Setup, variables: dict[str, Array]) -> tuple[dict[str, Array], Measure | None, float | None]:
+    """The outputs for the test set, and how good it is by which measure."""
     data = load_dataset(setup.workload, setup.model)
     measure, device = measure_of(setup.workload, data, setup.model), inference_device(setup, _sample(setup, data))
     parts, totals = [], []
     for outputs, batch in answers(device, variables=variables, part=data.test):
-        parts.append(outputs[setup.graph.output])
+        parts.append(outputs)
         if measure is not None:
             totals.append(measured(measure, device, variables=variables, outputs=outputs, batch=batch))
     value = None if measure is None else measure.value(np.sum(totals, axis=0))
-    return np.concatenate(parts), measure, value
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in setup.graph.outputs}
+    return joined, measure, value
 
 
-def _given_answers(setup: Setup, variables: dict[str, Array], inputs: Arrays) -> Array:
-    """The first output for given samples, on which integers are calibrated too."""
+def _given_answers(setup: Setup, variables: dict[str, Array], inputs: Arrays) -> dict[str, Array]:
+    """The outputs for given samples, on which integers are calibrated too."""
     dtype = DTYPES[setup.mapping.dtype]
     given = Batch(inputs=inputs, targets={}).astype(dtype).inputs
     device = inference_device(setup, given if setup.mapping.integers is not None else None)
-    return device.outputs(variables=variables, inputs=given)[setup.graph.output]
+    return device.outputs(variables=variables, inputs=given)
 
 
 def _time(setup: Setup, nodes: int) -> InferenceTiming:

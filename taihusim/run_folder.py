@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,9 @@ from workloads.record_schema import Kind
 from workloads.spec import describe
 
 TRAIN_RECORD, INFER_RECORD = "train.json", "infer.json"
-WEIGHTS, OUTPUTS, FIGURE = "weights.npz", "outputs.npy", "figure.png"
+WEIGHTS, FIGURE = "weights.npz", "figure.png"
+OUTPUTS, NAMED_OUTPUTS = "outputs.npy", "outputs.npz"
+"""The one output of a network, or several by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +54,19 @@ class RunFolder:
             checkpoint_path(self.path, nodes=run["nodes"]).unlink(missing_ok=True)
         return [*written, *self._figure()]
 
-    def save_inference(self, result: dict[str, Any], *, outputs: Array | None) -> tuple[dict[str, Any], list[Path]]:
+    def save_inference(
+        self, result: dict[str, Any], *, outputs: Mapping[str, Array] | None
+    ) -> tuple[dict[str, Any], list[Path]]:
         """Write outputs, record and, beside a training record, the figure anew; returns the result and the files."""
         self.path.mkdir(parents=True, exist_ok=True)
         written = []
         if outputs is not None:
-            place = self.path / OUTPUTS
+            place = self.path / (OUTPUTS if len(outputs) == 1 else NAMED_OUTPUTS)
             with replaced(place) as file:
-                np.save(file, outputs)
+                if len(outputs) == 1:
+                    np.save(file, next(iter(outputs.values())))
+                else:
+                    np.savez(file, allow_pickle=False, **outputs)
             written.append(place)
             result = {**result, "outputs": str(place)}
         written.append(self._record("infer", result, INFER_RECORD))

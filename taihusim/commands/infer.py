@@ -103,7 +103,8 @@ def command(
         return
     _print(result, trained=done.trained)
     if inputs is not None and done.outputs is not None:
-        click.echo(_answer(setup.graph.output, done.outputs))
+        for name, numbers in done.outputs.items():
+            click.echo(_answer(name, numbers))
     for path in written:
         click.echo(f"wrote {path}")
 

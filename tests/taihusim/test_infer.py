@@ -10,6 +10,7 @@ import pytest
 from sim.problems import BadInput
 from taihusim.infer import Inferred, InferRequest, infer
 from taihusim.options import Settings
+from taihusim.run_folder import RunFolder
 from taihusim.setup import Setup, prepare
 from taihusim.train import TrainRequest, train
 from tests.taihusim.tiny import CONVOLUTION, tiny_workload
@@ -34,12 +35,12 @@ def inferred(setup: Setup, *nodes: int, seed: int = 0, weights: Path | None = No
 def test_tiles_layers_and_nothing_take_the_same_time(workload: str) -> None:
     tile, layer, off = (inferred(setup_of(workload, f"numerics={each}"), 1, 64) for each in ("tile", "layer", "off"))
     assert tile.points == layer.points == off.points
-    assert tile.outputs is not None
-    assert layer.outputs is not None
-    assert tile.outputs.shape == layer.outputs.shape == (30, 10)
-    assert np.abs(tile.outputs - layer.outputs).max() <= 1e-12 * np.abs(layer.outputs).max()
+    assert tile.output is not None
+    assert layer.output is not None
+    assert tile.output.shape == layer.output.shape == (30, 10)
+    assert np.abs(tile.output - layer.output).max() <= 1e-12 * np.abs(layer.output).max()
     assert tile.accuracy == layer.accuracy
-    assert off.outputs is off.accuracy is None
+    assert off.output is off.accuracy is None
 
 
 @pytest.mark.numeric
@@ -50,27 +51,27 @@ def test_trained_weights_answer_as_they_did_in_training(workload: str, tmp_path:
     save_weights(run.parameters, tmp_path / "w.npz")
     done = inferred(setup, weights=tmp_path / "w.npz")
     assert (done.accuracy, done.trained) == (run.result["test_accuracy"], True)
-    assert done.outputs is not None
+    assert done.output is not None
     test = load_dataset(setup.workload).test
     expected = setup.graph.predict(run.parameters, test.whole().inputs)
-    np.testing.assert_array_equal(done.outputs, expected[setup.graph.output])
+    np.testing.assert_array_equal(done.output, expected[setup.graph.output])
 
 
 def test_fresh_weights_come_from_the_seed(workload: str) -> None:
     first, again, other = (inferred(setup_of(workload), seed=seed) for seed in (3, 3, 4))
     assert not first.trained
-    assert first.outputs is not None
-    assert other.outputs is not None
-    np.testing.assert_array_equal(first.outputs, again.outputs)
-    assert not np.array_equal(first.outputs, other.outputs)
+    assert first.output is not None
+    assert other.output is not None
+    np.testing.assert_array_equal(first.output, again.output)
+    assert not np.array_equal(first.output, other.output)
 
 
 def test_single_precision(workload: str) -> None:
     double, single = (inferred(setup_of(workload, f"precision={each}")) for each in ("fp64", "fp32"))
-    assert double.outputs is not None
-    assert single.outputs is not None
-    assert single.outputs.dtype == np.float32
-    np.testing.assert_allclose(single.outputs, double.outputs, atol=1e-4 * np.abs(double.outputs).max())
+    assert double.output is not None
+    assert single.output is not None
+    assert single.output.dtype == np.float32
+    np.testing.assert_allclose(single.output, double.output, atol=1e-4 * np.abs(double.output).max())
     assert single.points[0]["seconds_per_batch"] != double.points[0]["seconds_per_batch"]
 
 
@@ -123,3 +124,18 @@ def test_what_is_not_there_is_refused(workload: str, tmp_path: Path) -> None:
         inferred(setup_of(workload), weights=tmp_path / "none.npz")
     with pytest.raises(BadInput, match="1 to 40,960 nodes"):
         inferred(setup_of(workload), 40961)
+
+
+def test_several_outputs_are_written_by_name(tmp_path: Path) -> None:
+    small = ("model.vocabulary=100", "model.steps=16", "model.positions=16", "model.width=8", "model.heads=2")
+    data = ("model.layers=1", "data.masked_text.length=16", "data.split={train: 8, test: 4}")
+    setup = prepare(workload="bert", settings=Settings(workload=(*small, *data)))
+    done = infer(setup, InferRequest(nodes=(1,)))
+    assert done.outputs is not None
+    folder = RunFolder(path=tmp_path / "run", setup=setup, seed=0, version="0")
+    asked = {"workload": "bert", "machine": setup.machine.name, "points": done.points, "outputs": None}
+    result, _ = folder.save_inference(asked, outputs=done.outputs)
+    with np.load(result["outputs"]) as written:
+        assert set(written.files) == {"masked", "follows"}
+        assert (written["masked"].shape, written["follows"].shape) == ((4, 16, 100), (4, 2))
+        np.testing.assert_array_equal(written["follows"], done.outputs["follows"])

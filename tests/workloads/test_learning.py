@@ -20,7 +20,7 @@ from workloads.reduction import Reduction
 from workloads.spec import Workload, load_workload
 from workloads.training import Goal, Trainer, TrainingState
 
-pytestmark = [pytest.mark.slow, pytest.mark.numeric]
+pytestmark = [pytest.mark.slow, pytest.mark.numeric, pytest.mark.learning]
 
 TONES = """
 title: Gliding tones

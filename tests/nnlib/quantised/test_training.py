@@ -205,6 +205,7 @@ class TestDoubleArithmeticOnSingles:
 
 
 @pytest.mark.slow
+@pytest.mark.learning
 def test_digits_in_int16_without_a_copy_need_stochastic_rounding() -> None:
     """Means of five seeds: stochastic rounding and a master copy stay within a point of fp64, nearest does not."""
     from benchmarks.fixed_point_training import WAYS, accuracy, fixed_device, load, trained
