@@ -17,7 +17,7 @@ STYLES: Final = {"inference": ("#0072B2", "o"), "training": ("#D55E00", "s"), "l
 WORDS: Final = {
     "inference": "inference: {}× the samples per second",
     "training": "training: {}× the samples per second",
-    "learning": "learning: {}× as fast to the target accuracy",
+    "learning": "learning: {}× as fast to the target",
 }
 
 

@@ -70,13 +70,16 @@ def check_request(setup: Setup, request: TrainRequest) -> None:
     """Raise BadInput, with all problems, for node counts, batches, goals and folders that cannot be."""
     problems = [*node_problems(request.nodes, machine=setup.machine), *setup.batch_problems(request.nodes)]
     if setup.mapping.numerics == "off" and request.epochs is None:
-        value = request.until_accuracy
+        recipe, wanted = setup.workload.recipe, request.until_accuracy
+        key, value = "recipe.until_accuracy", recipe.until_accuracy
+        if recipe.until_measure is not None:
+            key, value = "recipe.until_measure", recipe.until_measure
         problems.append(
             Problem(
-                file="--until-accuracy" if value is not None else f"workload {setup.workload.name}",
-                key="" if value is not None else "recipe.until_accuracy",
-                value=value if value is not None else setup.workload.recipe.until_accuracy,
-                expected="--epochs instead: without numerics (--numerics off) there is no accuracy to wait for",
+                file="--until-accuracy" if wanted is not None else f"workload {setup.workload.name}",
+                key="" if wanted is not None else key,
+                value=wanted if wanted is not None else value,
+                expected="--epochs instead: without numerics (--numerics off) there is nothing to measure and wait for",
             )
         )
     if not setup.model.losses:
