@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnlib.batch import Arrays, Batch
-from nnlib.graph import Variables
+from nnlib.graph import Variables, add_to
 from nnlib.kernels.clock import compute_kernel
 from nnlib.kernels.kernel import Arguments, Kernel, blank
 from nnlib.layers.layer import Run
@@ -123,11 +123,11 @@ class CoreGroupDevice:
         arrays = Loaded(program, variables, self.processor, self.arithmetic).run(inputs, run)
         for name in self.model.graph.parameters:
             if f"grad:{name}" in arrays:
-                _add(sums.parameters, name, arrays[f"grad:{name}"])
+                add_to(sums.parameters, name, arrays[f"grad:{name}"])
         share = shares.sum()
         for name in self.model.graph.statistics:
             if f"new:{name}" in arrays:
-                _add(sums.statistics, name, share * arrays[f"new:{name}"])
+                add_to(sums.statistics, name, share * arrays[f"new:{name}"])
         return sum(float(arrays[loss_buffer(number)].sum()) for number in range(len(self.model.losses)))
 
     def outputs(self, *, variables: Variables, inputs: Arrays) -> dict[str, Array]:
@@ -174,10 +174,6 @@ class CoreGroupDevice:
     def execute(self, kernel: Kernel, data: Mapping[str, Array]) -> None:
         """One kernel on arrays, in place."""
         compute_kernel(kernel, processor=self.processor, data=data, arithmetic=self.arithmetic)
-
-
-def _add(sums: dict[str, Array], name: str, part: Array) -> None:
-    sums[name] = sums[name] + part if name in sums else part
 
 
 def _rounding_key(run: Run, name: str) -> int:

@@ -303,10 +303,10 @@ class Graph:
             names = self.variable_names[node.name]
             for name, value in own.items():
                 if name not in node.frozen:
-                    _add(found, names[name], value)
+                    add_to(found, names[name], value)
             for name, by in zip(node.inputs, by_input, strict=True):
                 if by is not None and name in self.learned:
-                    _add(pending, name, by)
+                    add_to(pending, name, by)
             del by_input, own
 
     def host_batches(self, samples: int) -> list[slice]:
@@ -341,6 +341,6 @@ class Graph:
             known |= self._own_parameters(node)
 
 
-def _add(sums: dict[str, Array], name: str, value: Array) -> None:
-    """Add to what is there; never in place, as a gradient may be another's too."""
+def add_to(sums: dict[str, Array], name: str, value: Array) -> None:
+    """Add to what stands under a name; never in place, as a gradient may be another's too."""
     sums[name] = sums[name] + value if name in sums else value

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from nnlib.batch import Batch
-from nnlib.graph import Forward, Graph, Variables
+from nnlib.graph import Forward, Graph, Variables, add_to
 from nnlib.layers.layer import Array, Run, Shape, ShapeError
 from nnlib.losses import Loss
 from nnlib.segments import kept_between, segments
@@ -151,7 +151,7 @@ class Model:
             loss += value
             for name, grad in zip(term.outputs, by_output, strict=True):
                 if grad is not None:
-                    grads[name] = grads[name] + grad if name in grads else grad
+                    add_to(grads, name, grad)
         return loss, grads
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -68,6 +69,10 @@ class ModelSpec:
 
         Raises ShapeError if layers do not fit together, BadInput if a file cannot be imported.
         """
+        return self._built
+
+    @cached_property
+    def _built(self) -> Model:
         return build_model(self.keys, folder=self.folder, channels_last=self.channels_last)
 
 
@@ -140,8 +145,9 @@ def load_workload(name_or_path: str | Path, overrides: Sequence[str] = (), *, op
         document = _with_optimizer(document, optimizer)
     document = apply_settings(document, overrides, model=WorkloadFile, noun="workload")
     file = validate(document, WorkloadFile)
+    model = ModelSpec(keys=file.model, folder=_folder(document, ("model", "file")))
     problems = [
-        *_model_problems(document, file.model, _folder(document, ("model", "file"))),
+        *_model_problems(document, model),
         *_data_problems(document, file.data),
         *_recipe_problems(document, file.recipe),
     ]
@@ -150,7 +156,7 @@ def load_workload(name_or_path: str | Path, overrides: Sequence[str] = (), *, op
     return Workload(
         name=path.stem,
         title=file.title,
-        model=ModelSpec(keys=file.model, folder=_folder(document, ("model", "file"))),
+        model=model,
         data=_data(document, file.data),
         recipe=_recipe(file.recipe),
     )
@@ -250,10 +256,10 @@ def _clip(keys: ClipKeys | None) -> Clip | None:
     return ClipByNorm(keys.norm) if keys.norm is not None else ClipByValue(keys.value or 0.0)
 
 
-def _model_problems(document: Document, keys: ModelKeys, folder: Path) -> list[Problem]:
-    place = ("model", "layers") if isinstance(keys, LayersKeys) else ("model",)
+def _model_problems(document: Document, model: ModelSpec) -> list[Problem]:
+    place = ("model", "layers") if isinstance(model.keys, LayersKeys) else ("model",)
     try:
-        build_model(keys, folder=folder)
+        model.build()
     except BadInput as error:
         return list(error.problems)
     except ShapeError as error:

@@ -4,12 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, ShapeError, only_input
 from nnlib.ops.average_pooling import average_pool_backward, average_pool_forward
 from nnlib.ops.pool_axis import Paddings, PoolAxis, Sizes, pool_axes
 from nnlib.ops.pooling import max_pool_backward, max_pool_forward
 from nnlib.ops.reach import Padding, Pair, pair, sides
+
+
+class Pooling(Protocol):
+    """A layer over windows, with the ``options`` that its operations take beside arrays."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Kernel, stride, padding and the like by the operations' names for them."""
+
+
+def _max_forward(self: Pooling, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
+    """The largest numbers; backward needs the input."""
+    (x,) = inputs
+    return max_pool_forward(x, **self.options), x
+
+
+def _max_backward(
+    self: Pooling, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
+) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
+    """Each number of the gradient goes to the largest of its window."""
+    return (max_pool_backward(saved, grad_output, **self.options) if needs[0] else None,), {}
+
+
+def _average_forward(self: Pooling, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
+    """The means; backward needs the input's shape."""
+    (x,) = inputs
+    return average_pool_forward(x, **self.options), x.shape
+
+
+def _average_backward(
+    self: Pooling, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
+) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
+    """Each number of the gradient is shared out among its window."""
+    return (average_pool_backward(grad_output, saved, **self.options) if needs[0] else None,), {}
 
 
 @dataclass(frozen=True)
@@ -34,33 +69,18 @@ class MaxPool(Layer):
     def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
         return _output_shape(self.axes(only_input(self.name, input_shapes)), input_shapes)
 
-    def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
-        (x,) = inputs
-        y = max_pool_forward(
-            x,
-            pair(self.kernel),
-            self.stride,
-            padding=sides(self.padding),
-            dilation=self.dilation,
-            ceil_mode=self.ceil,
-        )
-        return y, x
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the operations take beside arrays."""
+        return {
+            "kernel": pair(self.kernel),
+            "stride": self.stride,
+            "padding": sides(self.padding),
+            "dilation": self.dilation,
+            "ceil_mode": self.ceil,
+        }
 
-    def backward(
-        self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
-    ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
-        if not needs[0]:
-            return (None,), {}
-        grad = max_pool_backward(
-            saved,
-            grad_output,
-            pair(self.kernel),
-            self.stride,
-            padding=sides(self.padding),
-            dilation=self.dilation,
-            ceil_mode=self.ceil,
-        )
-        return (grad,), {}
+    forward, backward = _max_forward, _max_backward
 
 
 @dataclass(frozen=True)
@@ -80,28 +100,18 @@ class MaxPool1d(Layer):
     def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
         return _output_shape(self.axes(only_input(self.name, input_shapes)), input_shapes)
 
-    def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
-        (x,) = inputs
-        y = max_pool_forward(
-            x, (self.kernel,), self.stride, padding=(self.padding,), dilation=self.dilation, ceil_mode=self.ceil
-        )
-        return y, x
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the operations take beside arrays."""
+        return {
+            "kernel": (self.kernel,),
+            "stride": self.stride,
+            "padding": (self.padding,),
+            "dilation": self.dilation,
+            "ceil_mode": self.ceil,
+        }
 
-    def backward(
-        self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
-    ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
-        if not needs[0]:
-            return (None,), {}
-        grad = max_pool_backward(
-            saved,
-            grad_output,
-            (self.kernel,),
-            self.stride,
-            padding=(self.padding,),
-            dilation=self.dilation,
-            ceil_mode=self.ceil,
-        )
-        return (grad,), {}
+    forward, backward = _max_forward, _max_backward
 
 
 @dataclass(frozen=True)
@@ -124,33 +134,18 @@ class AveragePool(Layer):
     def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
         return _output_shape(self.axes(only_input(self.name, input_shapes)), input_shapes)
 
-    def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
-        (x,) = inputs
-        y = average_pool_forward(
-            x,
-            pair(self.kernel),
-            self.stride,
-            padding=sides(self.padding),
-            ceil_mode=self.ceil,
-            count_include_pad=self.count_padding,
-        )
-        return y, x.shape
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the operations take beside arrays."""
+        return {
+            "kernel": pair(self.kernel),
+            "stride": self.stride,
+            "padding": sides(self.padding),
+            "ceil_mode": self.ceil,
+            "count_include_pad": self.count_padding,
+        }
 
-    def backward(
-        self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
-    ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
-        if not needs[0]:
-            return (None,), {}
-        grad = average_pool_backward(
-            grad_output,
-            saved,
-            pair(self.kernel),
-            self.stride,
-            padding=sides(self.padding),
-            ceil_mode=self.ceil,
-            count_include_pad=self.count_padding,
-        )
-        return (grad,), {}
+    forward, backward = _average_forward, _average_backward
 
 
 @dataclass(frozen=True)
@@ -170,33 +165,18 @@ class AveragePool1d(Layer):
     def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
         return _output_shape(self.axes(only_input(self.name, input_shapes)), input_shapes)
 
-    def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
-        (x,) = inputs
-        y = average_pool_forward(
-            x,
-            (self.kernel,),
-            self.stride,
-            padding=(self.padding,),
-            ceil_mode=self.ceil,
-            count_include_pad=self.count_padding,
-        )
-        return y, x.shape
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the operations take beside arrays."""
+        return {
+            "kernel": (self.kernel,),
+            "stride": self.stride,
+            "padding": (self.padding,),
+            "ceil_mode": self.ceil,
+            "count_include_pad": self.count_padding,
+        }
 
-    def backward(
-        self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
-    ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
-        if not needs[0]:
-            return (None,), {}
-        grad = average_pool_backward(
-            grad_output,
-            saved,
-            (self.kernel,),
-            self.stride,
-            padding=(self.padding,),
-            ceil_mode=self.ceil,
-            count_include_pad=self.count_padding,
-        )
-        return (grad,), {}
+    forward, backward = _average_forward, _average_backward
 
 
 def _axes(

@@ -8,12 +8,16 @@ from nnlib.ops.sequence import Array, Integers, check_lengths, sequence_mask
 
 
 def greedy_decode(scores: Array, lengths: Integers | None = None, *, blank: int = 0) -> Integers:
-    """Labels (B, T) of the likeliest path through ``scores`` (B, T, V), collapsed, with -1 behind them.
+    """Labels (B, T) of the likeliest path through ``scores`` (B, T, V), collapsed, with -1 behind them."""
+    return collapse(scores.argmax(axis=2), lengths, blank=blank)
+
+
+def collapse(path: Integers, lengths: Integers | None = None, *, blank: int = 0) -> Integers:
+    """What a path of classes (B, T) says: labels (B, T) with -1 behind them.
 
     Equal labels in a row count once, then blanks go (Graves et al. 2006).
     """
-    batch, steps, _ = scores.shape
-    path = scores.argmax(axis=2)
+    batch, steps = path.shape
     kept = path != blank
     kept[:, 1:] &= path[:, 1:] != path[:, :-1]
     if lengths is not None:

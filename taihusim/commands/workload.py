@@ -9,6 +9,7 @@ import click
 from nnlib.precision import DTypeName
 from taihusim.console import print_json, print_table
 from taihusim.options import json_option, set_option, split_settings
+from workloads.words import size_in_words
 
 
 @click.group(name="workload")
@@ -105,19 +106,18 @@ def show_command(workload: str, batch: int | None, precision: str, settings: tup
             " x ".join(str(length) for length in row.shape) or "1",
             f"{row.parameters:,}" if row.parameters else None,
             _count(row.multiply_accumulates) if row.multiply_accumulates else None,
-            _bytes(row.activation_bytes),
+            size_in_words(row.activation_bytes),
         )
         for row in table.rows
     ]
-    total = (f"{table.parameters:,}", _count(table.multiply_accumulates), _bytes(table.activation_bytes))
+    total = (f"{table.parameters:,}", _count(table.multiply_accumulates), size_in_words(table.activation_bytes))
     rows.append(("all layers", "", "", *total))
     columns = ("layer", "type", "output", "parameters", "multiply-accumulates", f"activation, {precision}")
     print_table(columns, rows, title=f"{loaded.title} ({loaded.name}), one sample", right=columns[2:])
     click.echo()
-    training = "" if table.training_bytes is None else f"{_bytes(table.training_bytes)} in training, "
-    click.echo(
-        f"main memory of a core group for {size:,} samples: {training}{_bytes(table.inference_bytes)} in inference"
-    )
+    training = "" if table.training_bytes is None else f"{size_in_words(table.training_bytes)} in training, "
+    inference = f"{size_in_words(table.inference_bytes)} in inference"
+    click.echo(f"main memory of a core group for {size:,} samples: {training}{inference}")
 
 
 def _count(number: int) -> str:
@@ -125,10 +125,3 @@ def _count(number: int) -> str:
         if number >= limit:
             return f"{number / limit:.4g} {unit}"
     return str(number)
-
-
-def _bytes(number: int) -> str:
-    for limit, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if number >= limit:
-            return f"{number / limit:.4g} {unit}"
-    return f"{number} B"

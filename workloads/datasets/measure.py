@@ -15,7 +15,7 @@ from nnlib.losses import CrossEntropy, CtcLoss
 from nnlib.model import Model
 from workloads.datasets.counter import Floats
 from workloads.datasets.dataset import Binding, Field
-from workloads.datasets.metrics import collapsed, confusion, edit_distance
+from workloads.datasets.metrics import collapsed, confusion, edit_distance, overlaps
 
 MeasureName: TypeAlias = Literal["accuracy", "mean_iou", "label_error_rate", "bits_per_symbol", "reconstruction_error"]
 HIGHER_IS_BETTER = frozenset({"accuracy", "mean_iou"})
@@ -64,8 +64,7 @@ class Measure:
         """The measure of all that was added up."""
         if self.name != "mean_iou":
             return float(totals[0] / totals[1])
-        both, either = np.diag(totals), totals.sum(axis=0) + totals.sum(axis=1) - np.diag(totals)
-        return float((both[either > 0] / either[either > 0]).mean())
+        return float(np.nanmean(overlaps(totals)))
 
     def _edits(self, output: NDArray[Any], target: NDArray[Any], outputs: Arrays) -> Floats:
         count, frames = output.shape[:2]

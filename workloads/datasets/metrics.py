@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from nnlib.ops import decoding
+from nnlib.ops.sequence import sequence_mask
 from workloads.datasets.counter import Floats, Integers
 
 
 def edit_distance(found: Integers, found_lengths: Integers, wanted: Integers, wanted_lengths: Integers) -> Integers:
     """The fewest labels to insert, delete or replace that make each found sequence the wanted one (n,).
 
-    Sequences are (n, longest) with their lengths (n,); what lies behind a sequence's end does not count. The distance
-    is Levenshtein's, row by row for all sequences at once.
+    Sequences are (n, longest) with their lengths (n,); what lies behind a sequence's end does not count.
     """
-    count, columns = wanted.shape
-    row = np.broadcast_to(np.arange(columns + 1), (count, columns + 1)).copy()
-    ends = np.where(found_lengths == 0, row[np.arange(count), wanted_lengths], 0)
-    for step in range(found.shape[1]):
-        above = row
-        row = np.empty_like(above)
-        row[:, 0] = step + 1
-        replaced = above[:, :-1] + (found[:, step, np.newaxis] != wanted)
-        best = np.minimum(replaced, above[:, 1:] + 1)
-        for column in range(columns):
-            row[:, column + 1] = np.minimum(best[:, column], row[:, column] + 1)
-        ends = np.where(found_lengths == step + 1, row[np.arange(count), wanted_lengths], ends)
-    return ends
+    edits = decoding.edit_distance(_ended(found, found_lengths), _ended(wanted, wanted_lengths))
+    return edits.astype(np.int64, copy=False)
 
 
 def label_error_rate(found: Integers, found_lengths: Integers, wanted: Integers, wanted_lengths: Integers) -> float:
@@ -41,13 +33,13 @@ def collapsed(classes: Integers, lengths: Integers, *, blank: int = 0) -> tuple[
     The greedy decoding of connectionist temporal classification (Graves et al., ICML 2006). Labels are followed by
     blanks; frames from ``lengths`` (n,) on do not count.
     """
-    new = np.ones(classes.shape, dtype=bool)
-    new[:, 1:] = classes[:, 1:] != classes[:, :-1]
-    kept = new & (classes != blank) & (np.arange(classes.shape[1]) < lengths[:, np.newaxis])
-    order = np.argsort(~kept, axis=1, kind="stable")
-    counts = kept.sum(axis=1)
-    labels = np.take_along_axis(np.where(kept, classes, blank), order, axis=1)
-    return labels, counts
+    labels = decoding.collapse(classes, lengths, blank=blank)
+    return np.where(labels < 0, blank, labels), (labels >= 0).sum(axis=1)
+
+
+def _ended(labels: Integers, lengths: Integers) -> Integers:
+    """The labels with -1 from each sequence's end on."""
+    return np.where(sequence_mask(lengths, labels.shape[1]), labels, -1)
 
 
 def confusion(found: Integers, wanted: Integers, *, classes: int) -> Integers:
@@ -62,10 +54,14 @@ def intersection_over_union(found: Integers, wanted: Integers, *, classes: int) 
 
     NaN for a class that is neither found nor wanted anywhere.
     """
-    pairs = confusion(found, wanted, classes=classes)
+    return overlaps(confusion(found, wanted, classes=classes))
+
+
+def overlaps(pairs: npt.NDArray[np.number[Any]]) -> Floats:
+    """The same from how often each class (columns) was found where each (rows) was wanted."""
     both = np.diag(pairs).astype(np.float64)
     either = pairs.sum(axis=0) + pairs.sum(axis=1) - both
-    result: npt.NDArray[np.float64] = np.full(classes, np.nan)
+    result: npt.NDArray[np.float64] = np.full(len(pairs), np.nan)
     np.divide(both, either, out=result, where=either > 0)
     return result
 

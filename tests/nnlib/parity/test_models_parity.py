@@ -21,6 +21,8 @@ twins = pytest.importorskip("tests.nnlib.parity.image_twins")
 
 pytestmark = [pytest.mark.parity, pytest.mark.numeric]
 TOLERANCE = 1e-9
+ROUNDING = 1e-12
+"""Gradients below this share of the largest one of the network are sums of rounding errors alone."""
 TRAINING = Run(training=True, key=5, first_sample=3)
 SAMPLES = 4
 
@@ -108,9 +110,12 @@ def test_a_step_of_training(name: str) -> None:
     grads, after = twin.grads(), twin.values()
     assert found.parameters.keys() == grads.keys()
     # a shift that the next normalisation takes away again has a gradient that is nothing but rounding
-    least = 1e-4 * max(float(np.max(np.abs(grad))) for grad in grads.values())
+    rounding = ROUNDING * max(float(np.max(np.abs(grad))) for grad in grads.values())
     for parameter, grad in grads.items():
-        check_same(found.parameters[parameter], grad, parameter, tolerance=TOLERANCE, least=least)
+        if np.max(np.abs(grad)) <= rounding:
+            assert np.max(np.abs(found.parameters[parameter])) <= rounding, parameter
+        else:
+            check_same(found.parameters[parameter], grad, parameter, tolerance=TOLERANCE)
         assert np.any(grad), parameter
     assert found.statistics.keys() == after.keys() - grads.keys()
     for statistic, array in found.statistics.items():
