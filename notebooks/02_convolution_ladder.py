@@ -91,7 +91,7 @@ display(
     table(
         ["step", "largest error"],
         [
-            [name, f"{launches_error([Launch.of(kernel(small))], processor=chip, dtype='fp64'):.1e}"]
+            [name, f"{launches_error([Launch.of(kernel(small))], processor=chip):.1e}"]
             for name, (kernel, _, _) in STEPS.items()
         ],
     )
