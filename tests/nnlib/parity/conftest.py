@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(scope="module")
 def native_convolutions() -> Iterator[None]:
     """PyTorch's own loops: on small odd shapes oneDNN has ended the whole process once in some thousand."""
     torch = pytest.importorskip("torch")

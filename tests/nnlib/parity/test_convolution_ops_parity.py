@@ -32,7 +32,7 @@ from tests.nnlib.parity import TOLERANCE, Array, check_same, hwio, nchw, nhwc, o
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
-pytestmark = [pytest.mark.parity, pytest.mark.numeric]
+pytestmark = [pytest.mark.parity, pytest.mark.numeric, pytest.mark.usefixtures("native_convolutions")]
 dtypes = pytest.mark.parametrize("dtype", TOLERANCE)
 examples = settings(max_examples=40, deadline=None)
 
