@@ -1,0 +1,46 @@
+"""What adding received numbers to one's own costs, whoever does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.machine.spec import NetworkSpec
+
+Floats = NDArray[np.float64]
+Sizes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReductionCost:
+    """``start_seconds`` for each message (launching the cores that add), then ``seconds_per_byte`` received.
+
+    ``overlapped``: parts of a message are added while the rest of it still arrives, so that only the addition's excess
+    over the transfer remains.
+    """
+
+    seconds_per_byte: float
+    start_seconds: float = 0.0
+    overlapped: bool = False
+
+    @classmethod
+    def of(cls, network: NetworkSpec) -> ReductionCost:
+        """The machine's own: addition on one core group, after the message."""
+        return cls(seconds_per_byte=network.reduce_seconds_per_byte)
+
+    def seconds(self, size: int, *, transfer_seconds: float) -> float:
+        """Seconds between the arrival of ``size`` bytes, ``transfer_seconds`` on the wire, and their sum."""
+        adding = size * self.seconds_per_byte
+        return self.start_seconds + (max(adding - transfer_seconds, 0.0) if self.overlapped else adding)
+
+    def all_seconds(self, size: Sizes, *, transfer_seconds: Floats, out: Floats | None = None) -> Floats:
+        """:meth:`seconds` of each message (messages,), to the bit; written to ``out`` if given."""
+        adding: Floats = np.multiply(size, self.seconds_per_byte, out=out)
+        if self.overlapped:
+            adding -= transfer_seconds
+            np.maximum(adding, 0.0, out=adding)
+        if self.start_seconds:
+            adding += self.start_seconds
+        return adding

@@ -1,0 +1,26 @@
+"""Seconds of an addition: behind the message or under it, one message and many alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sim.network.reduction import ReductionCost
+
+
+def test_an_addition_under_the_transfer_leaves_its_excess() -> None:
+    behind = ReductionCost(seconds_per_byte=2e-9, start_seconds=1e-6)
+    under = ReductionCost(seconds_per_byte=2e-9, start_seconds=1e-6, overlapped=True)
+    assert behind.seconds(1000, transfer_seconds=0.5e-6) == pytest.approx(3e-6, rel=1e-12)
+    assert under.seconds(1000, transfer_seconds=0.5e-6) == pytest.approx(2.5e-6, rel=1e-12)
+    assert under.seconds(1000, transfer_seconds=5e-6) == 1e-6
+
+
+@pytest.mark.parametrize("overlapped", [False, True])
+@pytest.mark.parametrize("start", [0.0, 3e-6])
+def test_many_messages_cost_what_each_does(overlapped: bool, start: float) -> None:
+    cost = ReductionCost(seconds_per_byte=0.3e-9, start_seconds=start, overlapped=overlapped)
+    sizes, transfers = np.array([0, 8, 4096, 10**7]), np.array([1e-6, 1e-9, 1e-6, 1e-3])
+    found = cost.all_seconds(sizes, transfer_seconds=transfers)
+    each = zip(sizes.tolist(), transfers.tolist(), strict=True)
+    assert found.tolist() == [cost.seconds(size, transfer_seconds=transfer) for size, transfer in each]
