@@ -51,9 +51,9 @@ class Protocol:
             return np.zeros(0)
         eager, rendezvous = self.eager_latency_seconds, self.rendezvous_latency_seconds
         if int(size.max()) < self.eager_limit_bytes:
-            found = np.float64(eager) + self.message_seconds
+            found: Floats = np.array([eager + self.message_seconds])
         elif int(size.min()) >= self.eager_limit_bytes:
-            found = np.float64(rendezvous) + self.message_seconds
+            found = np.array([rendezvous + self.message_seconds])
         else:
             found = np.where(size < self.eager_limit_bytes, eager, rendezvous) + self.message_seconds
         if self.copy_seconds_per_byte:
