@@ -20,7 +20,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ["OMP_NUM_THREADS"])  # 
 import numpy as np
 from measure import side_by_side, verdict
 
-from nnlib.backends import Backend, layer_device
+from nnlib.backend import Backend
+from nnlib.backends import layer_device
 from nnlib.batch import Batch
 from nnlib.models.resnet import resnet50
 

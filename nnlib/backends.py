@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
+from nnlib.backend import Backend
 from nnlib.device import Device, HostDevice
 from nnlib.model import Model
-
-Backend: TypeAlias = Literal["numpy", "torch"]
 
 
 def layer_device(model: Model, *, backend: Backend, together: int | None = None, recompute: bool = False) -> Device:

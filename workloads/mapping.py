@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nnlib.backends import Backend
+from nnlib.backend import Backend
 from nnlib.precision import DTypeName, IntegerName, PrecisionName
 from nnlib.precision.calibration import Method
 from nnlib.precision.fixed import FixedPoint, Rounding

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
-from nnlib.backends import Backend
+from nnlib.backend import Backend
 from nnlib.precision import PrecisionName
 from nnlib.precision.calibration import Method
 from nnlib.precision.fixed import Rounding

@@ -7,10 +7,10 @@ from math import isfinite
 
 import numpy as np
 
-from nnlib.layers.layer import Array
 from nnlib.precision.fixed import FixedPoint, Rounding, rounded, saturated
 from nnlib.precision.formats import IntegerName, integer_limits
 from nnlib.precision.scale import headroom_step
+from sim.chip.memory import Array
 
 DEFAULT_FORMAT = FixedPoint("int16", 8)
 
