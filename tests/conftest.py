@@ -4,5 +4,11 @@ from __future__ import annotations
 
 import os
 
+from hypothesis import settings
+
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ["TAIHUSIM_CACHE"] = "off"
+
+# `.ci/run` draws the same examples each time, so that what landed once lands again; others search on at random
+settings.register_profile("ci", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
