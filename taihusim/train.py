@@ -17,6 +17,7 @@ from nnlib.program import Program
 from sim.network.allreduce import allreduce
 from sim.network.schedule import execute
 from sim.network.topology import Topology
+from sim.power.energy import full_load_watts
 from sim.problems import BadInput, Problem
 from taihusim.checkpointing import CheckpointKeeper
 from taihusim.precision import check_training, training_device, training_program
@@ -226,7 +227,7 @@ def _run(
             "seconds_per_step": step.seconds,
             "seconds_total": seconds,
             "seconds_to_target": seconds if reached else None,
-            "energy_joules": setup.machine.power.node_watts * nodes * seconds,
+            "energy_joules": full_load_watts(setup.machine) * nodes * seconds,
             "shares": dict(step.shares),
             "efficiency": _efficiency(setup, nodes, timed),
             "bottleneck": training_bottleneck(

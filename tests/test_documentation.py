@@ -88,7 +88,7 @@ def examples_in_help() -> Iterator[str]:
 
 PAGE_COMMANDS = list(dict.fromkeys(commands_in_pages()))
 HELP_COMMANDS = list(dict.fromkeys(examples_in_help()))
-MACHINE_KEYS = {"processor", "network", "power"}
+MACHINE_KEYS = {"processor", "network", "storage", "power", "faults"}
 WORKLOAD_KEYS = {"model", "data", "recipe"}
 
 

@@ -24,10 +24,14 @@ SHARE_OF_REASON: Final = {
 
 @dataclass(frozen=True)
 class Segment:
-    """Seconds that a core group spends on one thing, by share; they add up to ``seconds``."""
+    """Seconds that a core group spends on one thing, by share; they add up to ``seconds``.
+
+    ``memory_bytes`` move between memory and LDM meanwhile, in whole lines.
+    """
 
     seconds: float
     shares: dict[str, float]
+    memory_bytes: int = 0
 
 
 def total_seconds(timings: Sequence[KernelTiming], processor: ProcessorSpec) -> float:
@@ -45,7 +49,7 @@ def launch_segment(*, timing: KernelTiming, processor: ProcessorSpec, launch_sec
         name = SHARE_OF_REASON[reason]
         mean = timing.mean_ticks(reason) / (clock * TICKS_PER_CYCLE)
         shares[name] = shares.get(name, 0.0) + mean
-    return Segment(seconds=seconds, shares=shares)
+    return Segment(seconds=seconds, shares=shares, memory_bytes=timing.dma_lines * processor.dma.line_bytes)
 
 
 def group_sync_segment(processor: ProcessorSpec) -> Segment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sim.machine.parameter import parameters
 from sim.machine.schema import MachineFile, NetworkKeys, PipelineKeys, ProcessorKeys
+from sim.machine.site_convert import faults_spec, power_spec, storage_spec
 from sim.machine.spec import (
     CpeSpec,
     DmaSpec,
@@ -14,7 +15,6 @@ from sim.machine.spec import (
     MpeSpec,
     NetworkSpec,
     PipelineSpec,
-    PowerSpec,
     ProcessorSpec,
 )
 
@@ -26,7 +26,9 @@ def machine_spec(file: MachineFile, *, name: str) -> MachineSpec:
         title=file.title,
         processor=_processor(file.processor),
         network=_network(file.network),
-        power=PowerSpec(node_watts=file.power.node.value),
+        storage=storage_spec(file.storage),
+        power=power_spec(file.power),
+        faults=faults_spec(file.faults),
         sources={parameter.key: parameter.source for parameter in parameters(file)},
     )
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from sim.machine.leaf import Leaf
 from sim.machine.quantity import Quantity, Ratio, Whole
-from sim.machine.schema import Leaf
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,7 +96,7 @@ class Quantity:
                 if exact % units[name] == 0:
                     return name
         decimal = [name for name in self.dimension.shown if name not in binary]
-        fitting = [name for name in decimal if abs(exact) >= units[name]]
+        fitting = [name for name in decimal if abs(exact) >= units[name] and (name != "h" or exact % units[name] == 0)]
         return fitting[-1] if fitting else self.dimension.base if exact == 0 else decimal[0]
 
     def _wrong(self, detail: str = "") -> ValueError:
@@ -156,6 +156,45 @@ class Ratio:
         return core_schema.no_info_before_validator_function(self.parse, handler(source))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fraction:
+    """A part of something else: a number from 0 to 1, without a unit."""
+
+    expected: str = "a number from 0 to 1, without a unit"
+
+    def parse(self, value: object) -> float:
+        """The number itself. Raises ValueError saying what was expected."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(self.expected)
+        return float(value)
+
+    def format(self, value: float) -> str:
+        return f"{value:g}"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.parse, handler(source))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Lengths in several dimensions, written '32 x 32 x 40'."""
+
+    expected: str = "lengths such as '32 x 32 x 40', whole numbers of at least 1"
+
+    def parse(self, value: object) -> tuple[int, ...]:
+        """The lengths. Raises ValueError saying what was expected."""
+        parts = re.split(r"\s*x\s*", value.strip()) if isinstance(value, str) else []
+        if not parts or not all(re.fullmatch(r"[1-9]\d{0,8}", part, re.ASCII) for part in parts):
+            raise ValueError(self.expected)
+        return tuple(int(part) for part in parts)
+
+    def format(self, value: tuple[int, ...]) -> str:
+        return " x ".join(str(length) for length in value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.parse, handler(source))
+
+
 def _plain(number: Decimal) -> str:
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
@@ -198,8 +237,8 @@ FREQUENCY = Dimension(
 DURATION = Dimension(
     noun="a duration",
     example="1 us",
-    units=_powers(suffix="s", prefixes=".mun", alias={"µs": "us"}),
-    shown=("ns", "us", "ms", "s"),
+    units=_powers(suffix="s", prefixes=".mun", alias={"µs": "us"}) | {"h": Decimal(3600)},
+    shown=("ns", "us", "ms", "s", "h"),
 )
 CYCLES = Dimension(
     noun="a number of cycles",
@@ -237,7 +276,10 @@ CyclesOrZero = Annotated[float, Quantity(dimension=CYCLES, zero=True)]
 WholeCycles = Annotated[int, Quantity(dimension=CYCLES, whole=True)]
 WholeCyclesOrZero = Annotated[int, Quantity(dimension=CYCLES, whole=True, zero=True)]
 Watts = Annotated[float, Quantity(dimension=POWER)]
+WattsOrZero = Annotated[float, Quantity(dimension=POWER, zero=True)]
 SecondsPerByteOrZero = Annotated[float, Quantity(dimension=TIME_PER_BYTE, zero=True)]
 Count = Annotated[int, Whole()]
 CountOrZero = Annotated[int, Whole(least=0)]
 Factor = Annotated[float, Ratio()]
+Share = Annotated[float, Fraction()]
+Lengths = Annotated[tuple[int, ...], Grid()]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from pydantic import Field
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
+from sim.machine.leaf import Leaf, Section
 from sim.machine.quantity import (
     Bytes,
     BytesOrZero,
@@ -19,36 +17,10 @@ from sim.machine.quantity import (
     Seconds,
     SecondsOrZero,
     SecondsPerByteOrZero,
-    Watts,
     WholeCycles,
     WholeCyclesOrZero,
 )
-
-Value = TypeVar("Value")
-
-
-class Section(BaseModel):
-    """A group of keys of a file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Leaf(BaseModel, Generic[Value]):
-    """One number: ``{value: '64 KiB', source: 'SWDNN17', note: 'optional'}``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    is_leaf: ClassVar[bool] = True
-
-    value: Value
-    source: str = Field(min_length=1)
-    note: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_mapping(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            raise ValueError("a mapping with value and source")
-        return data
+from sim.machine.site_schema import FaultsKeys, PowerKeys, StorageKeys
 
 
 class PipelineKeys(Section):
@@ -179,16 +151,12 @@ class NetworkKeys(Section):
     reduce_time: Leaf[SecondsPerByteOrZero]
 
 
-class PowerKeys(Section):
-    """``power``."""
-
-    node: Leaf[Watts]
-
-
 class MachineFile(Section):
     """A whole machine file."""
 
     title: str = Field(min_length=1)
     processor: ProcessorKeys
     network: NetworkKeys
+    storage: StorageKeys
     power: PowerKeys
+    faults: FaultsKeys

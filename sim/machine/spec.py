@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sim.machine.site_spec import FaultsSpec, PowerSpec, StorageSpec
+
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineSpec:
@@ -195,13 +197,6 @@ class NetworkSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PowerSpec:
-    """Electrical power. ``node_watts`` includes the node's share of the network."""
-
-    node_watts: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class MachineSpec:
     """A whole machine. ``sources`` maps each key path of the machine file to where its value came from."""
 
@@ -209,7 +204,9 @@ class MachineSpec:
     title: str
     processor: ProcessorSpec
     network: NetworkSpec
+    storage: StorageSpec
     power: PowerSpec
+    faults: FaultsSpec
     sources: Mapping[str, str]
 
     @property

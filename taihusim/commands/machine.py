@@ -7,6 +7,7 @@ import click
 from sim.machine.load import DEFAULT_MACHINE, LoadedMachine, list_machines, read_machine
 from sim.machine.quantity import FLOP_RATE, POWER, SIZE, Quantity
 from sim.machine.spec import MachineSpec
+from sim.power.energy import full_load_watts
 from sim.problems import BadInput, Problem
 from taihusim.console import print_json, print_table
 from taihusim.options import json_option, set_option, split_settings
@@ -155,13 +156,13 @@ def _derived(spec: MachineSpec) -> dict[str, object]:
         "chip_peak_gflops": processor.peak_flops / 1e9,
         "peak_gflops": spec.peak_flops / 1e9,
         "memory_bytes": _memory(spec),
-        "watts": spec.nodes * spec.power.node_watts,
+        "watts": spec.nodes * full_load_watts(spec),
     }
 
 
 def _derived_rows(spec: MachineSpec) -> list[tuple[str, str]]:
     processor = spec.processor
-    watts = Quantity(dimension=POWER).round(spec.nodes * spec.power.node_watts)
+    watts = Quantity(dimension=POWER).round(spec.nodes * full_load_watts(spec))
     groups = spec.nodes * processor.core_groups
     return [
         ("processor", processor.name),

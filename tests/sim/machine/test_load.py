@@ -42,7 +42,8 @@ def test_every_shipped_machine_loads_and_every_number_has_a_source(name: str) ->
 def test_every_field_of_the_description_comes_from_the_file() -> None:
     spec = load_machine("sunway_taihulight")
     sections = [spec.processor.cpe.pipeline, spec.processor.dma]
-    sections += [spec.processor.mesh, spec.processor.memory, spec.processor.mpe, spec.network, spec.power]
+    sections += [spec.processor.mesh, spec.processor.memory, spec.processor.mpe, spec.network]
+    sections += [spec.storage, spec.power, spec.faults]
     processor, cpe = spec.processor, spec.processor.cpe
     numbers = sum(len(fields(section)) for section in sections)
     numbers += len(fields(processor)) - 6 + len(fields(cpe)) - 2 + len(fields(cpe.fixed_point))
@@ -104,32 +105,32 @@ def test_all_problems_of_a_file_are_reported_at_once(variant: Path) -> None:
         "network:\n"
         "  nodes:\n"
     )
-    found = problems_of(variant, ("power.nod=1 W", "processor.mesh.rows=eight"))
+    found = problems_of(variant, ("power.chip_stati=1 W", "processor.mesh.rows=eight"))
     assert {key: problem.line for key, problem in found.items()} == {
         "processor.clok": 3,
         "processor.clock": 4,
         "processor.memory.bandwidth": 6,
         "processor.memory.capacity": 7,
         "network.nodes": 9,
-        "power.nod": None,
+        "power.chip_stati": None,
         "processor.mesh.rows": None,
     }
     assert found["processor.clok"].nearest == "processor.clock"
     assert "such as '1.45 GHz' (the unit is missing)" in found["processor.clock"].expected
     assert "such as '34.1 GB/s' (above zero)" in found["processor.memory.bandwidth"].expected
     assert "'GHz' belongs to a frequency" in found["processor.memory.capacity"].expected
-    assert found["power.nod"].nearest == "power.node"
-    assert found["power.nod"].file == "--set machine.power.nod=1 W"
+    assert found["power.chip_stati"].nearest == "power.chip_static"
+    assert found["power.chip_stati"].file == "--set machine.power.chip_stati=1 W"
     assert found["processor.mesh.rows"].value == "eight"
     assert found["processor.clock"].file == str(variant)
 
 
 def test_a_file_that_stands_alone_needs_sources(variant: Path) -> None:
-    variant.write_text("title: mine\npower:\n  node: 375 W\n")
+    variant.write_text("title: mine\npower:\n  chip_static: 375 W\n")
     found = problems_of(variant)
-    assert found["power.node"].expected == "a mapping with value and source"
-    variant.write_text("title: mine\npower:\n  node: {value: 375 W}\n")
-    assert "missing" in problems_of(variant)["power.node.source"].expected
+    assert found["power.chip_static"].expected == "a mapping with value and source"
+    variant.write_text("title: mine\npower:\n  chip_static: {value: 375 W}\n")
+    assert "missing" in problems_of(variant)["power.chip_static.source"].expected
 
 
 @pytest.mark.parametrize(
