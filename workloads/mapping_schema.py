@@ -13,7 +13,14 @@ from nnlib.precision.fixed import Rounding
 from sim.machine.quantity import Bytes, Count, Whole
 
 Collective: TypeAlias = Literal[
-    "halving_doubling", "halving_doubling_far", "recursive_doubling", "ring", "hierarchical", "binomial_tree"
+    "halving_doubling",
+    "halving_doubling_far",
+    "halving_doubling_round_robin",
+    "recursive_doubling",
+    "ring",
+    "hierarchical",
+    "binomial_tree",
+    "parameter_server",
 ]
 LibraryGeneration: TypeAlias = Literal["autotuned-2019"]
 Numerics: TypeAlias = Literal["tile", "layer", "off"]

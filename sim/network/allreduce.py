@@ -8,9 +8,11 @@ from typing import Final
 import numpy as np
 
 from sim.network.butterfly import fold, halving_doubling, power_of_two, recursive_doubling, usable_ranks
-from sim.network.schedule import Schedule, Step
+from sim.network.pairwise import server
+from sim.network.ring import ring
+from sim.network.schedule import Ranks, Schedule, Step
 from sim.network.topology import Topology
-from sim.network.tree import binomial_broadcast, binomial_reduce, ring
+from sim.network.tree import binomial_broadcast, binomial_reduce
 from sim.problems import BadInput, Problem, nearest
 
 RING_LIMIT = 4096
@@ -30,12 +32,12 @@ def allreduce(name: str, *, topology: Topology, elements: int) -> Schedule:
         near = nearest(name, ALGORITHMS)
         raise BadInput([Problem(file="collective", key="", value=name, expected=expected, nearest=near)])
     ranks = topology.ranks
-    if name == "ring" and ranks > RING_LIMIT:
+    if name in ("ring", "parameter_server") and ranks > RING_LIMIT:
         expected = (
-            f"at most {RING_LIMIT:,} ranks for a ring, whose 2(p - 1) steps touch p clocks each, not {ranks:,}; "
-            "halving_doubling moves as few bytes in far fewer steps"
+            f"at most {RING_LIMIT:,} ranks for a {name.replace('_', ' ')}, whose 2(p - 1) steps follow one another, "
+            f"not {ranks:,}; halving_doubling needs far fewer"
         )
-        raise BadInput([Problem(file="collective", key="", value="ring", expected=expected)])
+        raise BadInput([Problem(file="collective", key="", value=name, expected=expected)])
     return Schedule(name=name, ranks=ranks, elements=elements, steps=lambda: build(topology, elements))
 
 
@@ -55,6 +57,29 @@ def _near(topology: Topology, elements: int) -> Iterator[Step]:
 
 def _far(topology: Topology, elements: int) -> Iterator[Step]:
     return _halving(topology, elements, far_first=True)
+
+
+def _round_robin(topology: Topology, elements: int) -> Iterator[Step]:
+    """Far ranks first after renumbering supernode by supernode in turn (SWCAFFE section V.A): far ranks are near."""
+    core = usable_ranks(topology.ranks)
+    order = renumbered(topology)
+    members, surplus = order[:core], order[core:]
+    begin, end = np.zeros(len(surplus), dtype=np.int64), np.full(len(surplus), elements)
+    if len(surplus):
+        yield Step(surplus, members[: len(surplus)], begin, end, True, "fold")
+    yield from halving_doubling(ranks=core, elements=elements, members=members, far_first=True)
+    if len(surplus):
+        yield Step(members[: len(surplus)], surplus, begin, end, False, "unfold")
+
+
+def renumbered(topology: Topology) -> Ranks:
+    """All ranks, one of each supernode in turn."""
+    at = np.arange(topology.ranks)
+    return np.lexsort((at // topology.supernode_ranks, at % topology.supernode_ranks))
+
+
+def _server(topology: Topology, elements: int) -> Iterator[Step]:
+    return server(ranks=topology.ranks, elements=elements)
 
 
 def _doubling(topology: Topology, elements: int) -> Iterator[Step]:
@@ -94,8 +119,10 @@ def _hierarchical(topology: Topology, elements: int) -> Iterator[Step]:
 ALGORITHMS: Final[Mapping[str, Build]] = {
     "halving_doubling": _near,
     "halving_doubling_far": _far,
+    "halving_doubling_round_robin": _round_robin,
     "recursive_doubling": _doubling,
     "ring": _ring,
     "hierarchical": _hierarchical,
     "binomial_tree": _tree,
+    "parameter_server": _server,
 }

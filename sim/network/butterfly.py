@@ -68,30 +68,40 @@ def halving_doubling(
 ) -> Iterator[Step]:
     """All-reduce among ``members`` (their rank numbers in order); ``ranks`` must have radices as factors only.
 
-    ``everyone``: the members are all ranks there are.
+    ``everyone``: the members are all ranks there are, in order.
     """
+    bounds = np.arange(ranks + 1) * elements // ranks
+    for halving in (True, False):
+        yield from half(bounds=bounds, members=members, far_first=far_first, halving=halving, everyone=everyone)
+
+
+def half(*, bounds: Ranks, members: Ranks, far_first: bool, halving: bool, everyone: bool = False) -> Iterator[Step]:
+    """Only the halving, which leaves each member the sum of its part, or only the doubling, which collects all parts.
+
+    Part i ends at ``bounds[i + 1]``. Far first, member i has part i; near first, digits count backwards.
+    """
+    ranks = len(bounds) - 1
     plan = stages(ranks=ranks, far_first=far_first)
     low = np.zeros(ranks, dtype=np.int64)
     parts = []
     for stage in plan:
         low.reshape(-1, stage.radix, stage.stride)[...] += (np.arange(stage.radix) * stage.width)[:, None]
-        # chunk i begins at i·elements/ranks, rounded down
-        parts.append((low * elements // ranks, (low + stage.width) * elements // ranks))
-    name = (int(members[0]), int(members[-1]), ranks, far_first)
-    for halving in (True, False):
-        for number in range(len(plan)) if halving else reversed(range(len(plan))):
-            stage, (begin, end) = plan[number], parts[number]
-            for shift in range(1, stage.radix):
-                yield Step(
-                    source=members,
-                    destination=_peers(members, stage, shift),
-                    # halving sends what the peer collects, doubling what the rank itself holds
-                    begin=_peers(begin, stage, shift) if halving else begin,
-                    end=_peers(end, stage, shift) if halving else end,
-                    reduce=halving,
-                    pattern=(name, number, shift),
-                    everyone=everyone,
-                )
+        parts.append((bounds[low], bounds[low + stage.width]))
+    ends = (int(members[0]), int(members[-1])) if len(members) else (0, 0)
+    name = (*ends, ranks, far_first, everyone)
+    for number in range(len(plan)) if halving else reversed(range(len(plan))):
+        stage, (begin, end) = plan[number], parts[number]
+        for shift in range(1, stage.radix):
+            yield Step(
+                source=members,
+                destination=_peers(members, stage, shift),
+                # halving sends what the peer collects, doubling what the rank itself holds
+                begin=_peers(begin, stage, shift) if halving else begin,
+                end=_peers(end, stage, shift) if halving else end,
+                reduce=halving,
+                pattern=(name, number, shift),
+                everyone=everyone,
+            )
 
 
 def recursive_doubling(*, ranks: int, elements: int, everyone: bool = False) -> Iterator[Step]:

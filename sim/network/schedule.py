@@ -21,8 +21,9 @@ class Step:
     """Messages that belong together; every rank sends at most one and receives at most one.
 
     Message i goes from ``source[i]`` to ``destination[i]`` and carries the elements ``begin[i]`` to ``end[i]``; the
-    receiver adds them to its own if ``reduce``, else they replace its own. Steps of equal ``pattern`` have the same
-    sources and destinations. ``everyone``: message i is of rank i, and every rank has one.
+    receiver adds them to its own if ``reduce``, else they replace its own, at the same place or from ``into[i]`` on.
+    Steps of equal ``pattern`` have the same sources and destinations. ``everyone``: message i is of rank i, and every
+    rank has one.
     """
 
     source: Ranks
@@ -32,16 +33,21 @@ class Step:
     reduce: bool
     pattern: Hashable
     everyone: bool = False
+    into: Ranks | None = None
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """``steps()`` yields the steps of a collective over ``ranks`` ranks on ``elements`` elements each."""
+    """``steps()`` yields the steps of a collective over ``ranks`` ranks on ``elements`` elements each.
+
+    ``copied``: behind its elements each rank has a second copy of them, in which the result comes to be.
+    """
 
     name: str
     ranks: int
     elements: int
     steps: Callable[[], Iterator[Step]]
+    copied: bool = False
 
 
 def execute(schedule: Schedule, values: NDArray[Any]) -> NDArray[Any]:
@@ -51,16 +57,16 @@ def execute(schedule: Schedule, values: NDArray[Any]) -> NDArray[Any]:
     """
     if values.shape != (schedule.ranks, schedule.elements):
         raise ValueError(f"{schedule.name}: expected ({schedule.ranks}, {schedule.elements}), got {values.shape}")
-    held = values.copy()
+    held = np.tile(values, 2) if schedule.copied else values.copy()
     for step in schedule.steps():
-        places = list(
-            zip(step.source.tolist(), step.destination.tolist(), step.begin.tolist(), step.end.tolist(), strict=True)
-        )
+        into = step.begin if step.into is None else step.into
+        columns = (step.source, step.destination, step.begin, step.end, into)
+        places = list(zip(*(column.tolist() for column in columns), strict=True))
         # all messages of a step leave before any arrives
-        carried = [held[source, begin:end].copy() for source, _, begin, end in places]
-        for (_, destination, begin, end), data in zip(places, carried, strict=True):
+        carried = [held[source, begin:end].copy() for source, _, begin, end, _ in places]
+        for (_, destination, _, _, put), data in zip(places, carried, strict=True):
             if step.reduce:
-                held[destination, begin:end] += data
+                held[destination, put : put + len(data)] += data
             else:
-                held[destination, begin:end] = data
-    return held
+                held[destination, put : put + len(data)] = data
+    return held[:, schedule.elements :] if schedule.copied else held

@@ -1,4 +1,4 @@
-"""Binomial trees and rings."""
+"""Binomial trees of whole messages, and of parts: scatter and gather."""
 
 from __future__ import annotations
 
@@ -27,17 +27,6 @@ def binomial_broadcast(*, group: int, heads: Ranks, sizes: Ranks, elements: int)
         distance //= 2
 
 
-def ring(*, ranks: int, elements: int) -> Iterator[Step]:
-    """All-reduce around a ring: ``ranks − 1`` steps add, as many pass the sums on."""
-    place = np.arange(ranks)
-    follower = (place + 1) % ranks
-    bounds = np.arange(ranks + 1) * elements // ranks
-    for reduce, offset in ((True, 0), (False, 1)):
-        for turn in range(ranks - 1):
-            chunk = (place + offset - turn) % ranks
-            yield Step(place, follower, bounds[chunk], bounds[chunk + 1], reduce, "ring")
-
-
 def _tree_step(*, distance: int, heads: Ranks, sizes: Ranks, elements: int, inward: bool) -> Step:
     """The pairs ``distance`` apart: multiples of ``2·distance`` and their partners, within every group."""
     lower, upper = [], []
@@ -49,3 +38,32 @@ def _tree_step(*, distance: int, heads: Ranks, sizes: Ranks, elements: int, inwa
     begin, end = np.zeros(len(near), dtype=np.int64), np.full(len(near), elements)
     source, destination = (far, near) if inward else (near, far)
     return Step(source, destination, begin, end, inward, ("tree", distance, inward, len(heads)))
+
+
+def binomial_scatter(*, bounds: Ranks) -> Iterator[Step]:
+    """Give each rank its part of what rank 0 holds: part i ends at ``bounds[i + 1]``."""
+    ranks = len(bounds) - 1
+    distance = 1
+    while distance * 2 < ranks:
+        distance *= 2
+    while ranks > 1 and distance >= 1:
+        yield _part_step(distance=distance, bounds=bounds, inward=False)
+        distance //= 2
+
+
+def binomial_gather(*, bounds: Ranks) -> Iterator[Step]:
+    """Collect each rank's part at rank 0: the scatter's messages backwards."""
+    distance = 1
+    while distance < len(bounds) - 1:
+        yield _part_step(distance=distance, bounds=bounds, inward=True)
+        distance *= 2
+
+
+def _part_step(*, distance: int, bounds: Ranks, inward: bool) -> Step:
+    """The pairs ``distance`` apart; what goes between them are the parts of all ranks below the farther one."""
+    ranks = len(bounds) - 1
+    near = np.arange(0, ranks - distance, 2 * distance)
+    far = near + distance
+    source, destination = (far, near) if inward else (near, far)
+    last = np.minimum(far + distance, ranks)
+    return Step(source, destination, bounds[far], bounds[last], False, ("parts", distance, inward))
