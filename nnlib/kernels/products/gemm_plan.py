@@ -37,8 +37,16 @@ class GemmProblem:
         return 1 if self.scheme.overlap == "nothing" else 2
 
     @property
+    def reads_ahead(self) -> bool:
+        """The next C tile comes under the compute."""
+        return self.accumulate and self.scheme.reads_ahead and self.scheme.overlap == "everything"
+
+    @property
     def c_buffers(self) -> int:
-        return 2 if self.scheme.overlap == "everything" else 1
+        """One is computed in, one is being put and one, if it is read ahead, filled."""
+        if self.scheme.overlap != "everything":
+            return 1
+        return 3 if self.reads_ahead else 2
 
     @property
     def operands_in_fp64(self) -> bool:

@@ -82,6 +82,7 @@ class GemmProgram:
         )
         self.fp64 = self._alloc_fp64()
         self.puts: list[Transfer | None] = [None] * problem.c_buffers
+        self.reads: list[Transfer | None] = [None] * problem.c_buffers
         self.target = 0
         self.buffers = (0, 0)
 
@@ -92,6 +93,8 @@ class GemmProgram:
         first = -(-len(self.c) // self.tiles_n)
         if self.problem.scheme.overlap == "everything":
             self.fetch(0, 0, 0)
+        if self.problem.reads_ahead:
+            self.read_c(self.target, 0, 0)
         for i in loop("rows of tiles", self.tiles_m, steady=range(first, self.whole[0] - 1)):
             for j in loop("tiles", self.tiles_n, steady=range(len(self.c), self.whole[1] - 1)):
                 self.tile(i, j)
@@ -117,7 +120,7 @@ class GemmProgram:
         m, n, _ = self.extent
         self.puts[self.target] = self.core_group.put(self.c[self.target], self.target_array, (i * m, j * n))
         if overlap != "everything":
-            self.wait_for_put()
+            self.wait_for_put(self.target)
         self.target = (self.target + 1) % len(self.c)
 
     def fetch_after(self, i: int, j: int, p: int) -> None:
@@ -175,23 +178,46 @@ class GemmProgram:
 
     def begin_c(self, i: int, j: int) -> None:
         """Wait until the C buffer is free; get what the product is added to."""
-        self.wait_for_put()
-        group, (m, n, _), part = self.core_group, self.extent, self.part(i, j, 0)
-        size, dtype = (part.m, part.n), DTYPES[self.problem.dtype]
-        if not self.problem.accumulate:
-            dtype = FP64 if self.problem.all_in_fp64 else dtype
-        self.c[self.target] = shaped(group, self.c[self.target], size=size, dtype=dtype)
-        if self.problem.accumulate:
-            group.wait(group.get(self.c[self.target], self.target_array, (i * m, j * n)))
-            if self.problem.all_in_fp64:
-                self.convert_c("convert c", dtype=FP64)
+        if self.problem.reads_ahead:
+            self.wait_for_c()
+            following = (i, j + 1) if j + 1 < self.tiles_n else (i + 1, 0)
+            if following[0] < self.tiles_m:
+                self.read_c((self.target + 1) % len(self.c), *following)
+        elif self.problem.accumulate:
+            self.read_c(self.target, i, j)
+            self.wait_for_c()
+        else:
+            self.wait_for_put(self.target)
+            dtype = FP64 if self.problem.all_in_fp64 else DTYPES[self.problem.dtype]
+            self.shape_c(self.target, i, j, dtype)
+        if self.problem.accumulate and self.problem.all_in_fp64:
+            self.convert_c("convert c", dtype=FP64)
 
-    def wait_for_put(self) -> None:
+    def read_c(self, buffer: int, i: int, j: int) -> None:
+        """Start getting a C tile into the buffer once that is free."""
+        m, n, _ = self.extent
+        self.wait_for_put(buffer)
+        self.shape_c(buffer, i, j, DTYPES[self.problem.dtype])
+        self.reads[buffer] = self.core_group.get(self.c[buffer], self.target_array, (i * m, j * n))
+
+    def shape_c(self, buffer: int, i: int, j: int, dtype: np.dtype[np.floating]) -> None:
+        """Give the buffer the size of a tile."""
+        part = self.part(i, j, 0)
+        self.c[buffer] = shaped(self.core_group, self.c[buffer], size=(part.m, part.n), dtype=dtype)
+
+    def wait_for_c(self) -> None:
+        """Wait until what the product is added to has come."""
+        read = self.reads[self.target]
+        if read is not None:
+            self.core_group.wait(read)
+            self.reads[self.target] = None
+
+    def wait_for_put(self, buffer: int) -> None:
         """Wait until the C buffer's last put is done, if it had one."""
-        put = self.puts[self.target]
+        put = self.puts[buffer]
         if put is not None:
             self.core_group.wait(put)
-            self.puts[self.target] = None
+            self.puts[buffer] = None
 
     def transpose(self, source: Tile, target: Tile) -> None:
         """Turn b (n, k) into (k, n) inside the LDM, so that vectors lie along n."""

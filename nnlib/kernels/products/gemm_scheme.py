@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from nnlib.kernels.generations import GENERATIONS, Library
@@ -32,7 +32,8 @@ class GemmScheme:
     ``fp32``: ``direct``: the micro-kernel loads, converts and broadcasts by separate instructions (TACO18 §3.7);
     ``operands``: A and B are turned into fp64 in the LDM first; ``all``: C as well, on its way in and out
     ("float2double", SWCAFFE §IV.A).
-    ``multiples``: of a CPE's part of a tile; None: powers of two and the whole length.
+    ``multiples``: of a CPE's part of a tile; None: powers of two and the whole length. ``reads_ahead``: where everything
+    overlaps, so does getting the C tile that the next product is added to, into a third buffer.
     """
 
     library: Library
@@ -40,6 +41,7 @@ class GemmScheme:
     overlap: Overlap
     fp32: Fp32
     multiples: GemmPlan | None = None
+    reads_ahead: bool = False
 
     def k_step_residual(self, processor: ProcessorSpec) -> float:
         """Cycles of a k-step that no mechanism explains."""
@@ -85,3 +87,6 @@ SWGEMM_DIRECT: Final = GemmScheme(
 
 That is the fp32 micro-kernel of 25 cycles (TACO18 §3.7); a conversion would cost more the smaller M is.
 """
+
+UPDATE: Final = replace(SCHEMES["autotuned-2019"], reads_ahead=True)
+"""Products added to a large matrix that stays in memory, as the updates of an LU factorisation are."""

@@ -14,14 +14,14 @@ from nnlib.kernels.clock import simulate
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.products.gemm import Gemm, plan_gemm
 from nnlib.kernels.products.gemm_plan import estimated_cycles, ranked_plans
-from nnlib.kernels.products.gemm_scheme import SCHEMES, SWGEMM_CONVERTED, SWGEMM_DIRECT, GemmPlan, GemmScheme
+from nnlib.kernels.products.gemm_scheme import SCHEMES, SWGEMM_CONVERTED, SWGEMM_DIRECT, UPDATE, GemmPlan, GemmScheme
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 from tests.nnlib.kernels.tiles import check_tiles
 from tests.nnlib.kernels.waits import check_every_wait
 
-ALL = (*SCHEMES.values(), SWGEMM_CONVERTED, SWGEMM_DIRECT)
-IDS = [*SCHEMES, "swgemm-converted", "swgemm-direct"]
+ALL = (*SCHEMES.values(), SWGEMM_CONVERTED, SWGEMM_DIRECT, UPDATE)
+IDS = [*SCHEMES, "swgemm-converted", "swgemm-direct", "update"]
 
 
 @pytest.fixture(scope="module")
