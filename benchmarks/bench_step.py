@@ -15,14 +15,15 @@ from collections.abc import Callable
 import numpy as np
 from measure import side_by_side, verdict
 
-from nnlib.lowering import lower_gradients
 from sim.machine.load import DEFAULT_MACHINE, load_machine
 from sim.network.allreduce import ALGORITHMS, allreduce
+from sim.network.protocol import Protocol
 from sim.network.ranks import run
+from sim.network.reduction import ReductionCost
 from sim.network.topology import Topology
 from taihusim.options import Settings
 from taihusim.setup import prepare
-from workloads.step import time_step
+from workloads.jobs.training_step import time_step
 
 NODES = 40_960
 TENTH = 4_096
@@ -42,15 +43,8 @@ def step(*, nodes: int, ranks_per_node: int, collective: str = COLLECTIVE) -> Ca
     """The timing of one step of the digits network; its kernels are timed here, once."""
     settings = Settings(mapping=("numerics=off", f"ranks_per_node={ranks_per_node}", f"collective={collective}"))
     setup = prepare(workload="digits", settings=settings)
-    program = lower_gradients(
-        model=setup.model,
-        batch=setup.core_group_batch(nodes),
-        dtype=setup.mapping.precision,
-        alignment=setup.machine.processor.memory.alignment_bytes,
-    )
-    timer, optimizer = setup.timer(nodes), setup.workload.recipe.optimizer
-    time_step(timer=timer, program=program, optimizer=optimizer, nodes=1)
-    return lambda: time_step(timer=timer, program=program, optimizer=optimizer, nodes=nodes)
+    node = setup.steps.training(setup.samples_per_node(nodes))
+    return lambda: time_step(node=node, machine=setup.machine, mapping=setup.mapping, nodes=nodes)
 
 
 def messages(nodes: int) -> int:
@@ -68,9 +62,10 @@ def resnet50(*, nodes: int, ranks_per_node: int) -> Callable[[], object]:
         return run(
             allreduce(COLLECTIVE, topology=topology, elements=RESNET50_PARAMETERS),
             topology=topology,
+            protocol=Protocol.of(network),
+            reduction=ReductionCost.of(network),
             start=np.zeros(topology.ranks),
             item_bytes=RESNET50_ITEM_BYTES,
-            reduce_seconds_per_byte=network.reduce_seconds_per_byte,
         )
 
     return reduce

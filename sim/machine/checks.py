@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sim.document import Document
+from sim.machine.network_convert import network_spec
+from sim.machine.network_schema import NetworkKeys
+from sim.machine.network_spec import DragonflySpec, FatTreeSpec, TorusSpec, TwoLevelTreeSpec
 from sim.machine.parameter import parameters
 from sim.machine.schema import MachineFile
 from sim.problems import Problem
@@ -76,14 +79,41 @@ def _rules(file: MachineFile) -> Iterator[tuple[tuple[str, ...], bool, str]]:
         memory.alignment.value & (memory.alignment.value - 1) == 0,
         "a power of two, because addresses are aligned to it",
     )
+    yield from _topology_rules(network)
+    one_way = network.link.node_bandwidth.value
     yield (
-        ("network.supernode_nodes", "network.nodes"),
-        network.supernode_nodes.value <= network.nodes.value,
-        f"at most network.nodes ({network.nodes.value})",
+        ("network.link.node_duplex_bandwidth", "network.link.node_bandwidth"),
+        one_way <= network.link.node_duplex_bandwidth.value <= 2 * one_way,
+        f"between one and two times network.link.node_bandwidth ({one_way / 1e9:.4g} GB/s), both directions together",
     )
-    one_way = network.node_bandwidth.value
-    yield (
-        ("network.node_duplex_bandwidth", "network.node_bandwidth"),
-        one_way <= network.node_duplex_bandwidth.value <= 2 * one_way,
-        f"between one and two times network.node_bandwidth ({one_way / 1e9:.4g} GB/s), both directions together",
-    )
+
+
+def _topology_rules(network: NetworkKeys) -> Iterator[tuple[tuple[str, ...], bool, str]]:
+    """The same, of the network's topology."""
+    nodes = network.nodes.value
+    described = network_spec(network).topology
+    if isinstance(described, TwoLevelTreeSpec):
+        yield (
+            ("network.topology.supernode_nodes", "network.nodes"),
+            described.supernode_nodes <= nodes,
+            f"at most network.nodes ({nodes})",
+        )
+    elif isinstance(described, FatTreeSpec):
+        room = described.subtree_nodes(described.levels)
+        yield (
+            ("network.nodes", "network.topology.levels", "network.topology.switch_fanout"),
+            nodes <= room,
+            f"at most {room:,}, the nodes below the top of the tree; more levels or a larger switch_fanout make room",
+        )
+    elif isinstance(described, TorusSpec):
+        yield (
+            ("network.nodes", "network.topology.dimensions"),
+            nodes <= described.places,
+            f"at most {described.places:,}, the product of network.topology.dimensions",
+        )
+    elif isinstance(described, DragonflySpec):
+        yield (
+            ("network.nodes", "network.topology.router_global_links", "network.topology.group_routers"),
+            nodes <= described.most_nodes,
+            f"at most {described.most_nodes:,}: {described.group_links} global links of a group reach as many others",
+        )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from sim.machine.network_convert import network_spec, noise_spec
 from sim.machine.parameter import parameters
-from sim.machine.schema import MachineFile, NetworkKeys, PipelineKeys, ProcessorKeys
+from sim.machine.schema import MachineFile, PipelineKeys, ProcessorKeys
 from sim.machine.site_convert import faults_spec, power_spec, storage_spec
 from sim.machine.spec import (
     CpeSpec,
@@ -13,7 +14,6 @@ from sim.machine.spec import (
     MemorySpec,
     MeshSpec,
     MpeSpec,
-    NetworkSpec,
     PipelineSpec,
     ProcessorSpec,
 )
@@ -25,7 +25,8 @@ def machine_spec(file: MachineFile, *, name: str) -> MachineSpec:
         name=name,
         title=file.title,
         processor=_processor(file.processor),
-        network=_network(file.network),
+        network=network_spec(file.network),
+        noise=noise_spec(file.noise),
         storage=storage_spec(file.storage),
         power=power_spec(file.power),
         faults=faults_spec(file.faults),
@@ -118,22 +119,4 @@ def _pipeline(keys: PipelineKeys) -> PipelineSpec:
             ("swcaffe-2018", keys.swcaffe_2018_k_step_residual.value),
             ("autotuned-2019", keys.autotuned_2019_k_step_residual.value),
         ),
-    )
-
-
-def _network(keys: NetworkKeys) -> NetworkSpec:
-    return NetworkSpec(
-        nodes=keys.nodes.value,
-        supernode_nodes=keys.supernode_nodes.value,
-        uplinks_per_supernode=keys.uplinks.value,
-        uplink_bytes_per_second=keys.uplink_bandwidth.value,
-        node_bytes_per_second=keys.node_bandwidth.value,
-        node_duplex_bytes_per_second=keys.node_duplex_bandwidth.value,
-        eager_limit_bytes=keys.eager_limit.value,
-        eager_latency_seconds=keys.eager_latency.value,
-        rendezvous_latency_seconds=keys.rendezvous_latency.value,
-        hop_latency_seconds=keys.hop_latency.value,
-        shared_memory_bytes_per_second=keys.shared_memory_bandwidth.value,
-        shared_memory_latency_seconds=keys.shared_memory_latency.value,
-        reduce_seconds_per_byte=keys.reduce_time.value,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -18,7 +18,7 @@ from sim.machine.schema import MachineFile
 from sim.machine.spec import MachineSpec
 from sim.named_files import find_file
 from sim.problems import BadInput
-from sim.schema_walk import is_leaf
+from sim.schema_walk import alternatives, is_leaf
 from sim.validation import validate
 from sim.yaml_file import KeyPath
 
@@ -51,13 +51,18 @@ def read_machine(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Loa
     """As :func:`load_machine`, with the list of parameters and their sources."""
     shipped = shipped_files()
     path = find_file(name_or_path, shipped=shipped, noun="machines")
-    document = read_document(path, named=shipped, whole=lambda mapping: "value" in mapping)
+    document = read_document(path, named=shipped, whole=_stands_alone)
     document = _leaves_filled(apply_settings(document, overrides, model=MachineFile, noun="machine"))
     file = validate(document, MachineFile)
     problems = list(contradictions(file, document=document))
     if problems:
         raise BadInput(problems)
     return LoadedMachine(spec=machine_spec(file, name=path.stem), parameters=tuple(parameters(file)))
+
+
+def _stands_alone(mapping: Mapping[str, Any]) -> bool:
+    """Whether a mapping replaces what it extends: numbers do, and sections of a kind, whose keys depend on it."""
+    return "value" in mapping or "kind" in mapping
 
 
 def _leaves_filled(document: Document) -> Document:
@@ -76,9 +81,20 @@ def _filled(data: Mapping[str, Any], model: type[BaseModel], path: KeyPath, *, d
         here = (*path, key)
         if is_leaf(annotation):
             result[key] = _leaf(value, here, document=document)
-        elif isinstance(annotation, type) and issubclass(annotation, BaseModel) and isinstance(value, dict):
-            result[key] = _filled(value, annotation, here, document=document)
+        elif isinstance(value, dict):
+            section = _section(annotation, value)
+            if section is not None:
+                result[key] = _filled(value, section, here, document=document)
     return result
+
+
+def _section(annotation: Any, value: Mapping[str, Any]) -> type[BaseModel] | None:
+    """The model of a section; where it may be of several kinds, the one that ``value`` names."""
+    sections = [each for each in alternatives(annotation) if isinstance(each, type) and issubclass(each, BaseModel)]
+    if len(sections) > 1:
+        kind = value.get("kind")
+        sections = [each for each in sections if kind in get_args(each.model_fields["kind"].annotation)]
+    return sections[0] if sections else None
 
 
 def _leaf(value: object, path: KeyPath, *, document: Document) -> object:

@@ -9,7 +9,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from sim.machine.leaf import Leaf
-from sim.machine.quantity import Quantity, Ratio, Whole
+from sim.machine.quantity import Fraction, Grid, Quantity, Ratio, Whole
+
+
+KINDS = (Quantity, Ratio, Whole, Fraction, Grid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +21,7 @@ class Parameter:
 
     key: str
     text: str
-    value: float
+    value: float | tuple[int, ...]
     unit: str
     source: str
     note: str
@@ -36,9 +39,7 @@ def parameters(section: BaseModel, *, prefix: str = "") -> Iterator[Parameter]:
 
 
 def _parameter(key: str, leaf: Leaf[Any]) -> Parameter:
-    kind = next(
-        each for each in type(leaf).model_fields["value"].metadata if isinstance(each, Quantity | Ratio | Whole)
-    )
+    kind = next(each for each in type(leaf).model_fields["value"].metadata if isinstance(each, KINDS))
     return Parameter(
         key=key,
         text=kind.format(leaf.value),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from sim.machine.leaf import Leaf, Section
+from sim.machine.network_schema import NetworkKeys, NoiseKeys
 from sim.machine.quantity import (
     Bytes,
     BytesOrZero,
@@ -133,30 +134,13 @@ class ProcessorKeys(Section):
     memory: MemoryKeys
 
 
-class NetworkKeys(Section):
-    """``network``."""
-
-    nodes: Leaf[Count]
-    supernode_nodes: Leaf[Count]
-    uplinks: Leaf[Count]
-    uplink_bandwidth: Leaf[BytesPerSecond]
-    node_bandwidth: Leaf[BytesPerSecond]
-    node_duplex_bandwidth: Leaf[BytesPerSecond]
-    eager_limit: Leaf[BytesOrZero]
-    eager_latency: Leaf[SecondsOrZero]
-    rendezvous_latency: Leaf[SecondsOrZero]
-    hop_latency: Leaf[SecondsOrZero]
-    shared_memory_bandwidth: Leaf[BytesPerSecond]
-    shared_memory_latency: Leaf[SecondsOrZero]
-    reduce_time: Leaf[SecondsPerByteOrZero]
-
-
 class MachineFile(Section):
     """A whole machine file."""
 
     title: str = Field(min_length=1)
     processor: ProcessorKeys
     network: NetworkKeys
+    noise: NoiseKeys
     storage: StorageKeys
     power: PowerKeys
     faults: FaultsKeys

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sim.machine.network_spec import NetworkSpec, NoiseSpec
 from sim.machine.site_spec import FaultsSpec, PowerSpec, StorageSpec
 
 
@@ -174,29 +175,6 @@ class ProcessorSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSpec:
-    """The two-level network: nodes in supernodes of full bisection, supernodes joined by tapered uplinks."""
-
-    nodes: int
-    supernode_nodes: int
-    uplinks_per_supernode: int
-    uplink_bytes_per_second: float
-    node_bytes_per_second: float
-    node_duplex_bytes_per_second: float
-    eager_limit_bytes: int
-    eager_latency_seconds: float
-    rendezvous_latency_seconds: float
-    hop_latency_seconds: float
-    shared_memory_bytes_per_second: float
-    shared_memory_latency_seconds: float
-    reduce_seconds_per_byte: float
-
-    @property
-    def supernodes(self) -> int:
-        return -(-self.nodes // self.supernode_nodes)
-
-
-@dataclass(frozen=True, kw_only=True)
 class MachineSpec:
     """A whole machine. ``sources`` maps each key path of the machine file to where its value came from."""
 
@@ -204,6 +182,7 @@ class MachineSpec:
     title: str
     processor: ProcessorSpec
     network: NetworkSpec
+    noise: NoiseSpec
     storage: StorageSpec
     power: PowerSpec
     faults: FaultsSpec

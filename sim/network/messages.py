@@ -13,7 +13,8 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from sim.machine.spec import NetworkSpec
+from sim.network.protocol import Protocol
+from sim.network.reduction import ReductionCost
 from sim.network.schedule import Schedule
 from sim.network.topology import Topology
 
@@ -37,14 +38,17 @@ class MessagesResult:
 
 
 class _Message:
-    """A part of the elements on its way, ``seconds`` long from when both its ranks have come.
+    """A part of the elements on its way to place ``put``, ``seconds`` long from when both its ranks have come.
 
     ``adding`` is how many seconds the receiver then adds for, None if it only keeps what came.
     """
 
-    def __init__(self, env: simpy.Environment, *, part: slice, seconds: float, adding: float | None) -> None:
+    def __init__(
+        self, env: simpy.Environment, *, part: slice, put: slice, seconds: float, adding: float | None
+    ) -> None:
         self.env = env
         self.part = part
+        self.put = put
         self.seconds = seconds
         self.adding = adding
         self.data: NDArray[Any] | None = None
@@ -74,9 +78,10 @@ def simulate(
     schedule: Schedule,
     *,
     topology: Topology,
+    protocol: Protocol,
+    reduction: ReductionCost,
     start: Floats,
     item_bytes: int,
-    reduce_seconds_per_byte: float,
     values: NDArray[Any] | None = None,
 ) -> MessagesResult:
     """Run ``schedule`` from the times ``start`` (ranks,), not negative; elements have ``item_bytes`` bytes.
@@ -96,11 +101,16 @@ def simulate(
             size = (end - begin) * item_bytes
             if not size:
                 continue
+            put = begin if step.into is None else int(step.into[at])
+            way = _way(topology, source=source, destination=destination)
+            software = way.latency_seconds if way.inside else way.latency_seconds + protocol.seconds(size)
+            transfer = size / way.bytes_per_second
             message = _Message(
                 env,
                 part=slice(begin, end),
-                seconds=_seconds(topology, source=source, destination=destination, size=size),
-                adding=reduce_seconds_per_byte * size if step.reduce else None,
+                put=slice(put, put + end - begin),
+                seconds=transfer + software,
+                adding=reduction.seconds(size, transfer_seconds=transfer) if step.reduce else None,
             )
             exchanges.setdefault(source, _Exchange()).out = message
             exchanges.setdefault(destination, _Exchange()).into = message
@@ -108,12 +118,16 @@ def simulate(
             moved += size
         for rank, exchange in exchanges.items():
             programs[rank].append(exchange)
-    held = None if values is None else values.copy()
+    held = None
+    if values is not None:
+        held = np.tile(values, 2) if schedule.copied else values.copy()
     ranks = [
         env.process(_rank(env, program, start=float(start[rank]), held=None if held is None else held[rank]))
         for rank, program in enumerate(programs)
     ]
     env.run(until=env.all_of(ranks))
+    if held is not None and schedule.copied:
+        held = held[:, schedule.elements :]
     finish = np.array([rank.value for rank in ranks], dtype=np.float64)
     return MessagesResult(finish=finish, messages=messages, bytes=moved, values=held)
 
@@ -142,29 +156,30 @@ def _rank(
         if into is None:
             continue
         if held is not None:
-            held[into.part] = into.data if into.adding is None else held[into.part] + into.data
+            held[into.put] = into.data if into.adding is None else held[into.put] + into.data
         if into.adding is not None:
             yield env.timeout(into.adding)
     return float(env.now)
 
 
-def _seconds(topology: Topology, *, source: int, destination: int, size: int) -> float:
-    """How long a message of ``size`` bytes takes that has its path to itself."""
+@dataclass(frozen=True)
+class _Way:
+    """What one message alone meets: its slowest link, and seconds besides the software's."""
+
+    bytes_per_second: float
+    latency_seconds: float
+    inside: bool
+
+
+def _way(topology: Topology, *, source: int, destination: int) -> _Way:
     network = topology.network
     from_node, to_node = source // topology.ranks_per_node, destination // topology.ranks_per_node
     if from_node == to_node:
-        return network.shared_memory_latency_seconds + size / network.shared_memory_bytes_per_second
-    crossing = from_node // network.supernode_nodes != to_node // network.supernode_nodes
-    latency = network.eager_latency_seconds if size < network.eager_limit_bytes else network.rendezvous_latency_seconds
-    if crossing:
-        latency += network.hop_latency_seconds
-    return latency + size / _rate(network, crossing=crossing)
-
-
-def _rate(network: NetworkSpec, *, crossing: bool) -> float:
-    """Bytes per second between nodes, one message alone: the slowest link on its path."""
-    rate = min(network.node_bytes_per_second, network.node_duplex_bytes_per_second)
-    return min(rate, network.uplink_bytes_per_second) if crossing else rate
+        return _Way(network.shared_memory.bytes_per_second, network.shared_memory.latency_seconds, inside=True)
+    paths = topology.fabric.paths(np.array([from_node]), np.array([to_node]))
+    rates = [network.link.node_bytes_per_second, network.link.node_duplex_bytes_per_second]
+    rates += [topology.fabric.kinds[crossing.kind].bytes_per_second for crossing in paths.crossings]
+    return _Way(min(rates), float(paths.seconds[0]), inside=False)
 
 
 def _check(schedule: Schedule, *, topology: Topology, start: Floats, values: NDArray[Any] | None) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.machine.spec import NetworkSpec
+from sim.machine.network_spec import NetworkSpec
 
 Floats = NDArray[np.float64]
 Sizes = NDArray[np.int64]
@@ -34,9 +34,9 @@ class Protocol:
     def of(cls, network: NetworkSpec) -> Protocol:
         """The machine's own MPI."""
         return cls(
-            eager_limit_bytes=network.eager_limit_bytes,
-            eager_latency_seconds=network.eager_latency_seconds,
-            rendezvous_latency_seconds=network.rendezvous_latency_seconds,
+            eager_limit_bytes=network.protocol.eager_limit_bytes,
+            eager_latency_seconds=network.protocol.eager_latency_seconds,
+            rendezvous_latency_seconds=network.protocol.rendezvous_latency_seconds,
         )
 
     def seconds(self, size: int) -> float:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.network.protocol import Protocol
+from sim.network.reduction import ReductionCost
 from sim.network.schedule import Schedule
 from sim.network.topology import Routes, Topology
 
@@ -36,7 +38,13 @@ class CollectiveResult:
 
 
 def run(
-    schedule: Schedule, *, topology: Topology, start: Floats, item_bytes: int, reduce_seconds_per_byte: float
+    schedule: Schedule,
+    *,
+    topology: Topology,
+    protocol: Protocol,
+    reduction: ReductionCost,
+    start: Floats,
+    item_bytes: int,
 ) -> CollectiveResult:
     """Run ``schedule`` from the clocks ``start`` (ranks,); elements have ``item_bytes`` bytes."""
     clocks = start.copy()
@@ -62,9 +70,10 @@ def run(
             everyone = False
             routes = topology.routes(source, destination)
         count = len(size)
-        latency = topology.latency(routes, size)
+        latency = latencies(routes, protocol.latencies(size), inside_seconds=topology.memory_latency_seconds)
         duration = np.divide(size, routes.rate, out=first[:count])
-        duration += latency
+        transfer = duration.copy() if step.reduce and reduction.overlapped else duration
+        duration = np.add(duration, latency, out=first[:count])
         slowest = int(duration.argmax())
         parts += latency[slowest], size[slowest] / routes.rate[slowest], 0.0
         end = np.take(clocks, destination, out=second[:count], mode="clip")
@@ -74,7 +83,7 @@ def run(
         arrived = np.take(clocks, destination, out=third[:count], mode="clip")
         np.maximum(arrived, end, out=arrived)
         if step.reduce:
-            adding = np.multiply(size, reduce_seconds_per_byte, out=first[:count])
+            adding = reduction.all_seconds(size, transfer_seconds=transfer, out=first[:count])
             arrived += adding
             parts[2] += adding.max()
         clocks[destination] = arrived
@@ -90,3 +99,15 @@ def run(
         transfer_seconds=float(parts[1]),
         reduce_seconds=float(parts[2]),
     )
+
+
+def latencies(routes: Routes, software: Floats, *, inside_seconds: float) -> Floats:
+    """Seconds before each message's first byte: the protocol's and the hops', or ``inside_seconds`` inside a node.
+
+    An array of equal numbers takes no memory if both are.
+    """
+    if routes.inside_node.any():
+        return np.where(routes.inside_node, inside_seconds, routes.hop_seconds + software)
+    if routes.hop_seconds.strides == software.strides == (0,) and len(software):
+        return np.broadcast_to(routes.hop_seconds[0] + software[0], software.shape)
+    return routes.hop_seconds + software

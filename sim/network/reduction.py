@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.machine.spec import NetworkSpec
+from sim.machine.network_spec import NetworkSpec
 
 Floats = NDArray[np.float64]
 Sizes = NDArray[np.int64]
@@ -28,7 +28,7 @@ class ReductionCost:
     @classmethod
     def of(cls, network: NetworkSpec) -> ReductionCost:
         """The machine's own: addition on one core group, after the message."""
-        return cls(seconds_per_byte=network.reduce_seconds_per_byte)
+        return cls(seconds_per_byte=network.reduction.reduce_seconds_per_byte)
 
     def seconds(self, size: int, *, transfer_seconds: float) -> float:
         """Seconds between the arrival of ``size`` bytes, ``transfer_seconds`` on the wire, and their sum."""

@@ -1,31 +1,50 @@
-"""The two-level network: which links a message crosses, and how the messages of a step share them.
+"""The ranks of a job on a network: which links a message crosses, and how the messages of a step share them.
 
-Nodes hang in supernodes of full bisection; supernodes are joined by tapered uplinks (THESIS §7.2.1). A node's link
-carries less both ways together than twice one way (SWCAFFE Fig. 6), and the ranks of one node talk through memory.
+A node's link carries less both ways together than twice one way (SWCAFFE Fig. 6), the ranks of one node talk through
+memory, and what lies between the nodes is a fabric (:mod:`sim.network.fabrics`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.machine.spec import NetworkSpec
+from sim.machine.network_spec import NetworkSpec
+from sim.network.fabrics.build import build_fabric
+from sim.network.fabrics.fabric import Crossing, Fabric, LinkKind, Paths, picked
 from sim.problems import BadInput, Problem
 
 Ranks = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+NODE_OUT, NODE_IN, NODE_BOTH, MEMORY, FIRST_OF_FABRIC = range(5)
+"""Numbers of the kinds of links that every node has; those of the fabric follow."""
+
 
 @dataclass(frozen=True)
 class Routes:
-    """What a set of messages meets on its way: bytes per second for each, extra seconds, and who stays in a node."""
+    """What a set of messages meets on its way: bytes per second for each, extra seconds, and who stays in a node.
+
+    ``shared``: some link carries two messages.
+    """
 
     rate: Floats
     hop_seconds: Floats
     inside_node: NDArray[np.bool_]
+    shared: bool
+
+
+@dataclass(frozen=True)
+class SlowLink:
+    """Link number ``link`` of kind number ``kind`` carries 1/``factor`` of what it should."""
+
+    kind: int
+    link: int
+    factor: float
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,7 @@ class Topology:
     nodes: int
     ranks_per_node: int = 1
     contention: bool = True
+    slow_links: tuple[SlowLink, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= self.network.nodes:
@@ -58,14 +78,20 @@ class Topology:
         return self.nodes * self.ranks_per_node
 
     @property
+    def memory_latency_seconds(self) -> float:
+        """Seconds before the first byte between ranks of one node."""
+        return self.network.shared_memory.latency_seconds
+
+    @property
     def supernode_ranks(self) -> int:
-        """Ranks in a full supernode."""
-        return self.network.supernode_nodes * self.ranks_per_node
+        """Ranks in a full supernode, or in what comes nearest to one: lowest switch, group of routers, ring."""
+        neighbours = self.network.topology.neighbours
+        return (self.nodes if neighbours is None else neighbours) * self.ranks_per_node
 
     @property
     def supernodes(self) -> int:
         """Supernodes in use."""
-        return -(-self.nodes // self.network.supernode_nodes)
+        return -(-self.ranks // self.supernode_ranks)
 
     @cached_property
     def node_of(self) -> Ranks:
@@ -73,97 +99,111 @@ class Topology:
         return np.repeat(np.arange(self.nodes), self.ranks_per_node)
 
     @cached_property
-    def supernode_of(self) -> Ranks:
-        """Supernode of each rank."""
-        return np.repeat(np.arange(self.supernodes), self.supernode_ranks)[: self.ranks]
+    def fabric(self) -> Fabric:
+        """What lies between the nodes."""
+        return build_fabric(self.network.topology, nodes=self.nodes)
+
+    @cached_property
+    def kinds(self) -> tuple[LinkKind, ...]:
+        """All kinds of links. A node's link both ways together counts as one that messages out and in cross."""
+        one_way, both = self.network.link.node_bytes_per_second, self.network.link.node_duplex_bytes_per_second
+        memory = self.network.shared_memory.bytes_per_second
+        own = (
+            LinkKind(kind="node out", count=self.nodes, bytes_per_second=one_way, name="node {} out".format),
+            LinkKind(kind="node in", count=self.nodes, bytes_per_second=one_way, name="node {} in".format),
+            LinkKind(kind="node both ways", count=self.nodes, bytes_per_second=both, name="node {} both ways".format),
+            LinkKind(kind="memory", count=self.nodes, bytes_per_second=memory, name="memory of node {}".format),
+        )
+        return own + self.fabric.kinds
+
+    @cached_property
+    def capacities(self) -> tuple[float | Floats, ...]:
+        """Bytes per second of each kind's links: one number where all are equal, else one for each link."""
+        found: list[float | Floats] = [kind.bytes_per_second for kind in self.kinds]
+        for slow in self.slow_links:
+            each = found[slow.kind]
+            if isinstance(each, float):
+                each = np.full(self.kinds[slow.kind].count, each)
+                found[slow.kind] = each
+            each[slow.link] = self.kinds[slow.kind].bytes_per_second / slow.factor
+        return tuple(found)
+
+    def crossings(self, source: Ranks, destination: Ranks) -> list[Crossing]:
+        """Every link that messages between ranks cross, by the numbers of :attr:`kinds`."""
+        from_node, to_node = self.node_of[source], self.node_of[destination]
+        own = _own(from_node, to_node, from_node == to_node)
+        return [*own, *_of_fabric(self.fabric.paths(from_node, to_node))]
 
     def routes(self, source: Ranks, destination: Ranks, *, everyone: bool = False) -> Routes:
         """Rates and hops of messages that all start together and share links evenly.
 
         ``everyone``: message i is of rank i, and every rank sends one and receives one.
         """
-        network = self.network
         place: Ranks | slice = slice(None) if everyone else source
         from_node, to_node = self.node_of[place], self.node_of[destination]
         inside = from_node == to_node
-        from_super, to_super = self.supernode_of[place], self.supernode_of[destination]
-        crossing = from_super != to_super
-        rate = self._share_equally(inside) if everyone else None
-        if rate is None:
-            rate = self._share_nodes(from_node, to_node, inside)
-        hop = _constant(0.0, len(rate))
-        if crossing.any():
-            trunk = network.uplinks_per_supernode * network.uplink_bytes_per_second
-            # all that cross, without a copy where that is everyone
-            those = slice(None) if crossing.all() else crossing
-            rate = rate.copy()
-            for at in (from_super[those], to_super[those]):
-                if self.contention:
-                    per_message = trunk / np.bincount(at, minlength=self.supernodes).clip(1)
-                    rate[those] = np.minimum(rate[those], per_message[at])
-                else:
-                    rate[those] = np.minimum(rate[those], network.uplink_bytes_per_second)
-            hop = np.where(crossing, network.hop_latency_seconds, hop)
-        return Routes(rate=rate, hop_seconds=hop, inside_node=inside)
+        paths = self.fabric.paths(from_node, to_node)
+        equal = self._equal_shares(inside) if everyone else None
+        if equal is not None:
+            rate: Floats = np.broadcast_to(np.float64(equal), len(inside))
+            shared, crossings = True, _of_fabric(paths)
+        else:
+            rate = np.full(len(inside), np.inf)
+            shared, crossings = False, [*_own(from_node, to_node, inside), *_of_fabric(paths)]
+        if crossings:
+            rate, busy = self._shares(rate, crossings)
+            shared |= busy
+        return Routes(rate=rate, hop_seconds=paths.seconds, inside_node=inside, shared=shared and self.contention)
 
-    def _share_equally(self, inside: NDArray[np.bool_]) -> Floats | None:
-        """What :meth:`_share_nodes` gives where all ranks send and receive, all between nodes or all inside them."""
-        if not self.contention:
+    def _equal_shares(self, inside: NDArray[np.bool_]) -> float | None:
+        """What the nodes leave each message where all ranks send and receive, all between nodes or all inside them."""
+        if not self.contention or self.slow_links:
             return None
-        network, load = self.network, self.ranks_per_node
+        load, network = self.ranks_per_node, self.network
         if inside.all():
-            return _constant(network.shared_memory_bytes_per_second / load, len(inside))
+            return network.shared_memory.bytes_per_second / load
         if inside.any():
             return None
-        one_way, both = network.node_bytes_per_second / load, network.node_duplex_bytes_per_second / (2 * load)
-        return _constant(min(one_way, both), len(inside))
+        return min(network.link.node_bytes_per_second / load, network.link.node_duplex_bytes_per_second / (2 * load))
 
-    def _share_nodes(self, from_node: Ranks, to_node: Ranks, inside: NDArray[np.bool_]) -> Floats:
-        """What the nodes' links and memories leave each message, bytes per second."""
-        network = self.network
-        if not self.contention:
-            one_way = min(network.node_bytes_per_second, network.node_duplex_bytes_per_second)
-            return np.where(inside, network.shared_memory_bytes_per_second, one_way)
-        if inside.all():
-            return (network.shared_memory_bytes_per_second / np.bincount(from_node).clip(1))[from_node]
-        some = bool(inside.any())
-        outside = ~inside if some else slice(None)
-        leaving = np.bincount(from_node[outside], minlength=self.nodes)
-        entering = np.bincount(to_node[outside], minlength=self.nodes)
-        both = leaving + entering
-        with np.errstate(divide="ignore"):
-            one_way_out = network.node_bytes_per_second / leaving
-            one_way_in = network.node_bytes_per_second / entering
-            duplex = network.node_duplex_bytes_per_second / both
-        sending, receiving = np.minimum(one_way_out, duplex), np.minimum(one_way_in, duplex)
-        rate = np.minimum(sending[from_node], receiving[to_node])
-        if some:
-            place = from_node[inside]
-            load = np.bincount(place, minlength=self.nodes)[place]
-            rate[inside] = network.shared_memory_bytes_per_second / load
-        return rate
-
-    def latency(self, routes: Routes, size: NDArray[np.int64]) -> Floats:
-        """Seconds before the first byte: by protocol (eager below the limit, else rendezvous) and hops."""
-        network = self.network
-        limit = network.eager_limit_bytes
-        eager, rendezvous = network.eager_latency_seconds, network.rendezvous_latency_seconds
-        protocol: Floats | float
-        if len(size) and int(size.max()) < limit:
-            protocol = eager
-        elif len(size) and int(size.min()) >= limit:
-            protocol = rendezvous
-        else:
-            protocol = np.where(size < limit, eager, rendezvous)
-        if isinstance(protocol, float) and routes.hop_seconds.strides == (0,) and len(size):
-            found: Floats = _constant(float(routes.hop_seconds[0]) + protocol, len(size))
-        else:
-            found = routes.hop_seconds + protocol
-        if routes.inside_node.any():
-            found = np.where(routes.inside_node, network.shared_memory_latency_seconds, found)
-        return found
+    def _shares(self, rate: Floats, crossings: list[Crossing]) -> tuple[Floats, bool]:
+        """The least of ``rate`` and what each link on a message's way leaves it, and whether any link is shared."""
+        rate = rate.copy()
+        shared = False
+        for kind in sorted({crossing.kind for crossing in crossings}):
+            those = [crossing for crossing in crossings if crossing.kind == kind]
+            share: float | Floats = self.capacities[kind]
+            if self.contention:
+                load = np.bincount(those[0].link, minlength=self.kinds[kind].count)
+                for crossing in those[1:]:
+                    load += np.bincount(crossing.link, minlength=len(load))
+                shared |= bool(load.max() > 1)
+                share = share / load.clip(1)
+            for crossing in those:
+                part = share if isinstance(share, float) else share[crossing.link]
+                if crossing.message is None:
+                    np.minimum(rate, part, out=rate)
+                else:
+                    rate[crossing.message] = np.minimum(rate[crossing.message], part)
+        return rate, shared
 
 
-def _constant(value: float, length: int) -> Floats:
-    """An array of equal numbers that takes no memory."""
-    return np.broadcast_to(np.float64(value), length)
+def _own(from_node: Ranks, to_node: Ranks, inside: NDArray[np.bool_]) -> Iterator[Crossing]:
+    """The nodes' own links and memories."""
+    outside: Ranks | None = None
+    if inside.any():
+        within = np.flatnonzero(inside)
+        yield Crossing(MEMORY, from_node[within], None if len(within) == len(inside) else within)
+        outside = np.flatnonzero(~inside)
+        if not len(outside):
+            return
+    out, into = picked(from_node, outside), picked(to_node, outside)
+    yield Crossing(NODE_OUT, out, outside)
+    yield Crossing(NODE_IN, into, outside)
+    yield Crossing(NODE_BOTH, out, outside)
+    yield Crossing(NODE_BOTH, into, outside)
+
+
+def _of_fabric(paths: Paths) -> list[Crossing]:
+    """The fabric's crossings, numbered behind the nodes' own links."""
+    return [Crossing(FIRST_OF_FABRIC + each.kind, each.link, each.message) for each in paths.crossings]

@@ -50,7 +50,7 @@ def energy(machine: MachineSpec, activity: Activity, *, nodes: int = 1) -> Energ
 
     A part that may be on or off draws its watts while it is on; bytes cost what the full rate costs over the full rate.
     """
-    power, processor, link = machine.power, machine.processor, machine.network
+    power, processor, link = machine.power, machine.processor, machine.network.link
     cpes = processor.core_groups * processor.cpes_per_core_group
     moving = activity.memory_bytes / (processor.core_groups * processor.memory.bytes_per_second)
     sending = activity.network_bytes / link.node_duplex_bytes_per_second
@@ -78,7 +78,7 @@ def full_load(machine: MachineSpec) -> Activity:
         compute_seconds=1.0,
         mpe_seconds=1.0,
         memory_bytes=processor.core_groups * processor.memory.bytes_per_second,
-        network_bytes=machine.network.node_duplex_bytes_per_second,
+        network_bytes=machine.network.link.node_duplex_bytes_per_second,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sim.machine.load import DEFAULT_MACHINE, LoadedMachine, list_machines, read_machine
+from sim.machine.parameter import Parameter
 from sim.machine.quantity import FLOP_RATE, POWER, SIZE, Quantity
 from sim.machine.spec import MachineSpec
 from sim.power.energy import full_load_watts
@@ -114,26 +115,25 @@ def diff_command(a: str, b: str | None, settings: tuple[str, ...], as_json: bool
       taihusim machine diff sunway_taihulight --set machine.processor.cpe.ldm=128KiB
     """
     before, after = read_machine(a), _read(b or a, settings)
-    pairs = [
-        (one, other) for one, other in zip(before.parameters, after.parameters, strict=True) if one.value != other.value
-    ]
+    one, other = ({each.key: each for each in loaded.parameters} for loaded in (before, after))
+    keys = [key for key in {**one, **other} if _value(one.get(key)) != _value(other.get(key))]
     if as_json:
         differences = [
             {
-                "key": one.key,
-                "unit": one.unit,
-                "a": one.value,
-                "b": other.value,
-                "a_text": one.text,
-                "b_text": other.text,
+                "key": key,
+                "unit": (one.get(key) or other[key]).unit,
+                "a": _value(one.get(key)),
+                "b": _value(other.get(key)),
+                "a_text": _text(one.get(key)),
+                "b_text": _text(other.get(key)),
             }
-            for one, other in pairs
+            for key in keys
         ]
         print_json({"a": before.spec.name, "b": after.spec.name, "differences": differences})
-    elif not pairs:
+    elif not keys:
         click.echo("No parameter differs.")
     else:
-        rows = [(one.key, one.text, other.text) for one, other in pairs]
+        rows = [(key, _text(one.get(key)) or "", _text(other.get(key)) or "") for key in keys]
         names = [before.spec.name, after.spec.name]
         headers = names if names[0] != names[1] else [a, b or f"{a}, changed"]
         print_table(("parameter", *headers), rows, right=headers)
@@ -141,6 +141,14 @@ def diff_command(a: str, b: str | None, settings: tuple[str, ...], as_json: bool
 
 def _read(machine: str, settings: tuple[str, ...]) -> LoadedMachine:
     return read_machine(machine, split_settings(settings, nouns=("machine",)).machine)
+
+
+def _value(parameter: Parameter | None) -> float | tuple[int, ...] | None:
+    return None if parameter is None else parameter.value
+
+
+def _text(parameter: Parameter | None) -> str | None:
+    return None if parameter is None else parameter.text
 
 
 def _derived(spec: MachineSpec) -> dict[str, object]:
@@ -167,7 +175,7 @@ def _derived_rows(spec: MachineSpec) -> list[tuple[str, str]]:
     return [
         ("processor", processor.name),
         ("nodes", f"{spec.nodes:,}"),
-        ("supernodes", f"{spec.network.supernodes:,}"),
+        *([] if spec.network.supernodes is None else [("supernodes", f"{spec.network.supernodes:,}")]),
         ("core groups", f"{groups:,}"),
         ("cores", f"{spec.cores:,}"),
         ("peak of one core group's CPEs", _flops(processor.core_group_cpe_peak_flops)),
