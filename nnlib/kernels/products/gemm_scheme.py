@@ -32,8 +32,9 @@ class GemmScheme:
     ``fp32``: ``direct``: the micro-kernel loads, converts and broadcasts by separate instructions (TACO18 §3.7);
     ``operands``: A and B are turned into fp64 in the LDM first; ``all``: C as well, on its way in and out
     ("float2double", SWCAFFE §IV.A).
-    ``multiples``: of a CPE's part of a tile; None: powers of two and the whole length. ``reads_ahead``: where everything
-    overlaps, so does getting the C tile that the next product is added to, into a third buffer.
+    ``multiples``: of a CPE's part of a tile; None: powers of two and the whole length.
+    ``reads_ahead``: where everything overlaps, so does getting the C tile that the next product is added to, into a
+    third buffer.
     """
 
     library: Library
