@@ -12,5 +12,5 @@ def job_mtbf_seconds(machine: MachineSpec, *, nodes: int) -> float:
 
 
 def job_links(machine: MachineSpec, *, nodes: int) -> int:
-    """Links that a job on ``nodes`` nodes needs: one to each, and those between them (a tree's uplinks)."""
+    """Links that a job on ``nodes`` nodes needs: one to each, and those of the topology between them."""
     return nodes + machine.network.topology.links_between(nodes)
