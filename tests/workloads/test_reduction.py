@@ -35,7 +35,7 @@ def parameters(dtype: type = np.float64) -> dict[str, Array]:
 
 def adder(algorithm: str, *, nodes: int, ranks_per_node: int = 1) -> Callable[[Array], Array]:
     """The collective, executed: supernodes of four nodes, so that small cases cross them too."""
-    network = machine("network.supernode_nodes=4").network
+    network = machine("network.topology.supernode_nodes=4").network
     topology = Topology(network=network, nodes=nodes, ranks_per_node=ranks_per_node)
 
     def add(values: Array) -> Array:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from sim.machine.load import load_machine
-from sim.machine.spec import NetworkSpec
+from sim.machine.network_spec import NetworkSpec
 from sim.network.allreduce import ALGORITHMS, RING_LIMIT, allreduce
 from sim.network.butterfly import fold, halving_doubling, power_of_two
+from sim.network.protocol import Protocol
 from sim.network.ranks import CollectiveResult, run
+from sim.network.reduction import ReductionCost
 from sim.network.schedule import Schedule, Step
 from sim.network.topology import Topology
 from sim.problems import BadInput
@@ -32,9 +34,10 @@ def timed(schedule: Schedule, *, topology: Topology) -> CollectiveResult:
     return run(
         schedule,
         topology=topology,
+        protocol=Protocol.of(network()),
+        reduction=ReductionCost.of(network()),
         start=np.zeros(topology.ranks),
         item_bytes=4,
-        reduce_seconds_per_byte=network().reduce_seconds_per_byte,
     )
 
 

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.machine.load import load_machine
-from sim.machine.spec import NetworkSpec
+from sim.machine.network_spec import NetworkSpec
 from sim.network.allreduce import ALGORITHMS, allreduce
+from sim.network.protocol import Protocol
 from sim.network.ranks import run
+from sim.network.reduction import ReductionCost
 from sim.network.topology import Topology
 
 pytestmark = pytest.mark.timing
@@ -30,7 +32,14 @@ def test_nothing_to_send_takes_no_time(algorithm: str, contention: bool, nodes: 
     topology = Topology(network(), nodes, contention=contention)
     schedule = allreduce(algorithm, topology=topology, elements=elements)
     start = np.linspace(1.0, 2.0, nodes)
-    found = run(schedule, topology=topology, start=start, item_bytes=4, reduce_seconds_per_byte=1.0)
+    found = run(
+        schedule,
+        topology=topology,
+        protocol=Protocol.of(network()),
+        reduction=ReductionCost(seconds_per_byte=1.0),
+        start=start,
+        item_bytes=4,
+    )
     np.testing.assert_array_equal(found.finish, start)
     assert (found.steps, found.messages, found.bytes) == (0, 0, 0)
     assert (found.latency_seconds, found.transfer_seconds, found.reduce_seconds) == (0.0, 0.0, 0.0)
@@ -46,9 +55,10 @@ def test_parts_of_the_time(algorithm: str, nodes: int, ranks_per_node: int) -> N
     found = run(
         schedule,
         topology=topology,
+        protocol=Protocol.of(network()),
+        reduction=ReductionCost.of(network()),
         start=start,
         item_bytes=4,
-        reduce_seconds_per_byte=network().reduce_seconds_per_byte,
     )
     parts = found.latency_seconds + found.transfer_seconds + found.reduce_seconds
     assert found.finish.max() - 3.0 <= parts * (1 + 1e-9)
@@ -59,7 +69,14 @@ def test_two_ranks_by_hand() -> None:
     """Halving and doubling of 8,000 B: twice 4,000 B both ways at 5.28 GB/s, added once."""
     topology = Topology(network(), nodes=2)
     schedule = allreduce("halving_doubling", topology=topology, elements=1000)
-    found = run(schedule, topology=topology, start=np.array([1.0, 0.0]), item_bytes=8, reduce_seconds_per_byte=0.286e-9)
+    found = run(
+        schedule,
+        topology=topology,
+        protocol=Protocol.of(network()),
+        reduction=ReductionCost.of(network()),
+        start=np.array([1.0, 0.0]),
+        item_bytes=8,
+    )
     message = 4.3e-6 + 4000 / 5.28e9
     np.testing.assert_allclose(found.finish, 1.0 + 2 * message + 4000 * 0.286e-9, rtol=1e-15)
     assert (found.steps, found.messages, found.bytes) == (2, 4, 16000)
@@ -92,9 +109,10 @@ def test_a_later_start_never_helps(
         run(
             allreduce(algorithm, topology=topology, elements=elements),
             topology=topology,
+            protocol=Protocol.of(network()),
+            reduction=ReductionCost.of(network()),
             start=start,
             item_bytes=4,
-            reduce_seconds_per_byte=network().reduce_seconds_per_byte,
         ).finish
         for start in (early, late)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sim.machine.load import load_machine
-from sim.machine.spec import NetworkSpec
+from sim.machine.network_spec import NetworkSpec
 from sim.network.allreduce import ALGORITHMS, allreduce
 from sim.network.butterfly import stages, usable_ranks
 from sim.network.schedule import Schedule, execute
@@ -29,12 +28,12 @@ counts = st.one_of(
 
 
 @cache
-def network() -> NetworkSpec:
-    return load_machine("sunway_taihulight").network
+def network(supernode: int) -> NetworkSpec:
+    return load_machine("sunway_taihulight", [f"network.topology.supernode_nodes={supernode}"]).network
 
 
 def schedule_of(algorithm: str, ranks: int, *, elements: int, supernode: int = 256) -> Schedule:
-    topology = Topology(replace(network(), supernode_nodes=supernode), nodes=ranks)
+    topology = Topology(network(supernode), nodes=ranks)
     return allreduce(algorithm, topology=topology, elements=elements)
 
 
