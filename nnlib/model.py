@@ -113,7 +113,7 @@ class Model:
         if recompute:
             return self._recomputed(variables, batch, shares, run)
         forward = graph.forward(variables, batch.inputs, run=run)
-        loss, grads = self._losses(forward.outputs, batch, shares)
+        loss, grads = self.losses_of(forward.outputs, batch, shares)
         forward.outputs.clear()
         return Gradients(loss, graph.backward(variables, forward.saved, grads), forward.statistics)
 
@@ -126,7 +126,7 @@ class Model:
         done = Forward(outputs={name: inputs[name] for name in self.wanted if name in inputs})
         wanted = kept.union(self.wanted)
         graph.forward_nodes(graph.nodes, variables, dict(inputs), done, run=run, wanted=wanted, save=False)
-        loss, pending = self._losses(done.outputs, batch, shares)
+        loss, pending = self.losses_of(done.outputs, batch, shares)
         found: dict[str, Array] = {}
         for part in reversed(parts):
             own = {node.name for node in part}
@@ -140,7 +140,7 @@ class Model:
             graph.backward_nodes(part, variables, again.saved, pending, found)
         return Gradients(loss, found, done.statistics)
 
-    def _losses(self, outputs: Mapping[str, Array], batch: Batch, shares: Array) -> tuple[float, dict[str, Array]]:
+    def losses_of(self, outputs: Mapping[str, Array], batch: Batch, shares: Array) -> tuple[float, dict[str, Array]]:
         """The sum of all losses, and its gradients by the nodes that they take."""
         loss = 0.0
         grads: dict[str, Array] = {}

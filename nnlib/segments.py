@@ -15,7 +15,7 @@ from nnlib.graph import Graph, Node
 def segments(graph: Graph) -> tuple[tuple[Node, ...], ...]:
     """The nodes in order, cut where few numbers cross; segments have about equally many activations."""
     sizes = np.cumsum([prod(graph.shapes[node.name]) for node in graph.nodes])
-    crossing = _crossing(graph)
+    numbers = crossing(graph)
     count = max(1, isqrt(len(graph.nodes)))
     cuts = [0]
     for number in range(1, count):
@@ -23,7 +23,7 @@ def segments(graph: Graph) -> tuple[tuple[Node, ...], ...]:
         first, last = (int(np.searchsorted(sizes, each * sizes[-1])) for each in (low, high))
         places = range(max(first, cuts[-1] + 1), min(last, len(graph.nodes) - 1) + 1)
         if places:
-            cuts.append(min(places, key=lambda place: (crossing[place], place)))
+            cuts.append(min(places, key=lambda place: (numbers[place], place)))
     return tuple(graph.nodes[begin:end] for begin, end in zip(cuts, [*cuts[1:], len(graph.nodes)], strict=True))
 
 
@@ -35,7 +35,7 @@ def kept_between(graph: Graph, parts: tuple[tuple[Node, ...], ...]) -> frozenset
     )
 
 
-def _crossing(graph: Graph) -> list[int]:
+def crossing(graph: Graph) -> list[int]:
     """For a cut before each node, the numbers per sample that are made before it and taken behind it."""
     place = {node.name: number for number, node in enumerate(graph.nodes)}
     steps = np.zeros(len(graph.nodes) + 1, dtype=np.int64)

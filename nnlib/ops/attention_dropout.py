@@ -19,6 +19,7 @@ class KeptProbabilities:
     """Blocks of :func:`nnlib.ops.dropout.keep_mask` over ``heads`` × ``queries`` × ``keys`` probabilities a sample.
 
     What was asked for once is remembered, a bit for each probability: the gradient asks for the same blocks.
+    ``first_head``: the number of the first head, where others have those before it.
     """
 
     key: int
@@ -27,6 +28,7 @@ class KeptProbabilities:
     queries: int
     keys: int
     rate: float
+    first_head: int = 0
     known: dict[tuple[int, int, int], Bits] = field(default_factory=dict, repr=False)
 
     def __call__(self, samples: slice, queries: slice, keys: int) -> Booleans:
@@ -44,7 +46,7 @@ class KeptProbabilities:
         """All keys of a block; a head's probabilities lie in a run, drawn four at a time."""
         rows = queries.stop - queries.start
         count = rows * self.keys
-        first = (np.arange(self.heads) * self.queries + queries.start) * self.keys
+        first = ((self.first_head + np.arange(self.heads)) * self.queries + queries.start) * self.keys
         block = (first // LANES)[:, None] + np.arange(-(-(count + LANES - 1) // LANES))
         sample = self.first_sample + np.arange(samples.start, samples.stop)[:, None, None]
         wide = np.broadcast_arrays(block.astype(np.uint64), sample.astype(np.uint64))

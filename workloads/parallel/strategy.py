@@ -1,0 +1,111 @@
+"""A strategy: into how many parts layers and the network are cut; what ranks are left take other samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sim.problems import BadInput, Problem, nearest
+
+KEYS: Final = ("tensor", "pipeline", "micro_batches", "optimizer_sharding")
+EXAMPLE: Final = "data, tensor=4, or tensor=4,pipeline=8,micro_batches=32,optimizer_sharding"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """``tensor`` ranks share every layer that can be divided, ``pipeline`` stages follow one another.
+
+    All ranks beyond ``tensor`` · ``pipeline`` are further replicas (data parallelism). A replica's samples pass in
+    ``micro_batches`` equal parts, by default as many as :meth:`parts_of` finds. ``optimizer_sharding``: the replicas
+    divide the optimiser's state and update among them (Rajbhandari et al. 2020, stage 1).
+    """
+
+    tensor: int = 1
+    pipeline: int = 1
+    micro_batches: int | None = None
+    optimizer_sharding: bool = False
+
+    @property
+    def replica_ranks(self) -> int:
+        """Ranks that compute the same samples."""
+        return self.tensor * self.pipeline
+
+    @property
+    def is_data(self) -> bool:
+        """True if there is nothing but replicas that each hold all of the network and of the optimiser's state."""
+        return self.replica_ranks == 1 and (self.micro_batches or 1) == 1 and not self.optimizer_sharding
+
+    def replicas(self, ranks: int) -> int:
+        """Replicas on so many ranks. Raises BadInput if they cannot be shared equally."""
+        if ranks % self.replica_ranks or ranks < self.replica_ranks:
+            expected = (
+                f"a multiple of {self.replica_ranks} ranks, as {self.tensor} ranks share a layer and "
+                f"{self.pipeline} stages follow one another; change nodes, tensor or pipeline"
+            )
+            raise BadInput([Problem(file=f"strategy {self}", key="", value=ranks, expected=expected)])
+        return ranks // self.replica_ranks
+
+    def parts_of(self, samples: int) -> int:
+        """Micro-batches of a replica's samples: asked for, or up to four to a stage that divide them equally.
+
+        Raises BadInput if the samples cannot be shared equally.
+        """
+        if self.micro_batches is None:
+            most = 4 * self.pipeline if self.pipeline > 1 else 1
+            return next(count for count in range(min(most, samples), 0, -1) if samples % count == 0)
+        if samples % self.micro_batches:
+            divisors = [count for count in range(1, samples + 1) if samples % count == 0]
+            near = min(divisors, key=lambda count: abs(count - self.micro_batches))  # type: ignore[operator]
+            expected = f"a divisor of the {samples:,} samples of a replica, such as {near}"
+            raise BadInput(
+                [Problem(file=f"strategy {self}", key="micro_batches", value=self.micro_batches, expected=expected)]
+            )
+        return self.micro_batches
+
+    def settings(self) -> tuple[str, ...]:
+        """The settings of a mapping that mean this strategy."""
+        parts = "null" if self.micro_batches is None else str(self.micro_batches)
+        sharding = str(self.optimizer_sharding).lower()
+        values = (str(self.tensor), str(self.pipeline), parts, sharding)
+        return tuple(f"{key}={value}" for key, value in zip(KEYS, values, strict=True))
+
+    def __str__(self) -> str:
+        """As on the command line."""
+        found = [f"{key}={getattr(self, key)}" for key in ("tensor", "pipeline") if getattr(self, key) > 1]
+        if self.micro_batches is not None:
+            found.append(f"micro_batches={self.micro_batches}")
+        if self.optimizer_sharding:
+            found.append("optimizer_sharding")
+        return ",".join(found) or "data"
+
+
+def parse_strategy(text: str) -> Strategy:
+    """A strategy from words such as ``tensor=4,pipeline=8``; ``data`` alone is data parallelism.
+
+    Raises BadInput with a problem for every word that is wrong.
+    """
+    values: dict[str, int | bool] = {}
+    problems: list[Problem] = []
+    for word in (part.strip() for part in text.split(",")):
+        key, equals, value = word.partition("=")
+        if word == "data":
+            continue
+        if key not in KEYS:
+            problems.append(_problem(word, f"words such as {EXAMPLE}", nearest(key, ("data", *KEYS))))
+        elif key in values:
+            problems.append(_problem(word, f"{key} only once"))
+        elif key == "optimizer_sharding":
+            if equals and value not in ("true", "false"):
+                problems.append(_problem(word, "optimizer_sharding, or with =true or =false"))
+            values[key] = value != "false"
+        elif not value.isdecimal() or int(value) < 1:
+            problems.append(_problem(word, f"{key}=N with a whole number from 1 on"))
+        else:
+            values[key] = int(value)
+    if problems:
+        raise BadInput(problems)
+    return Strategy(**values)  # type: ignore[arg-type]
+
+
+def _problem(word: str, expected: str, near: str | None = None) -> Problem:
+    return Problem(file="--strategy", key="", value=word, expected=expected, nearest=near)
