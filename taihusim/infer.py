@@ -13,8 +13,9 @@ from nnlib.batch import Arrays, Batch
 from nnlib.precision import DTYPES
 from sim.chip.memory import Array
 from sim.problems import BadInput, Problem
-from taihusim.precision import inference_device, inference_program
-from taihusim.setup import Setup, node_problems
+from taihusim.node_counts import node_problems
+from taihusim.precision import inference_device
+from taihusim.setup import Setup
 from workloads.bottleneck import inference_bottleneck
 from workloads.checkpoint import load_weights
 from workloads.datasets.dataset import Dataset
@@ -113,15 +114,9 @@ def _given_answers(setup: Setup, variables: dict[str, Array], inputs: Arrays) ->
 
 
 def _time(setup: Setup, nodes: int) -> InferenceTiming:
-    program = inference_program(setup, batch=setup.core_group_batch(nodes))
-    setup.check_program(program)
-    return time_inference(
-        timer=setup.timer(nodes),
-        program=program,
-        outputs=setup.graph.outputs,
-        batch=setup.samples_per_node(nodes),
-        nodes=nodes,
-    )
+    samples = setup.samples_per_node(nodes)
+    node = setup.steps.answering(samples)
+    return time_inference(node=node, network=setup.machine.network, batch=samples, nodes=nodes)
 
 
 def _point(setup: Setup, nodes: int, timed: dict[int, InferenceTiming]) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def training_device(setup: Setup, *, together: int, seed: int) -> Device:
     return layer_device(setup.model, backend=mapping.backend, together=together, recompute=mapping.recompute)
 
 
-def training_program(setup: Setup, *, batch: int) -> Program:
-    """A step on one core group."""
+def training_program(setup: Setup, *, batch: int, recompute: bool | None = None) -> Program:
+    """A step on one core group. ``recompute``: unless it is as the mapping says."""
     mapping = setup.mapping
     model: Model = setup.model if mapping.fixed is None else fixed_model(setup.model, mapping.fixed)
     return lower_gradients(
@@ -53,7 +53,7 @@ def training_program(setup: Setup, *, batch: int) -> Program:
         batch=batch,
         dtype=mapping.dtype,
         alignment=setup.machine.processor.memory.alignment_bytes,
-        recompute=mapping.recompute,
+        recompute=mapping.recompute if recompute is None else recompute,
     )
 
 

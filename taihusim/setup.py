@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as WordMapping
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from functools import cached_property
 from typing import TypeVar
 
 from nnlib.graph import Graph
@@ -18,12 +17,14 @@ from sim.machine.load import DEFAULT_MACHINE, load_machine
 from sim.machine.spec import MachineSpec
 from sim.problems import BadInput, Problem
 from taihusim.cache import default_store
+from taihusim.node_counts import batch_problems
+from taihusim.node_steps import NodeSteps
 from taihusim.options import Settings
 from taihusim.tile_problem import tile_problem
+from taihusim.workload_source import WorkloadSource
+from workloads.jobs.node_timer import NodeTimer
 from workloads.mapping import DEFAULT_MAPPING, Mapping, load_mapping
-from workloads.model_file import is_model_file, workload_of_file
-from workloads.spec import Workload, load_workload
-from workloads.step import NodeTimer
+from workloads.spec import Workload
 
 Loaded = TypeVar("Loaded")
 
@@ -37,6 +38,7 @@ class Setup:
     mapping: Mapping
     model: Model
     clock: KernelClock
+    source: WorkloadSource
 
     @property
     def graph(self) -> Graph:
@@ -49,38 +51,38 @@ class Setup:
 
     def batch_problems(self, nodes: Sequence[int]) -> list[Problem]:
         """A problem for each node count over which the batch cannot be shared equally, down to its ranks."""
-        problems: list[Problem] = []
-        for count in nodes:
-            samples = _collect(problems, partial(self.samples_per_node, count)) if count >= 1 else None
-            ranks = self.mapping.ranks_per_node
-            if samples is not None and samples % ranks:
-                expected = f"a multiple of the {ranks} ranks of a node"
-                problems.append(Problem(file="--batch-per-node", key="", value=samples, expected=expected))
-        return list(dict.fromkeys(problems))
+        batch = self.workload.recipe.batch_per_node
+        return batch_problems(nodes, mapping=self.mapping, recipe_batch_per_node=batch)
 
     def core_group_batch(self, nodes: int) -> int:
         """Samples of a step on the core group that has most."""
-        return -(-self.samples_per_node(nodes) // self.machine.processor.core_groups)
+        return self.core_group_samples(self.samples_per_node(nodes))
 
-    def timer(self, nodes: int) -> NodeTimer:
-        """The timer of a node's launches."""
-        active = min(self.machine.processor.core_groups, self.samples_per_node(nodes))
+    def core_group_samples(self, samples: int) -> int:
+        """Of a node's ``samples`` those of the core group that has most."""
+        return -(-samples // self.machine.processor.core_groups)
+
+    def timer(self, samples: int) -> NodeTimer:
+        """The timer of the launches of a node with ``samples`` samples."""
+        active = min(self.machine.processor.core_groups, samples)
         return NodeTimer(machine=self.machine, mapping=self.mapping, clock=self.clock, active_core_groups=active)
 
-    def check_program(self, program: Program) -> None:
-        """Raise BadInput if the buffers do not fit the memory, or kernels find no tile that fits the LDM."""
-        problems = self._memory_problems(program) or self._tile_problems(program)
+    @cached_property
+    def steps(self) -> NodeSteps:
+        """What a node does in a step or for a batch."""
+        return NodeSteps(
+            machine=self.machine,
+            mapping=self.mapping,
+            source=self.source,
+            prepare=lambda: self,
+            store=self.clock.store,
+        )
+
+    def check_tiles(self, program: Program) -> None:
+        """Raise BadInput if kernels find no tile that fits the LDM."""
+        problems = self._tile_problems(program)
         if problems:
             raise BadInput(problems)
-
-    def _memory_problems(self, program: Program) -> list[Problem]:
-        available = self.machine.processor.memory.bytes
-        if program.memory_bytes <= available:
-            return []
-        way_out = "take a smaller one, or --set mapping.recompute=true"
-        expected = f"at least {program.memory_bytes} B per core group for this batch; {way_out}"
-        key, found = "processor.memory.capacity", f"{available} B"
-        return [Problem(file=f"machine {self.machine.name}", key=key, value=found, expected=expected)]
 
     def _tile_problems(self, program: Program) -> list[Problem]:
         problems = []
@@ -112,7 +114,10 @@ def prepare(
     settings = settings or Settings()
     problems: list[Problem] = []
     machine_spec = _collect(problems, lambda: load_machine(machine, settings.machine))
-    workload_spec = _collect(problems, lambda: _workload(workload, settings, optimizer, shapes or {}, samples))
+    source = WorkloadSource(
+        name=workload, settings=settings.workload, optimizer=optimizer, shapes=shapes or {}, samples=samples
+    )
+    workload_spec = _collect(problems, source.load)
     mapping_spec = _collect(problems, lambda: load_mapping(mapping, [*settings.mapping, *mapping_flags]))
     if problems or machine_spec is None or workload_spec is None or mapping_spec is None:
         raise BadInput(problems)
@@ -123,24 +128,8 @@ def prepare(
         mapping=mapping_spec,
         model=model,
         clock=KernelClock(machine_spec.processor, store=default_store()),
+        source=source,
     )
-
-
-def node_problems(nodes: Sequence[int], *, machine: MachineSpec) -> list[Problem]:
-    """A problem for each node count that the machine does not have."""
-    expected = f"1 to {machine.nodes:,} nodes on {machine.name}"
-    wrong: list[int | None] = [count for count in nodes if not 1 <= count <= machine.nodes]
-    if not nodes:
-        wrong = [None]
-    return [Problem(file="--nodes", key="", value=count, expected=expected) for count in wrong]
-
-
-def _workload(
-    name: str, settings: Settings, optimizer: str | None, shapes: WordMapping[str, int], samples: int
-) -> Workload:
-    if is_model_file(name):
-        return workload_of_file(Path(name), shapes=shapes, batch=samples)
-    return load_workload(name, settings.workload, optimizer=optimizer)
 
 
 def _collect(problems: list[Problem], load: Callable[[], Loaded]) -> Loaded | None:

@@ -11,26 +11,24 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.precision import DTYPES
-from nnlib.program import Program
 from sim.network.allreduce import allreduce
 from sim.network.schedule import execute
 from sim.network.topology import Topology
 from sim.power.energy import full_load_watts
 from sim.problems import BadInput, Problem
 from taihusim.checkpointing import CheckpointKeeper
-from taihusim.precision import check_training, training_device, training_program
-from taihusim.setup import Setup, node_problems
-from taihusim.tile_problem import tile_problem
+from taihusim.node_counts import node_problems
+from taihusim.precision import check_training, training_device
+from taihusim.setup import Setup
 from workloads.bottleneck import training_bottleneck
 from workloads.checkpoint import weights_sha256
 from workloads.datasets.dataset import Dataset
 from workloads.datasets.load import goal_of, load_dataset, measure_of
 from workloads.datasets.measure import HIGHER_IS_BETTER, Measure
 from workloads.datasets.stream import SampleStream
+from workloads.jobs.training_step import StepTiming, time_step
 from workloads.reduction import Reduction, choose_order
-from workloads.step import StepTiming, time_step
 from workloads.training import Goal, Trainer, TrainingState, accuracy
 from workloads.words import nodes_in_words
 
@@ -131,25 +129,17 @@ def train(
 
 @dataclass(frozen=True, kw_only=True)
 class _Timed:
-    """A node count's lowered program and the time of its step."""
+    """The time of a node count's step, and how long it took to find."""
 
-    program: Program
     step: StepTiming
     host_seconds: float
 
     @classmethod
     def of(cls, setup: Setup, nodes: int) -> _Timed:
         begin = host.perf_counter()
-        program = training_program(setup, batch=setup.core_group_batch(nodes))
-        setup.check_program(program)
-        recipe = setup.workload.recipe
-        try:
-            step = time_step(
-                timer=setup.timer(nodes), program=program, optimizer=recipe.optimizer, nodes=nodes, clip=recipe.clip
-            )
-        except InfeasiblePlan as error:
-            raise BadInput([tile_problem(setup.machine, error, place="in the optimiser's update")]) from None
-        return cls(program=program, step=step, host_seconds=host.perf_counter() - begin)
+        node = setup.steps.training(setup.samples_per_node(nodes))
+        step = time_step(node=node, machine=setup.machine, mapping=setup.mapping, nodes=nodes)
+        return cls(step=step, host_seconds=host.perf_counter() - begin)
 
 
 def _goal(setup: Setup, request: TrainRequest, global_batch: int, measure: Measure | None) -> Goal:
@@ -305,17 +295,3 @@ def _reduction(setup: Setup, nodes: int, timed: _Timed, *, repeats: bool) -> Red
         return execute(schedule, values)[0]
 
     return Reduction(order=order, ranks=topology.ranks, add_ranks=add_ranks)
-
-
-def node_counts(text: str) -> tuple[int, ...]:
-    """Node counts from ``1,16,256``. Raises BadInput for what is no count."""
-    problems = []
-    found = []
-    for part in text.split(","):
-        try:
-            found.append(int(part.replace("_", "")))
-        except ValueError:
-            problems.append(Problem(file="--nodes", key="", value=part, expected="numbers of nodes such as 1,16,256"))
-    if problems:
-        raise BadInput(problems)
-    return tuple(found)

@@ -17,14 +17,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import nnlib
 import sim
-from nnlib.kernels.kernel import Kernel
 from sim.chip.counters import KernelTiming, LoopReport
-from sim.chip.memory import MemoryUse
-from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:  # who only reads what is stored need not load what simulates
+    from nnlib.kernels.kernel import Kernel
+    from sim.chip.memory import MemoryUse
+    from sim.machine.spec import ProcessorSpec
 
 SCHEMA: Final = 1
 """Format of the entries. Another format is another file."""

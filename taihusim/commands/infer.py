@@ -65,9 +65,9 @@ def command(
     """
     from taihusim.given_inputs import bound_inputs, read_inputs, read_shapes
     from taihusim.infer import InferRequest, infer
+    from taihusim.node_counts import node_counts
     from taihusim.run_folder import RunFolder
     from taihusim.setup import prepare
-    from taihusim.train import node_counts
 
     arrays = read_inputs(given)
     setup = prepare(

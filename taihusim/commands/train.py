@@ -64,9 +64,10 @@ def command(
       taihusim train digits --nodes 4 --epochs 2 --numerics off --json
     """
     from sim.problems import BadInput, Problem
+    from taihusim.node_counts import node_counts
     from taihusim.run_folder import RunFolder
     from taihusim.setup import prepare
-    from taihusim.train import TrainRequest, node_counts, train
+    from taihusim.train import TrainRequest, train
 
     if resume and out is None:
         raise BadInput([Problem(file="--resume", key="", value=None, expected="--out, the folder of the run")])

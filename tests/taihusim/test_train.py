@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from sim.problems import BadInput
+from taihusim.node_counts import node_counts
 from taihusim.options import Settings
 from taihusim.run_folder import RunFolder
 from taihusim.setup import Setup, prepare
-from taihusim.train import TrainedRun, TrainRequest, node_counts, train
+from taihusim.train import TrainedRun, TrainRequest, train
 from tests.taihusim.tiny import CONVOLUTION, tiny_workload
 from workloads.checkpoint import load_weights, weights_sha256
 from workloads.record import without_host_times

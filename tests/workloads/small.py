@@ -16,8 +16,8 @@ from sim.machine.spec import MachineSpec, ProcessorSpec
 from sim.time import seconds_from_ticks
 from workloads.datasets.dataset import Labelled, Part
 from workloads.datasets.stores import ImageStore
+from workloads.jobs.node_timer import NodeTimer
 from workloads.mapping import load_mapping
-from workloads.step import NodeTimer
 
 
 def linear_graph(*, height: int = 8, width: int = 8, channels: int = 1, units: int = 10) -> Graph:

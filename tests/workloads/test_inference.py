@@ -9,7 +9,8 @@ from nnlib.kernels.products.gemm import Gemm
 from nnlib.lowering import lower_forward
 from tests.workloads.small import kernel_seconds, linear_graph, machine, node_timer
 from workloads.inference import InferenceTiming, message_seconds, time_inference
-from workloads.step import NodeTimer
+from workloads.jobs.node_build import build_node_answer
+from workloads.jobs.node_timer import NodeTimer
 
 LAUNCH = 22e-6
 SYNC = 1e-6
@@ -20,7 +21,8 @@ GRAPH = linear_graph()
 def timed(timer: NodeTimer, *, batch: int = 16, nodes: int = 1) -> InferenceTiming:
     """16 samples on each node, four on each of its core groups."""
     program = lower_forward(graph=GRAPH, batch=-(-batch // timer.active_core_groups), dtype=timer.mapping.precision)
-    return time_inference(timer=timer, program=program, outputs=GRAPH.outputs, batch=batch, nodes=nodes)
+    node = build_node_answer(timer=timer, program=program, outputs=GRAPH.outputs)
+    return time_inference(node=node, network=timer.machine.network, batch=batch, nodes=nodes)
 
 
 def kernels_by_hand(timer: NodeTimer, *, rows: int = 4) -> float:

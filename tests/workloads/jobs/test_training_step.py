@@ -18,7 +18,9 @@ from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, Clip, ClipByNorm, ClipByVa
 from sim.network.allreduce import ALGORITHMS
 from tests.nnlib.batches import classifier
 from tests.workloads.small import kernel_seconds, machine, node_timer
-from workloads.step import NodeTimer, StepTiming, time_step
+from workloads.jobs.node_build import build_node_step
+from workloads.jobs.node_timer import NodeTimer
+from workloads.jobs.training_step import StepTiming, time_step
 
 pytestmark = pytest.mark.timing
 
@@ -37,12 +39,15 @@ def timed(
     batch: int = 4,
     groups: int = 4,
     optimizer: Optimizer | None = None,
+    clip: Clip | None = None,
     timer: NodeTimer | None = None,
 ) -> StepTiming:
     """``batch`` samples on each of ``groups`` core groups."""
     timer = timer or node_timer(*settings, groups=groups)
+    optimizer = optimizer or SGD(momentum=0.9)
     program = lower_gradients(model=classifier(graph), batch=batch, dtype=timer.mapping.precision)
-    return time_step(timer=timer, program=program, optimizer=optimizer or SGD(momentum=0.9), nodes=nodes)
+    node = build_node_step(timer=timer, program=program, samples=batch, optimizer=optimizer, clip=clip)
+    return time_step(node=node, machine=timer.machine, mapping=timer.mapping, nodes=nodes)
 
 
 def kernels_by_hand(batch: int) -> list[Kernel]:
@@ -133,10 +138,7 @@ def test_the_launches_of_an_update(name: str, launches: int) -> None:
 def test_clipping_takes_its_time(clip: Clip, functions: list[Function], ranks: int) -> None:
     """By norm: a sum of squares, and core groups that share the work meet before they scale their parts."""
     timer = node_timer(f"ranks_per_node={ranks}")
-    program = lower_gradients(model=classifier(ONE_LAYER), batch=4, dtype="fp64")
-    without, with_clip = (
-        time_step(timer=timer, program=program, optimizer=SGD(), nodes=1, clip=each) for each in (None, clip)
-    )
+    without, with_clip = (timed(graph=ONE_LAYER, optimizer=SGD(), timer=timer, clip=each) for each in (None, clip))
     part = 163 if ranks == 1 else GRADIENT
     kernels: list[Kernel] = [Elementwise(function, part, "fp64") for function in functions]
     meetings = 0.0

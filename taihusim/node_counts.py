@@ -1,0 +1,49 @@
+"""Numbers of nodes that a question is asked for, and whether machine and batch go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sim.machine.spec import MachineSpec
+from sim.problems import BadInput, Problem
+from workloads.mapping import Mapping
+
+
+def node_counts(text: str) -> tuple[int, ...]:
+    """Node counts from ``1,16,256``. Raises BadInput for what is no count."""
+    problems = []
+    found = []
+    for part in text.split(","):
+        try:
+            found.append(int(part.replace("_", "")))
+        except ValueError:
+            problems.append(Problem(file="--nodes", key="", value=part, expected="numbers of nodes such as 1,16,256"))
+    if problems:
+        raise BadInput(problems)
+    return tuple(found)
+
+
+def node_problems(nodes: Sequence[int], *, machine: MachineSpec) -> list[Problem]:
+    """A problem for each node count that the machine does not have."""
+    expected = f"1 to {machine.nodes:,} nodes on {machine.name}"
+    wrong: list[int | None] = [count for count in nodes if not 1 <= count <= machine.nodes]
+    if not nodes:
+        wrong = [None]
+    return [Problem(file="--nodes", key="", value=count, expected=expected) for count in wrong]
+
+
+def batch_problems(nodes: Sequence[int], *, mapping: Mapping, recipe_batch_per_node: int) -> list[Problem]:
+    """A problem for each node count over which the batch cannot be shared equally, down to its ranks."""
+    problems: list[Problem] = []
+    for count in nodes:
+        if count < 1:
+            continue
+        try:
+            samples = mapping.samples_per_node(nodes=count, recipe_batch_per_node=recipe_batch_per_node)
+        except BadInput as error:
+            problems += error.problems
+            continue
+        if samples % mapping.ranks_per_node:
+            expected = f"a multiple of the {mapping.ranks_per_node} ranks of a node"
+            problems.append(Problem(file="--batch-per-node", key="", value=samples, expected=expected))
+    return list(dict.fromkeys(problems))

@@ -1,0 +1,116 @@
+"""What a node does in a step or for a batch: from memory, from disk, or timed now, always the same to the bit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from sim.machine.spec import MachineSpec
+from taihusim.code import code_digest
+from taihusim.workload_source import WorkloadSource
+from workloads.facts import WorkloadFacts, facts_of
+from workloads.jobs.node_answer import NodeAnswer, node_answer_of
+from workloads.jobs.node_step import NodeStep, node_step_of
+from workloads.mapping import Mapping as WorkloadMapping
+
+if TYPE_CHECKING:
+    from nnlib.kernels.store import KernelStore
+    from taihusim.setup import Setup
+
+SCHEMA: Final = 1
+"""Format of the entries."""
+NOT_OF_A_NODE: Final = frozenset(
+    {"name", "title", "batch_per_node", "global_batch", "collective", "numerics", "backend", "reduction_order"}
+)
+"""Keys of a mapping that change nothing inside a node. A new key is taken to change something."""
+
+
+class Plain(Protocol):
+    """What can be kept as JSON."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+
+
+Kept = TypeVar("Kept", bound=Plain)
+
+
+@dataclass
+class NodeSteps:
+    """Node steps of a workload on a machine under a mapping. ``prepare`` builds the setup, if one is needed at all.
+
+    ``store``: where they are kept on disk; None: only in memory.
+    """
+
+    machine: MachineSpec
+    mapping: WorkloadMapping
+    source: WorkloadSource
+    prepare: Callable[[], Setup]
+    store: KernelStore | None
+    known: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def setup(self) -> Setup:
+        """Machine, workload, mapping and model together. Raises BadInput."""
+        return self.prepare()
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that facts depend on."""
+        return self.source.digest()
+
+    @cached_property
+    def facts(self) -> WorkloadFacts:
+        """What is said of the workload. Raises BadInput."""
+        from_scratch = lambda: _facts(self.setup)  # noqa: E731
+        return self._kept(self._key("workload facts", ""), facts_of, from_scratch)
+
+    def training(self, samples: int) -> NodeStep:
+        """The step of a node with ``samples`` samples. Raises BadInput if it does not fit the memory or the LDM."""
+        from_scratch = lambda: _training(self.setup, samples)  # noqa: E731
+        return self._kept(self._key("node step", samples), node_step_of, from_scratch)
+
+    def answering(self, samples: int) -> NodeAnswer:
+        """A batch of inference of ``samples`` samples on a node. Raises BadInput as :meth:`training`."""
+        from_scratch = lambda: _answering(self.setup, samples)  # noqa: E731
+        return self._kept(self._key("node answer", samples), node_answer_of, from_scratch)
+
+    def _key(self, what: str, which: object) -> str:
+        mapping = {each.name: getattr(self.mapping, each.name) for each in fields(self.mapping)}
+        mapping = {name: value for name, value in mapping.items() if name not in NOT_OF_A_NODE}
+        processor = self.machine.processor
+        parts = (SCHEMA, what, code_digest(), self.digest, processor, sorted(mapping.items()), which)
+        return hashlib.sha256("\n".join(map(repr, parts)).encode()).hexdigest()
+
+    def _kept(self, name: str, decode: Callable[[Mapping[str, Any]], Kept], make: Callable[[], Kept]) -> Kept:
+        found: Kept | None = self.known.get(name)
+        if found is None and self.store is not None:
+            found = self.store.find(name, decode)
+        if found is None:
+            found = make()
+            if self.store is not None:
+                self.store.write(name, json.dumps(found.as_json()))
+        self.known[name] = found
+        return found
+
+
+def _facts(setup: Setup) -> WorkloadFacts:
+    from workloads.facts import workload_facts
+
+    return workload_facts(setup.workload)
+
+
+def _training(setup: Setup, samples: int) -> NodeStep:
+    from taihusim.node_programs import training_node
+
+    return training_node(setup, samples=samples)
+
+
+def _answering(setup: Setup, samples: int) -> NodeAnswer:
+    from taihusim.node_programs import answering_node
+
+    return answering_node(setup, samples=samples)

@@ -1,0 +1,52 @@
+"""What is said of a workload without building its network: enough to plan a run whose node steps are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # who reads facts that are kept need not load what builds networks
+    from workloads.spec import Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadFacts:
+    """``train_size`` samples to learn from, None without data; ``learns``: there are data and a loss.
+
+    ``parameters``: numbers that training changes. ``steps``: the most that the recipe allows.
+    """
+
+    name: str
+    title: str
+    batch_per_node: int
+    train_size: int | None
+    dataset: str | None
+    learns: bool
+    parameters: int
+    steps: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def facts_of(fields: Mapping[str, Any]) -> WorkloadFacts:
+    """The facts of :meth:`WorkloadFacts.as_json`. Raises TypeError for other values."""
+    return WorkloadFacts(**fields)
+
+
+def workload_facts(workload: Workload) -> WorkloadFacts:
+    """The facts of a workload, whose network is built for it."""
+    data, model = workload.data, workload.model.build()
+    return WorkloadFacts(
+        name=workload.name,
+        title=workload.title,
+        batch_per_node=workload.recipe.batch_per_node,
+        train_size=None if data is None else data.train_size,
+        dataset=None if data is None else data.dataset,
+        learns=data is not None and bool(model.losses),
+        parameters=sum(prod(shape) for shape in model.graph.parameters.values()),
+        steps=workload.recipe.max_steps,
+    )
