@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from sim.machine.leaf import Leaf
 from sim.machine.quantity import Fraction, Grid, Quantity, Ratio, Whole
 
-
 KINDS = (Quantity, Ratio, Whole, Fraction, Grid)
 
 

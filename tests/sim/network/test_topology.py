@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,7 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sim.machine.load import load_machine
-from sim.machine.spec import NetworkSpec
+from sim.machine.network_spec import NetworkSpec, TwoLevelTreeSpec
+from sim.network.protocol import Protocol
+from sim.network.ranks import latencies
 from sim.network.topology import Topology
 from sim.problems import BadInput
 
@@ -25,8 +26,9 @@ TIGHT = 1e-14
 
 
 @cache
-def network() -> NetworkSpec:
-    return load_machine("sunway_taihulight").network
+def network(*settings: str) -> NetworkSpec:
+    """The machine's network, its topology changed by settings."""
+    return load_machine("sunway_taihulight", [f"network.topology.{each}" for each in settings]).network
 
 
 def rates(topology: Topology, source: NDArray[np.int64], destination: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -38,10 +40,11 @@ def assert_rates(found: NDArray[np.float64], expected: float | list[float]) -> N
 
 
 def test_the_numbers_used_here_are_the_machines() -> None:
-    spec = network()
-    assert (spec.nodes, spec.supernode_nodes, spec.uplinks_per_supernode) == (40960, 256, UPLINKS)
-    assert (spec.node_bytes_per_second, spec.node_duplex_bytes_per_second) == (ONE_WAY, BOTH_WAYS)
-    assert (spec.uplink_bytes_per_second, spec.shared_memory_bytes_per_second) == (UPLINK, MEMORY)
+    spec, tree = network(), network().topology
+    assert isinstance(tree, TwoLevelTreeSpec)
+    assert (spec.nodes, tree.supernode_nodes, tree.uplinks) == (40960, 256, UPLINKS)
+    assert (spec.link.node_bytes_per_second, spec.link.node_duplex_bytes_per_second) == (ONE_WAY, BOTH_WAYS)
+    assert (tree.uplink_bytes_per_second, spec.shared_memory.bytes_per_second) == (UPLINK, MEMORY)
 
 
 @pytest.mark.timing
@@ -57,8 +60,6 @@ def test_taper() -> None:
     [
         (1, ONE_WAY),
         (64, ONE_WAY),  # one uplink each would carry 6.47
-        (69, ONE_WAY),  # 64 · 6.47 / 69 = 6.00
-        (70, UPLINKS * UPLINK / 70),  # 5.915
         (128, 3.235e9),
         (256, 1.6175e9),
     ],
@@ -66,6 +67,16 @@ def test_taper() -> None:
 def test_from_where_the_uplinks_are_the_limit(senders: int, expected: float) -> None:
     place = np.arange(senders)
     assert_rates(rates(Topology(network(), nodes=512), place, place + 256), expected)
+
+
+@pytest.mark.timing
+def test_the_destination_decides_which_uplink() -> None:
+    """Static routing: nodes 0, 64, 128 and 192 of a supernode are reached over the same link, all others stay free."""
+    topology = Topology(network(), nodes=512)
+    assert_rates(rates(topology, np.arange(4), 256 + 64 * np.arange(4)), UPLINK / 4)
+    # the 65th message shares the first one's link
+    place = np.arange(65)
+    assert_rates(rates(topology, place, place + 256), [UPLINK / 2, *[ONE_WAY] * 63, UPLINK / 2])
 
 
 @pytest.mark.timing
@@ -141,14 +152,16 @@ def test_latencies() -> None:
     source = np.array([0, 0, 0, 0, 0, 0])
     destination = np.array([4, 4, 1024, 1024, 1, 1])
     size = np.array([4095, 4096, 4095, 4096, 8, 10**9])
-    found = topology.latency(topology.routes(source, destination), size)
+    software = Protocol.of(network()).latencies(size)
+    routes = topology.routes(source, destination)
+    found = latencies(routes, software, inside_seconds=topology.memory_latency_seconds)
     np.testing.assert_allclose(found, [4.3e-6, 33e-6, 5.3e-6, 34e-6, 1e-6, 1e-6], rtol=TIGHT, atol=0)
 
 
 @pytest.mark.timing
 @pytest.mark.parametrize(("uplink", "crossing"), [(UPLINK, ONE_WAY), (1e9, 1e9)])
 def test_without_contention_every_message_is_alone(uplink: float, crossing: float) -> None:
-    spec = replace(network(), uplink_bytes_per_second=uplink)
+    spec = network(f"uplink_bandwidth={uplink:.0f} B/s")
     topology = Topology(spec, nodes=512, ranks_per_node=4, contention=False)
     place = np.arange(1024)
     assert_rates(rates(topology, place, place + 1024), crossing)
@@ -162,7 +175,7 @@ def test_without_contention_every_message_is_alone(uplink: float, crossing: floa
 )
 def test_no_link_carries_more_than_it_can(seed: int, nodes: int, per_node: int, share: float) -> None:
     """Random messages, at most one out of and into each rank: no node, memory or trunk is overfull, none is alone."""
-    spec = replace(network(), supernode_nodes=8, uplinks_per_supernode=2)
+    spec = network("supernode_nodes=8", "central_switches=1")
     topology = Topology(spec, nodes, per_node)
     random = np.random.default_rng(seed)
     count = max(1, round(share * topology.ranks))
@@ -204,7 +217,6 @@ def test_ranks_and_supernodes() -> None:
     part = Topology(network(), nodes=257, ranks_per_node=4)
     assert part.supernodes == 2
     assert part.node_of[[0, 3, 4, 1027]].tolist() == [0, 0, 1, 256]
-    assert part.supernode_of[[0, 1023, 1024, 1027]].tolist() == [0, 0, 1, 1]
 
 
 @pytest.mark.timing
@@ -218,7 +230,7 @@ def test_ranks_and_supernodes() -> None:
 def test_routes_of_everyone_are_those_of_the_same_messages(
     seed: int, nodes: int, per_node: int, contention: bool, shift: int
 ) -> None:
-    spec = replace(network(), supernode_nodes=8, uplinks_per_supernode=2)
+    spec = network("supernode_nodes=8", "central_switches=1")
     topology = Topology(spec, nodes, per_node, contention=contention)
     place = np.arange(topology.ranks)
     random = np.random.default_rng(seed).permutation(topology.ranks)
