@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sim.document import Document
-from sim.machine.network_convert import network_spec
+from sim.machine.network_convert import topology_spec
 from sim.machine.network_schema import NetworkKeys
 from sim.machine.network_spec import DragonflySpec, FatTreeSpec, TorusSpec, TwoLevelTreeSpec
 from sim.machine.parameter import parameters
@@ -91,7 +91,7 @@ def _rules(file: MachineFile) -> Iterator[tuple[tuple[str, ...], bool, str]]:
 def _topology_rules(network: NetworkKeys) -> Iterator[tuple[tuple[str, ...], bool, str]]:
     """The same, of the network's topology."""
     nodes = network.nodes.value
-    described = network_spec(network).topology
+    described = topology_spec(network.topology)
     if isinstance(described, TwoLevelTreeSpec):
         yield (
             ("network.topology.supernode_nodes", "network.nodes"),

@@ -21,11 +21,12 @@ from sim.machine.spec import (
 
 def machine_spec(file: MachineFile, *, name: str) -> MachineSpec:
     """The description of a machine file, in base units."""
+    processor = _processor(file.processor)
     return MachineSpec(
         name=name,
         title=file.title,
-        processor=_processor(file.processor),
-        network=network_spec(file.network),
+        processor=processor,
+        network=network_spec(file.network, processor=processor),
         noise=noise_spec(file.noise),
         storage=storage_spec(file.storage),
         power=power_spec(file.power),

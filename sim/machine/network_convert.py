@@ -7,6 +7,8 @@ from sim.machine.network_schema import (
     FatTreeKeys,
     NetworkKeys,
     NoiseKeys,
+    ProtocolKeys,
+    ReductionKeys,
     SingleSwitchKeys,
     TopologyKeys,
     TorusKeys,
@@ -26,26 +28,53 @@ from sim.machine.network_spec import (
     TorusSpec,
     TwoLevelTreeSpec,
 )
+from sim.machine.spec import ProcessorSpec
+
+STREAMS = 3
+"""An addition gets own and received numbers and puts their sums."""
 
 
-def network_spec(keys: NetworkKeys) -> NetworkSpec:
-    """The description of a network, in base units."""
+def network_spec(keys: NetworkKeys, *, processor: ProcessorSpec) -> NetworkSpec:
+    """The description of a network whose nodes have ``processor``, in base units."""
     return NetworkSpec(
         nodes=keys.nodes.value,
-        topology=_topology(keys.topology),
+        topology=topology_spec(keys.topology),
         link=LinkSpec(
             node_bytes_per_second=keys.link.node_bandwidth.value,
             node_duplex_bytes_per_second=keys.link.node_duplex_bandwidth.value,
         ),
-        protocol=ProtocolSpec(
-            eager_limit_bytes=keys.protocol.eager_limit.value,
-            eager_latency_seconds=keys.protocol.eager_latency.value,
-            rendezvous_latency_seconds=keys.protocol.rendezvous_latency.value,
-        ),
+        protocol=_protocol(keys.protocol),
         shared_memory=SharedMemorySpec(
             bytes_per_second=keys.shared_memory.bandwidth.value, latency_seconds=keys.shared_memory.latency.value
         ),
-        reduction=ReductionSpec(reduce_seconds_per_byte=keys.reduction.reduce_time.value),
+        reduction=_reduction(keys.reduction, processor),
+    )
+
+
+def _protocol(keys: ProtocolKeys) -> ProtocolSpec:
+    return ProtocolSpec(
+        eager_limit_bytes=keys.eager_limit.value,
+        eager_latency_seconds=keys.eager_latency.value,
+        eager_send_seconds=keys.eager_send_time.value,
+        eager_send_seconds_per_byte=keys.eager_send_byte_time.value,
+        eager_receive_seconds=keys.eager_receive_time.value,
+        eager_receive_seconds_per_byte=keys.eager_receive_byte_time.value,
+        rendezvous_send_seconds=keys.rendezvous_send_time.value,
+        rendezvous_receive_seconds=keys.rendezvous_receive_time.value,
+        rendezvous_gap_seconds=keys.rendezvous_gap.value,
+    )
+
+
+def _reduction(keys: ReductionKeys, processor: ProcessorSpec) -> ReductionSpec:
+    """The streams of an addition go at the rate of the DMA engine's lines; core groups share the work equally."""
+    streaming = STREAMS * processor.dma.line_seconds / processor.dma.line_bytes
+    core_group = streaming + keys.core_group_extra_time.value
+    return ReductionSpec(
+        mpe_scalar_seconds_per_byte=keys.mpe_scalar_time.value,
+        mpe_simd_seconds_per_byte=keys.mpe_simd_time.value,
+        core_group_seconds_per_byte=core_group,
+        chip_seconds_per_byte=core_group / processor.core_groups,
+        launch_seconds=processor.mpe.launch_seconds,
     )
 
 
@@ -63,7 +92,8 @@ def noise_spec(keys: NoiseKeys) -> NoiseSpec:
     )
 
 
-def _topology(keys: TopologyKeys) -> TopologySpec:
+def topology_spec(keys: TopologyKeys) -> TopologySpec:
+    """The description of what lies between the nodes, in base units."""
     match keys:
         case TwoLevelTreeKeys():
             return TwoLevelTreeSpec(

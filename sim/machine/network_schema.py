@@ -88,7 +88,13 @@ class ProtocolKeys(Section):
 
     eager_limit: Leaf[BytesOrZero]
     eager_latency: Leaf[SecondsOrZero]
-    rendezvous_latency: Leaf[SecondsOrZero]
+    eager_send_time: Leaf[SecondsOrZero]
+    eager_send_byte_time: Leaf[SecondsPerByteOrZero]
+    eager_receive_time: Leaf[SecondsOrZero]
+    eager_receive_byte_time: Leaf[SecondsPerByteOrZero]
+    rendezvous_send_time: Leaf[SecondsOrZero]
+    rendezvous_receive_time: Leaf[SecondsOrZero]
+    rendezvous_gap: Leaf[SecondsOrZero]
 
 
 class SharedMemoryKeys(Section):
@@ -101,7 +107,9 @@ class SharedMemoryKeys(Section):
 class ReductionKeys(Section):
     """``network.reduction``."""
 
-    reduce_time: Leaf[SecondsPerByteOrZero]
+    core_group_extra_time: Leaf[SecondsPerByteOrZero]
+    mpe_scalar_time: Leaf[SecondsPerByteOrZero]
+    mpe_simd_time: Leaf[SecondsPerByteOrZero]
 
 
 class NetworkKeys(Section):

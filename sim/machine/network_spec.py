@@ -185,11 +185,32 @@ class LinkSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolSpec:
-    """What the machine's MPI adds to a message: sent at once below the limit, after a handshake from there on."""
+    """What the machine's MPI adds to a message: sent at once below the limit, after a handshake from there on.
+
+    ``eager_latency_seconds`` is of a blocking message of a few bytes. The others are of messages that follow one
+    another: an MPE does the work of what it sends and receives in turn, and ``rendezvous_gap_seconds`` of each message
+    do not overlap with the wire.
+    """
 
     eager_limit_bytes: int
     eager_latency_seconds: float
-    rendezvous_latency_seconds: float
+    eager_send_seconds: float
+    eager_send_seconds_per_byte: float
+    eager_receive_seconds: float
+    eager_receive_seconds_per_byte: float
+    rendezvous_send_seconds: float
+    rendezvous_receive_seconds: float
+    rendezvous_gap_seconds: float
+
+    @property
+    def eager_seconds_per_byte(self) -> float:
+        """Copies of a blocking message, at both ends."""
+        return self.eager_send_seconds_per_byte + self.eager_receive_seconds_per_byte
+
+    @property
+    def rendezvous_latency_seconds(self) -> float:
+        """Of a blocking message: request and answer, then what both ends do."""
+        return 2 * self.eager_latency_seconds + self.rendezvous_send_seconds + self.rendezvous_receive_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,9 +223,13 @@ class SharedMemorySpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ReductionSpec:
-    """What adding received to own numbers takes."""
+    """Seconds per byte of adding received to own numbers, by who does it, and what it takes to set CPEs to it."""
 
-    reduce_seconds_per_byte: float
+    mpe_scalar_seconds_per_byte: float
+    mpe_simd_seconds_per_byte: float
+    core_group_seconds_per_byte: float
+    chip_seconds_per_byte: float
+    launch_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,10 @@ from sim.machine.network_spec import NetworkSpec
 
 Floats = NDArray[np.float64]
 Sizes = NDArray[np.int64]
+
+Adder: TypeAlias = Literal["mpe_scalar", "mpe_simd", "core_group", "chip"]
+"""Who adds: the MPE number by number or with vectors, the CPEs of one core group or of all."""
+CPE_ADDERS: Final = ("core_group", "chip")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +32,17 @@ class ReductionCost:
     overlapped: bool = False
 
     @classmethod
-    def of(cls, network: NetworkSpec) -> ReductionCost:
-        """The machine's own: addition on one core group, after the message."""
-        return cls(seconds_per_byte=network.reduction.reduce_seconds_per_byte)
+    def of(cls, network: NetworkSpec, by: Adder = "core_group", *, overlapped: bool = False) -> ReductionCost:
+        """The machine's cost of an addition done ``by`` those."""
+        spec = network.reduction
+        rates: Mapping[Adder, float] = {
+            "mpe_scalar": spec.mpe_scalar_seconds_per_byte,
+            "mpe_simd": spec.mpe_simd_seconds_per_byte,
+            "core_group": spec.core_group_seconds_per_byte,
+            "chip": spec.chip_seconds_per_byte,
+        }
+        launch = spec.launch_seconds if by in CPE_ADDERS else 0.0
+        return cls(seconds_per_byte=rates[by], start_seconds=launch, overlapped=overlapped)
 
     def seconds(self, size: int, *, transfer_seconds: float) -> float:
         """Seconds between the arrival of ``size`` bytes, ``transfer_seconds`` on the wire, and their sum."""

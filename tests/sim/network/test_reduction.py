@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.network.reduction import ReductionCost
+from sim.machine.load import load_machine
+from sim.network.reduction import Adder, ReductionCost
 
 
 def test_an_addition_under_the_transfer_leaves_its_excess() -> None:
@@ -24,3 +25,14 @@ def test_many_messages_cost_what_each_does(overlapped: bool, start: float) -> No
     found = cost.all_seconds(sizes, transfer_seconds=transfers)
     each = zip(sizes.tolist(), transfers.tolist(), strict=True)
     assert found.tolist() == [cost.seconds(size, transfer_seconds=transfer) for size, transfer in each]
+
+
+@pytest.mark.parametrize(
+    ("by", "nanoseconds_per_byte", "microseconds"),
+    [("mpe_scalar", 3.3, 0), ("mpe_simd", 1.68, 0), ("core_group", 3 * 4.75 / 128 + 0.175, 22), ("chip", 0.07158, 22)],
+)
+def test_who_adds(by: Adder, nanoseconds_per_byte: float, microseconds: float) -> None:
+    """CPEs stream three lines for each that arrives, at the DMA engine's rate, and have to be launched."""
+    cost = ReductionCost.of(load_machine("sunway_taihulight").network, by)
+    assert cost.seconds_per_byte == pytest.approx(nanoseconds_per_byte * 1e-9, rel=1e-4)
+    assert cost.start_seconds == pytest.approx(microseconds * 1e-6)
