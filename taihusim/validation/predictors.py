@@ -12,6 +12,7 @@ from taihusim.validation.dma_programs import compute_overlap, stream
 from taihusim.validation.dma_transfers import block_size, grid, strided_alignment
 from taihusim.validation.gemm_primitive import ldm_primitive
 from taihusim.validation.gemm_tables import block_sweep, shapes, skinny_blocking
+from taihusim.validation.input_pipeline import input_pipeline
 from taihusim.validation.inputs import Predictor
 from taihusim.validation.ladder import ladder
 from taihusim.validation.layers_swcaffe import layers_figure, layers_log, vgg16_layers
@@ -39,4 +40,5 @@ PREDICTORS: Final[Mapping[str, Predictor]] = {
     "conv_vgg16_layers_fp32_1cg": vgg16_layers,
     "layers_swcaffe_log_fp32_1cg": layers_log,
     "layers_swcaffe_fig_fp32_4cg": layers_figure,
+    "input_pipeline": input_pipeline,
 }

@@ -1,0 +1,50 @@
+"""How a file lies on disk arrays: stripes of equal size, one array after another, round and round."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from math import gcd
+from typing import TypeAlias
+
+Pieces: TypeAlias = tuple[tuple[int, int], ...]
+"""Array and bytes of each piece of a contiguous part of a file, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Striping:
+    """A file on ``stripes`` arrays in stripes of ``stripe_bytes``. Raises ValueError unless both are above zero."""
+
+    stripes: int
+    stripe_bytes: int
+
+    def __post_init__(self) -> None:
+        if self.stripes < 1 or self.stripe_bytes < 1:
+            raise ValueError("a file has at least one stripe, of at least one byte")
+
+    @property
+    def round_bytes(self) -> int:
+        """Bytes after which the arrays come again."""
+        return self.stripes * self.stripe_bytes
+
+    def pieces(self, offset: int, size: int) -> Pieces:
+        """What a read of ``size`` bytes from ``offset`` on takes from which array."""
+        found = []
+        end = offset + size
+        while offset < end:
+            inside = min(end, (offset // self.stripe_bytes + 1) * self.stripe_bytes) - offset
+            found.append((offset // self.stripe_bytes % self.stripes, inside))
+            offset += inside
+        return tuple(found)
+
+    def shared_reads(self, *, processes: int, size: int) -> Counter[Pieces]:
+        """How often which pieces are read when ``processes`` processes read ``size`` bytes each, one behind another."""
+        period = self.round_bytes // gcd(size, self.round_bytes) if size else 1
+        found: Counter[Pieces] = Counter()
+        for number in range(min(period, processes)):
+            found[self.pieces(number * size % self.round_bytes, size)] += (processes - 1 - number) // period + 1
+        return found
+
+
+ONE_ARRAY = Striping(stripes=1, stripe_bytes=2**62)
+"""A file as it lies when nobody asks for stripes."""

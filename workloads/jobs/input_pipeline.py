@@ -1,0 +1,143 @@
+"""The input of a training step: samples read from storage, prepared by the managing cores, ahead of the step or not.
+
+As in Caffe, the process that fetches a batch first reads and then prepares it. With prefetching it does so while the
+step before is computed, and only what takes longer than that step is seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from sim.machine.spec import MachineSpec
+from sim.storage.access import Access, AccessTiming, access
+from sim.storage.striping import ONE_ARRAY, Striping
+from workloads.datasets.storage import StoredSample
+from workloads.jobs.preparation import DECODE, TRANSFORM
+
+Order: TypeAlias = Literal["sequential", "random"]
+Place: TypeAlias = Literal["storage", "memory"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputPlan:
+    """How input comes.
+
+    ``place``: where samples are read from in every step; from ``memory`` each node has its part of them, read once
+    before. ``order``: one behind the other in a file, or each somewhere. ``prefetch`` batches are fetched ahead, 0 for
+    none. ``processes_per_node``: which share a node's batch, each on an MPE of its own.
+    """
+
+    striping: Striping = ONE_ARRAY
+    place: Place = "storage"
+    order: Order = "sequential"
+    prefetch: int = 1
+    processes_per_node: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputTiming:
+    """Fetching one batch on each of the nodes. ``total_bytes`` are read by all nodes, ``storage`` says how.
+
+    ``fetch_seconds`` is what a process needs: ``read_seconds``, then ``prepare_seconds``.
+    """
+
+    read_seconds: float
+    prepare_seconds: float
+    total_bytes: float
+    storage: AccessTiming | None
+    prefetch: int
+
+    @property
+    def fetch_seconds(self) -> float:
+        return self.read_seconds + self.prepare_seconds
+
+    def exposed_seconds(self, step_seconds: float) -> float:
+        """What input adds to steps of ``step_seconds`` each, in the long run.
+
+        However many batches lie ready, one has to be fetched per step.
+        """
+        return max(0.0, self.fetch_seconds - step_seconds) if self.prefetch else self.fetch_seconds
+
+    def needed_bytes_per_second(self, step_seconds: float) -> float:
+        """Bandwidth for all nodes with which reading, before preparing, is just through within a step.
+
+        Infinite if preparing alone takes longer.
+        """
+        if not self.total_bytes:
+            return 0.0
+        left = step_seconds - self.prepare_seconds
+        return self.total_bytes / left if left > 0 else float("inf")
+
+    @property
+    def available_bytes_per_second(self) -> float | None:
+        """What all nodes get from storage together; None where they do not ask for anything."""
+        return self.storage.bytes_per_second if self.storage is not None else None
+
+    def limit(self, step_seconds: float) -> str | None:
+        """What input is held back by in words, None if it is ready in time."""
+        if self.exposed_seconds(step_seconds) <= 0:
+            return None
+        if self.prepare_seconds >= self.read_seconds or self.storage is None:
+            return "preparation of samples on the MPEs"
+        return WORDS[self.storage.limit]
+
+
+WORDS = {
+    "process": "what one process reads alone",
+    "arrays": "disk arrays",
+    "forwarding": "forwarding nodes of storage",
+    "metadata": "metadata servers, one open per sample",
+}
+
+
+def input_timing(
+    *, machine: MachineSpec, plan: InputPlan, stored: StoredSample, numbers: int, samples: int, nodes: int
+) -> InputTiming:
+    """Time of fetching ``samples`` samples on each of ``nodes`` nodes; the network takes ``numbers`` of each sample.
+
+    A data set in more than one file costs one open per sample. Samples that are generated cost nothing here.
+    """
+    processes = min(plan.processes_per_node, samples)
+    each = -(-samples // processes)
+    reading = None
+    if plan.place == "storage" and stored.bytes_per_sample:
+        many = stored.files > 1
+        scattered = many or plan.order == "random"
+        reading = access(
+            machine.storage,
+            Access(
+                processes=nodes * processes,
+                size=each * stored.bytes_per_sample,
+                striping=plan.striping,
+                places=each if scattered else 1,
+                opens=each if many else 0,
+            ),
+        )
+    generated = not stored.bytes_per_sample
+    one = 0.0 if generated else TRANSFORM.seconds(machine.processor)
+    if stored.packed:
+        one += DECODE.seconds(machine.processor)
+    return InputTiming(
+        read_seconds=0.0 if reading is None else reading.seconds,
+        prepare_seconds=each * numbers * one,
+        total_bytes=nodes * samples * stored.bytes_per_sample if reading is not None else 0.0,
+        storage=reading,
+        prefetch=plan.prefetch,
+    )
+
+
+def loading_seconds(*, machine: MachineSpec, plan: InputPlan, stored: StoredSample, samples: int, nodes: int) -> float:
+    """Seconds to read a data set of ``samples`` samples once, each of ``nodes`` nodes its part, into their memory."""
+    if not stored.bytes_per_sample:
+        return 0.0
+    processes = nodes * plan.processes_per_node
+    part = -(-samples // processes)
+    request = Access(
+        processes=processes,
+        size=part * stored.bytes_per_sample,
+        striping=plan.striping,
+        places=part if stored.files > 1 else 1,
+        opens=part if stored.files > 1 else 0,
+    )
+    return access(machine.storage, request).seconds
