@@ -8,6 +8,7 @@ from math import prod
 from typing import Literal, TypeAlias
 
 from nnlib.kernels.kernel import Kernel
+from nnlib.parts import Part
 from nnlib.precision import STORAGE, DTypeName, StorageName
 from sim.chip.memory import AddressSpace, Shape
 
@@ -37,12 +38,16 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel on one core group. ``arguments`` names the buffer of each parameter; shapes may be other views."""
+    """One kernel on one core group. ``arguments`` names the buffer of each parameter; shapes may be other views.
+
+    ``part``: what it is for, see :mod:`nnlib.parts`.
+    """
 
     kernel: Kernel
     arguments: Mapping[str, str]
     layer: str
     phase: Phase
+    part: Part = "others"
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ class ProgramBuilder:
         """The buffer behind a name."""
         return self.aliases.get(name, name)
 
-    def launch(self, kernel: Kernel, *, layer: str, phase: Phase, **arguments: str) -> None:
+    def launch(self, kernel: Kernel, *, layer: str, phase: Phase, part: Part = "others", **arguments: str) -> None:
         """Append a launch. Raises ValueError if an argument is missing, of another size or stored otherwise."""
         bound = {name: self.resolve(buffer) for name, buffer in arguments.items()}
         for parameter in kernel.parameters():
@@ -166,7 +171,7 @@ class ProgramBuilder:
                 raise ValueError(
                     f"{layer}: {kernel.name} wants {parameter.name} in {stored}, {buffer} is in {self.dtypes[buffer]}"
                 )
-        self.launches.append(Launch(kernel=kernel, arguments=bound, layer=layer, phase=phase))
+        self.launches.append(Launch(kernel=kernel, arguments=bound, layer=layer, phase=phase, part=part))
 
     def finish(self, *, kept: Iterable[str] = ()) -> Program:
         """Place the buffers and return the program; the buffers ``kept`` live to its end."""

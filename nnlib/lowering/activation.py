@@ -8,8 +8,9 @@ from nnlib.kernels.pointwise.prelu import Prelu, PreluGradient
 from nnlib.layers.activation import POINTWISE, Pointwise
 from nnlib.layers.prelu import PReLU
 from nnlib.layers.scale import Scale
-from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
+from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of, part_of
 from nnlib.ops.activation import ACTIVATIONS
+from nnlib.parts import Part
 
 
 def _forward(layer: Pointwise, site: Site) -> None:
@@ -29,7 +30,13 @@ def _backward(layer: Pointwise, site: Site) -> None:
     site.contribute(grad)
 
 
+def _part(layer: Pointwise | PReLU) -> Part:
+    return "activation"
+
+
+part_of.register(PReLU, _part)
 for _kind in POINTWISE:
+    part_of.register(_kind, _part)
     lower_forward_of.register(_kind, _forward)
     lower_backward_of.register(_kind, _backward)
 

@@ -11,10 +11,16 @@ from nnlib.kernels.convolutions.patch_window import PatchWindow
 from nnlib.layers import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from nnlib.lowering.columns import ColumnProducts
 from nnlib.lowering.products import add_bias, lower_bias_gradient
-from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
+from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of, part_of
 from nnlib.ops.conv_transpose import mirrored_padding
 from nnlib.ops.reach import reaches
+from nnlib.parts import Part
 from sim.chip.memory import Shape
+
+
+@part_of.register
+def _(layer: Conv2d | Conv1d | ConvTranspose2d | ConvTranspose1d) -> Part:
+    return "conv"
 
 
 @lower_forward_of.register

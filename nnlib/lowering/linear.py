@@ -5,7 +5,13 @@ from __future__ import annotations
 from nnlib.kernels.products.gemm import Gemm
 from nnlib.layers import Linear
 from nnlib.lowering.products import add_bias, lower_bias_gradient
-from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
+from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of, part_of
+from nnlib.parts import Part
+
+
+@part_of.register
+def _(layer: Linear) -> Part:
+    return "fc"
 
 
 @lower_forward_of.register

@@ -14,8 +14,14 @@ from nnlib.kernels.normalisation.local_response import (
 from nnlib.kernels.normalisation.scale_shift import FoldStatistics, ScaleShift
 from nnlib.kernels.reducing.reduction import ColumnSum
 from nnlib.layers.normalisation import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
-from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
+from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of, part_of
+from nnlib.parts import Part
 from sim.chip.memory import Shape
+
+
+@part_of.register
+def _(layer: BatchNorm) -> Part:
+    return "bn"
 
 
 @lower_forward_of.register

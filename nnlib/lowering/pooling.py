@@ -20,8 +20,20 @@ from nnlib.layers import (
     MaxPool,
     MaxPool1d,
 )
-from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
+from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of, part_of
 from nnlib.ops.pool_axis import PoolAxis
+
+for _kind in (
+    AdaptiveAveragePool,
+    AdaptiveMaxPool,
+    AveragePool,
+    AveragePool1d,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    MaxPool,
+    MaxPool1d,
+):
+    part_of.register(_kind, lambda _: "pool")
 
 
 @lower_forward_of.register(MaxPool)

@@ -13,6 +13,7 @@ from nnlib.kernels.pointwise.elementwise import Elementwise
 from nnlib.layers.layer import Layer, Shape
 from nnlib.layers.randomness import KEY_NUMBERS
 from nnlib.losses import Loss
+from nnlib.parts import Part
 from nnlib.precision import DTypeName
 from nnlib.program import Phase, ProgramBuilder
 
@@ -89,6 +90,7 @@ class Site:
         self.out_shape = graph.shapes[node.name]
         self.needs = tuple(name in graph.learned for name in node.inputs)
         self.phase: Phase = "forward"
+        self.part = part_of(node.layer)
 
     @property
     def dtype(self) -> DTypeName:
@@ -171,7 +173,7 @@ class Site:
 
     def launch(self, kernel: Kernel, **arguments: str) -> None:
         """Append a launch of the layer."""
-        self.builder.launch(kernel, layer=self.name, phase=self.phase, **arguments)
+        self.builder.launch(kernel, layer=self.name, phase=self.phase, part=self.part, **arguments)
 
 
 class LossSite:
@@ -209,7 +211,7 @@ class LossSite:
 
     def launch(self, kernel: Kernel, **arguments: str) -> None:
         """Append a launch of the loss."""
-        self.builder.launch(kernel, layer=self.name, phase="forward", **arguments)
+        self.builder.launch(kernel, layer=self.name, phase="forward", part="others", **arguments)
 
 
 def target_buffer(target: str) -> str:
@@ -225,6 +227,12 @@ def shares_buffer(loss: int) -> str:
 def loss_buffer(loss: int) -> str:
     """The buffer of a loss by sample."""
     return f"loss:{loss}"
+
+
+@singledispatch
+def part_of(layer: Layer) -> Part:
+    """Which part of a step the layer's launches belong to."""
+    return "others"
 
 
 @singledispatch

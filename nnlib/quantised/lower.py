@@ -251,4 +251,4 @@ class _IntegerLowering:
         return self.narrow[name]
 
     def launch(self, layer: str, kernel: Kernel, **arguments: str) -> None:
-        self.builder.launch(kernel, layer=layer, phase="forward", **arguments)
+        self.builder.launch(kernel, layer=layer, phase="forward", part="others", **arguments)
