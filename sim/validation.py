@@ -111,7 +111,7 @@ def _unknown_key(document: Document, model: type[BaseModel], path: KeyPath) -> P
 
 
 def _leaf_keys(types: tuple[Any, ...]) -> list[str]:
-    return [key for each in types if hasattr(each, "model_fields") for key in each.model_fields]
+    return list(dict.fromkeys(key for each in types if hasattr(each, "model_fields") for key in each.model_fields))
 
 
 def _data_path(data: Any, location: tuple[str | int, ...]) -> KeyPath:

@@ -156,6 +156,7 @@ def _derived(spec: MachineSpec) -> dict[str, object]:
     processor = spec.processor
     return {
         "nodes": spec.nodes,
+        "topology": spec.network.topology.kind,
         "supernodes": spec.network.supernodes,
         "core_groups": spec.nodes * processor.core_groups,
         "cores": spec.cores,
@@ -175,6 +176,7 @@ def _derived_rows(spec: MachineSpec) -> list[tuple[str, str]]:
     return [
         ("processor", processor.name),
         ("nodes", f"{spec.nodes:,}"),
+        ("topology", spec.network.topology.kind.replace("_", " ")),
         *([] if spec.network.supernodes is None else [("supernodes", f"{spec.network.supernodes:,}")]),
         ("core groups", f"{groups:,}"),
         ("cores", f"{spec.cores:,}"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 
 from sim.machine.load import list_machines, load_machine, read_machine
+from sim.machine.network_spec import TorusSpec
 from sim.problems import BadInput, Problem
 
 
@@ -39,16 +40,24 @@ def test_every_shipped_machine_loads_and_every_number_has_a_source(name: str) ->
     assert set(machine.spec.sources) == {parameter.key for parameter in machine.parameters}
 
 
-def test_every_field_of_the_description_comes_from_the_file() -> None:
-    spec = load_machine("sunway_taihulight")
-    sections = [spec.processor.cpe.pipeline, spec.processor.dma]
-    sections += [spec.processor.mesh, spec.processor.memory, spec.processor.mpe, spec.network]
-    sections += [spec.storage, spec.power, spec.faults]
-    processor, cpe = spec.processor, spec.processor.cpe
-    numbers = sum(len(fields(section)) for section in sections)
-    numbers += len(fields(processor)) - 6 + len(fields(cpe)) - 2 + len(fields(cpe.fixed_point))
-    numbers += len(spec.processor.cpe.pipeline.k_step_residuals) - 1
-    assert numbers == len(spec.sources)
+def numbers(section: object) -> int:
+    """Numbers in a description and all below it."""
+    if isinstance(section, int | float):
+        return 1
+    if isinstance(section, tuple) and section and isinstance(section[0], tuple):
+        return len(section)
+    if isinstance(section, tuple):
+        return 1
+    return sum(numbers(getattr(section, each.name)) for each in fields(section)) if is_dataclass(section) else 0
+
+
+@pytest.mark.parametrize("name", list_machines())
+def test_every_field_of_the_description_comes_from_the_file(name: str) -> None:
+    spec = load_machine(name)
+    sections = (spec.processor, spec.network, spec.noise, spec.storage, spec.power, spec.faults)
+    unsaid = int(name == "taihulight_single_switch")  # the time that one switch adds
+    derived = 2  # what core groups and chip take to add: three numbers, of which the file says one
+    assert sum(map(numbers, sections)) == len(spec.sources) + unsaid + derived
 
 
 def test_a_machine_can_be_named_by_path(variant: Path) -> None:
@@ -142,8 +151,8 @@ def test_a_file_that_stands_alone_needs_sources(variant: Path) -> None:
         ("processor.dma.partial_put_block=1 KiB", "processor.dma.partial_put_block", "at most processor.dma.line"),
         ("processor.dma.line_time=2 ns", "processor.dma.line_time", "64 GB/s is above 34.1 GB/s; change both"),
         ("processor.memory.alignment=100 B", "processor.memory.alignment", "a power of two"),
-        ("network.nodes=100", "network.supernode_nodes", r"at most network.nodes \(100\)"),
-        ("network.node_bandwidth=20 GB/s", "network.node_duplex_bandwidth", "between one and two times"),
+        ("network.nodes=100", "network.topology.supernode_nodes", r"at most network.nodes \(100\)"),
+        ("network.link.node_bandwidth=20 GB/s", "network.link.node_duplex_bandwidth", "between one and two times"),
     ],
 )
 def test_contradictions_name_the_setting_and_both_parameters(setting: str, key: str, expected: str) -> None:
@@ -151,6 +160,53 @@ def test_contradictions_name_the_setting_and_both_parameters(setting: str, key: 
         load_machine("sunway_taihulight", [setting])
     (problem,) = caught.value.problems
     assert (problem.file, problem.key) == (f"--set machine.{setting}", key)
+
+
+@pytest.mark.parametrize(
+    ("machine", "setting", "expected"),
+    [
+        ("taihulight_fat_tree", "network.topology.levels=2", "at most 1,152, the nodes below the top of the tree"),
+        ("taihulight_torus", "network.topology.dimensions=32 x 32", "at most 1,024, the product"),
+        ("taihulight_dragonfly", "network.topology.group_routers=4", "at most 2,624: 40 global links"),
+    ],
+)
+def test_a_network_has_room_for_all_nodes(machine: str, setting: str, expected: str) -> None:
+    with pytest.raises(BadInput, match=expected) as caught:
+        load_machine(machine, [setting])
+    assert caught.value.problems[0].key == "network.nodes"
+    assert caught.value.problems[0].file == f"--set machine.{setting}"
+
+
+def test_a_section_of_another_kind_replaces_what_it_extends(variant: Path) -> None:
+    variant.write_text(
+        "extends: sunway_taihulight\nnetwork:\n  topology: {kind: torus, dimensions: 4 x 4, "
+        "link_bandwidth: 1 GB/s, hop_latency: 1 us}\n  nodes: 16\n"
+    )
+    machine = load_machine(variant)
+    assert machine.network.topology == TorusSpec(dimensions=(4, 4), link_bytes_per_second=1e9, hop_latency_seconds=1e-6)
+    assert machine.sources["network.topology.dimensions"] == "set in variant.yaml"
+    assert machine.network.supernodes is None
+
+
+def test_a_section_without_a_kind_changes_what_it_extends(variant: Path) -> None:
+    variant.write_text("extends: sunway_taihulight\nnetwork:\n  topology:\n    supernode_nodes: 128\n")
+    assert load_machine(variant).network.supernodes == 320
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected", "near"),
+    [
+        ("network.topology.kind=tours", "one of 'two_level_tree', 'fat_tree'", "torus"),
+        ("network.topology.supernode_node=7", "one of the keys kind", "network.topology.supernode_nodes"),
+        ("network.topology.dimensions=4 x 4", "one of the keys kind", None),
+        ("noise.compute_jitter=1.5", "a number from 0 to 1", None),
+    ],
+)
+def test_wrong_topologies_and_noise(setting: str, expected: str, near: str | None) -> None:
+    with pytest.raises(BadInput, match=expected) as caught:
+        load_machine("sunway_taihulight", [setting])
+    (problem,) = caught.value.problems
+    assert problem.nearest == near
 
 
 def test_contradictions_are_reported_together() -> None:
