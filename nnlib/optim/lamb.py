@@ -46,15 +46,20 @@ class LAMB:
     def update(self, parameters: Mapping[str, Array], grads: Mapping[str, Array], state: State, *, rate: float) -> None:
         """One step of size ``rate`` times each tensor's ratio."""
         state["step"] += 1
-        first, second = self.corrections(float(state["step"][0]))
         for name, weight in parameters.items():
-            mean, square = state[f"mean:{name}"], state[f"square:{name}"]
-            follow(mean, square, grads[name], beta1=self.beta1, beta2=self.beta2)
-            direction = mean / first / (np.sqrt(square / second) + self.epsilon)
-            direction += self.decay(axes=weight.ndim) * weight
+            direction = self.direction(name, weight, grads[name], state)
             ratio = self.ratio_of_norms(
                 weight_norm=float(np.linalg.norm(weight)),
                 direction_norm=float(np.linalg.norm(direction)),
                 axes=weight.ndim,
             )
             weight -= rate * ratio * direction
+
+    def direction(self, name: str, weight: Array, grad: Array, state: State) -> Array:
+        """A tensor's direction once the step is counted; its moments follow the gradient."""
+        first, second = self.corrections(float(state["step"][0]))
+        mean, square = state[f"mean:{name}"], state[f"square:{name}"]
+        follow(mean, square, grad, beta1=self.beta1, beta2=self.beta2)
+        direction: Array = mean / first / (np.sqrt(square / second) + self.epsilon)
+        direction += self.decay(axes=weight.ndim) * weight
+        return direction

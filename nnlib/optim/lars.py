@@ -46,8 +46,11 @@ class LARS:
     def update(self, parameters: Mapping[str, Array], grads: Mapping[str, Array], state: State, *, rate: float) -> None:
         """One step of size ``rate`` times each tensor's ratio."""
         for name, weight in parameters.items():
-            velocity = state[f"velocity:{name}"]
             ratio = self.ratio(weight, grads[name])
-            velocity *= self.momentum
-            velocity += rate * ratio * (grads[name] + self.decay(axes=weight.ndim) * weight)
-            weight -= velocity
+            self.move(weight, grads[name], state[f"velocity:{name}"], rate=rate, ratio=ratio)
+
+    def move(self, weight: Array, grad: Array, velocity: Array, *, rate: float, ratio: float) -> None:
+        """A tensor's step of size ``rate · ratio``, in place."""
+        velocity *= self.momentum
+        velocity += rate * ratio * (grad + self.decay(axes=weight.ndim) * weight)
+        weight -= velocity

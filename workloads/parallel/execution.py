@@ -9,7 +9,7 @@ those that are computed together, so of batch normalisation the statistics are t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -177,7 +177,10 @@ class Replica:
 
 @dataclass(frozen=True)
 class Execution:
-    """A strategy's ranks: ``replicas`` of ``stages`` × tensor ranks, which compute ``together`` samples at a time."""
+    """A strategy's ranks: ``replicas`` of ``stages`` × tensor ranks, which compute ``together`` samples at a time.
+
+    ``sharded``: each replica gets the sum of its part of the gradients only (:mod:`workloads.parallel.sharding`).
+    """
 
     source: Model
     division: Division
@@ -186,6 +189,7 @@ class Execution:
     replicas: int
     micro_batches: int
     together: int
+    sharded: bool = False
 
     def gradients(self, variables: Variables, batch: Batch, weights: Array, run: Run) -> Gradients:
         """Mean loss over the samples' ``weights`` (B,), its gradients, and the statistics after the batch.
@@ -193,9 +197,12 @@ class Execution:
         Raises ValueError if replicas and micro-batches do not divide the samples.
         """
         states = self.run(variables, batch, weights, run)
-        ways, stages = range(self.division.ways), range(self.stages.count)
-        summed = [[self._reduced(states, stage, rank) for rank in ways] for stage in stages]
-        found = join(self._shared(summed), self.division.pieces, variables)
+        for replica in states:
+            self._sum_tied(replica)
+        found: dict[str, Array] = {}
+        for stage in range(self.stages.count):
+            summed = [self._reduced(states, stage, rank) for rank in range(self.division.ways)]
+            found |= join(summed, self.division.pieces, variables)
         parameters = {name: found.get(name, np.zeros_like(variables[name])) for name in self.source.graph.parameters}
         statistics: dict[str, Array] = {}
         for replica in states:
@@ -224,29 +231,36 @@ class Execution:
             found.append(Replica(self.division, self.stages, group).run(variables, pieces))
         return found
 
-    def _reduced(self, states: list[list[StageState]], stage: int, rank: int) -> dict[str, Array]:
-        """The gradients of one stage's tensor rank, summed over the replicas, packed one behind the other."""
-        each = [replica[stage].grads[rank] for replica in states]
-        names = list(each[0])
-        if len(each) == 1 or not names:
-            return each[0]
-        flat = [np.concatenate([grads[name].reshape(-1) for name in names]) for grads in each]
-        total = ArrayGroup(self.collectives, len(each)).all_reduce(flat)[0]
-        return unpacked(total, {name: each[0][name] for name in names})
-
-    def _shared(self, summed: list[list[dict[str, Array]]]) -> Held:
-        """Each tensor rank's gradients; those of a parameter that several stages share are summed over these."""
-        found: Held = []
+    def _sum_tied(self, replica: list[StageState]) -> None:
+        """Sum the gradients of a parameter that several stages use over these, which go on with equal weights."""
         for rank in range(self.division.ways):
-            parts: dict[str, list[Array]] = {}
-            for stage in summed:
-                for name, grad in stage[rank].items():
-                    parts.setdefault(name, []).append(grad)
-            found.append({name: self._sum(each) for name, each in parts.items()})
-        return found
+            users: dict[str, list[dict[str, Array]]] = {}
+            for state in replica:
+                for name in state.grads[rank]:
+                    users.setdefault(name, []).append(state.grads[rank])
+            for name, several in users.items():
+                if len(several) > 1:
+                    total = ArrayGroup(self.collectives, len(several)).all_reduce([grads[name] for grads in several])
+                    for grads, each in zip(several, total, strict=True):
+                        grads[name] = each
 
-    def _sum(self, arrays: list[Array]) -> Array:
-        return arrays[0] if len(arrays) == 1 else ArrayGroup(self.collectives, len(arrays)).all_reduce(arrays)[0]
+    def _reduced(self, states: list[list[StageState]], stage: int, rank: int) -> dict[str, Array]:
+        """The gradients of one stage's tensor rank, summed over the replicas.
+
+        They are packed one behind the other; with sharding each replica gets the sum of its part.
+        """
+        each = [replica[stage].grads[rank] for replica in states]
+        if len(each) == 1 or not each[0]:
+            return each[0]
+        flat = [packed(grads, each[0]) for grads in each]
+        group = ArrayGroup(self.collectives, len(each))
+        total = np.concatenate(group.reduce_scatter(flat)) if self.sharded else group.all_reduce(flat)[0]
+        return unpacked(total, each[0])
+
+
+def packed(arrays: Mapping[str, Array], names: Iterable[str]) -> Array:
+    """Arrays one behind the other as one vector."""
+    return np.concatenate([arrays[name].reshape(-1) for name in names] or [np.zeros(0)])
 
 
 def unpacked(flat: Array, like: Mapping[str, Array]) -> dict[str, Array]:

@@ -158,7 +158,9 @@ def _from_behind(sums: np.ndarray, count: int, limit: float) -> list[int]:
     for number in range(count - 1, 0, -1):
         behind = found[number + 1]
         place = int(np.searchsorted(sums, sums[behind] - limit, side="left"))
-        # rounding may leave the stretch from here a hair above the limit
+        # rounded as a stage is filled from the front
+        while place and sums[place - 1] + limit >= sums[behind]:
+            place -= 1
         while sums[place] + limit < sums[behind]:
             place += 1
         found[number] = max(number, min(place, behind - 1))

@@ -1,0 +1,72 @@
+"""Which layers a tensor group divides, and where its ranks exchange numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from nnlib.graph import Graph
+from nnlib.layers import Linear, ReLU
+from sim.problems import BadInput
+from tests.nnlib.batches import classifier
+from tests.workloads.parallel.networks import network
+from workloads.parallel.exchange import CopyIn, GatherOut, SumOut
+from workloads.parallel.tensor import Division, divide, exchanges
+
+
+def names(division: Division) -> list[str]:
+    return [f"{type(each).__name__} {each.name}" for each in exchanges(division.graph)]
+
+
+def test_a_block_of_a_transformer_has_two_sums_forward_and_two_backward() -> None:
+    """As Shoeybi et al. 2019 have it: one after attention, one after the two linear layers."""
+    block = [name for name in names(divide(network("gpt2"), 2)) if "layer1" in name]
+    assert block == [
+        "CopyIn layer1_norm1:copy",
+        "SumOut layer1_attention:sum",
+        "CopyIn layer1_norm2:copy",
+        "SumOut layer1_fc2:sum",
+    ]
+
+
+def test_ranks_hold_equal_parts() -> None:
+    """Columns, then rows; the last bias is everyone's, and every number of a divided layer is somebody's."""
+    model = classifier(Graph.chain((6,), [Linear("a", 8), ReLU("r"), Linear("b", 5)]))
+    division = divide(model, 4)
+    shapes = division.graph.parameters
+    assert shapes == {"a.weight": (6, 2), "a.bias": (2,), "b:part.weight": (2, 5), "b.value": (5,)}
+    assert {name: piece.full for name, piece in division.pieces.items()} == {
+        "a.weight": "a.weight",
+        "a.bias": "a.bias",
+        "b:part.weight": "b.weight",
+        "b.value": "b.bias",
+    }
+    assert names(division) == ["SumOut b:sum"]
+    assert division.replicated == {}
+
+
+def test_what_cannot_be_divided_is_computed_by_all_and_named() -> None:
+    assert divide(network("gpt2"), 2).replicated == {"logits": "it shares its weight with another layer"}
+    assert divide(network("gpt2"), 1).replicated == {}
+
+
+def test_a_classifier_gathers_its_parts_for_the_loss() -> None:
+    model = classifier(Graph.chain((6,), [Linear("a", 8)]))
+    division = divide(model, 2)
+    assert names(division) == ["GatherOut a:whole"]
+    assert division.models[0].losses[0].outputs == ("a:whole",)
+
+
+def test_what_an_exchange_carries() -> None:
+    kinds = {
+        type(each).__name__: (each.forward_kind, each.backward_kind)
+        for each in (CopyIn("a"), SumOut("b"), GatherOut("c", ((0, 4),), 2))
+    }
+    assert kinds == {"CopyIn": (None, "all_reduce"), "SumOut": ("all_reduce", None), "GatherOut": ("all_gather", None)}
+
+
+@pytest.mark.parametrize(
+    ("ways", "expected"), [(3, "'a', cannot be, as 3 ranks do not divide its 8 output channels; take tensor=1")]
+)
+def test_a_model_of_which_no_layer_can_be_divided_is_refused(ways: int, expected: str) -> None:
+    with pytest.raises(BadInput, match=expected):
+        divide(classifier(Graph.chain((6,), [Linear("a", 8), ReLU("r"), Linear("b", 5)])), ways)
