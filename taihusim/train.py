@@ -15,7 +15,7 @@ from nnlib.precision import DTYPES
 from sim.network.allreduce import allreduce
 from sim.network.schedule import execute
 from sim.network.topology import Topology
-from sim.power.energy import full_load_watts
+from sim.power.energy import Energy, energy
 from sim.problems import BadInput, Problem
 from taihusim.checkpointing import CheckpointKeeper
 from taihusim.node_counts import node_problems
@@ -27,6 +27,7 @@ from workloads.datasets.dataset import Dataset
 from workloads.datasets.load import goal_of, load_dataset, measure_of
 from workloads.datasets.measure import HIGHER_IS_BETTER, Measure
 from workloads.datasets.stream import SampleStream
+from workloads.jobs.step_energy import step_activity
 from workloads.jobs.training_step import StepTiming, time_step
 from workloads.reduction import Reduction, choose_order
 from workloads.training import Goal, Trainer, TrainingState, accuracy
@@ -203,6 +204,7 @@ def _run(
         reached = None
     seconds = steps * step.seconds
     processor = setup.machine.processor
+    used = _energy(setup, nodes, step)
     return TrainedRun(
         parameters=None if state is None else state.variables,
         result={
@@ -217,7 +219,7 @@ def _run(
             "seconds_per_step": step.seconds,
             "seconds_total": seconds,
             "seconds_to_target": seconds if reached else None,
-            "energy_joules": full_load_watts(setup.machine) * nodes * seconds,
+            "energy_joules": steps * used.total_joules,
             "shares": dict(step.shares),
             "efficiency": _efficiency(setup, nodes, timed),
             "bottleneck": training_bottleneck(
@@ -239,8 +241,21 @@ def _run(
             "measure": None if measure is None else measure.name,
             "measured": None if state is None else state.measured,
             "storage_bytes_per_sample": None if data is None else data.stored.bytes_per_sample,
+            "energy_joules_by_component": {name: steps * joules for name, joules in used.joules.items()},
         },
     )
+
+
+def _energy(setup: Setup, nodes: int, step: StepTiming) -> Energy:
+    """Energy of a step on all nodes."""
+    node = setup.steps.training(setup.samples_per_node(nodes))
+    activity = step_activity(
+        node=node,
+        seconds=step.seconds,
+        core_groups=setup.machine.processor.core_groups,
+        network_bytes=step.network_bytes,
+    )
+    return energy(setup.machine, activity, nodes=nodes)
 
 
 def _keeper(setup: Setup, request: TrainRequest, nodes: int) -> CheckpointKeeper:

@@ -61,6 +61,7 @@ def build_node_step(
         by_part=dict(by_part),
         memory=node_memory(program=program, optimizer=optimizer, mapping=mapping, sharers=timer.sharers),
         flops=timer.flops(program),
+        moved_bytes=sum(segment.memory_bytes for segment in [*segments, *update]),
         busiest=busiest_label(timed),
         launches=len(timed) + sum(len(parts) > 0 for parts in summed) + len(update),
         launch_seconds=timer.launch_seconds,

@@ -52,7 +52,7 @@ class NodeStep:
 
     ``gradient_seconds``: until the node's gradients are complete, its core groups' sums included; then ``seconds`` adds
     the update. ``reasons`` and ``by_part`` share out ``seconds`` by why and by what. ``flops`` are those of the whole
-    node, ``samples`` those of the core group with most.
+    node, ``samples`` those of the core group with most, of which ``moved_bytes`` go between memory and LDMs.
     """
 
     samples: int
@@ -67,6 +67,7 @@ class NodeStep:
     by_part: Mapping[str, float]
     memory: NodeMemory
     flops: int
+    moved_bytes: int
     busiest: str
     launches: int
     launch_seconds: float

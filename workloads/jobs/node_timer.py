@@ -78,7 +78,8 @@ class NodeTimer:
             if len(clipping) > 1 and sharers > 1:  # each needs the others' part of the norm
                 meeting = [segments[0], group_sync_segment(self.machine.processor)]
                 seconds = sum(segment.seconds for segment in meeting)
-                segments[0] = Segment(seconds=seconds, shares=add_shares(meeting))
+                moved = segments[0].memory_bytes
+                segments[0] = Segment(seconds=seconds, shares=add_shares(meeting), memory_bytes=moved)
         kernels = update_kernels(optimizer=optimizer, sizes=sizes, sharers=sharers, dtype=dtype)
         if self.mapping.fixed is not None:
             kinds, scheme = len(state_kinds(optimizer)), self.mapping.fixed

@@ -26,7 +26,7 @@ class StepTiming:
     """One step: ``seconds`` until the slowest rank is through; ``shares`` (fractions of it) add up to 1.
 
     ``communication_seconds``: in which gradients were under way, hidden or not. ``busiest`` names the layer and kernel
-    that take most of the time inside a node.
+    that take most of the time inside a node. ``network_bytes``: sent and received by a node, on average.
     """
 
     seconds: float
@@ -38,6 +38,7 @@ class StepTiming:
     launch_seconds: float
     gradient_bytes: int
     ranks: int
+    network_bytes: float
 
 
 def time_step(*, node: NodeStep, machine: MachineSpec, mapping: WorkloadMapping, nodes: int) -> StepTiming:
@@ -46,18 +47,21 @@ def time_step(*, node: NodeStep, machine: MachineSpec, mapping: WorkloadMapping,
     computed = node.gradient_seconds
     clocks = np.full(topology.ranks, computed)
     communicating = 0.0
+    moved = 0
     if topology.ranks > 1:
         busy = np.zeros(topology.ranks)
         for bucket in node.buckets:
             start = np.maximum(busy, bucket.ready_seconds if mapping.overlap else computed)
-            busy = run(
+            reduced = run(
                 allreduce(mapping.collective, topology=topology, elements=bucket.elements),
                 topology=topology,
                 protocol=Protocol.of(machine.network),
                 reduction=ReductionCost.of(machine.network),
                 start=start,
                 item_bytes=node.item_bytes,
-            ).finish
+            )
+            busy = reduced.finish
+            moved += reduced.bytes
             communicating += float(busy.max() - start.max())
         clocks = np.maximum(clocks, busy)
     exposed = float(clocks.max()) - computed
@@ -73,4 +77,5 @@ def time_step(*, node: NodeStep, machine: MachineSpec, mapping: WorkloadMapping,
         launch_seconds=node.launch_seconds,
         gradient_bytes=node.gradient_bytes,
         ranks=topology.ranks,
+        network_bytes=2 * moved / nodes,
     )

@@ -1,0 +1,96 @@
+"""The input of a step: reading, preparing, what is seen of it, and where it holds training back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+
+import pytest
+
+from sim.machine.load import load_machine
+from sim.storage.striping import ONE_ARRAY, Striping
+from workloads.datasets.storage import GENERATED, IMAGENET_SWCAFFE, IMAGENET_TRAIN, StoredSample
+from workloads.jobs.input_pipeline import InputPlan, InputTiming, input_timing, loading_seconds
+from workloads.jobs.preparation import DECODE, TRANSFORM
+
+MACHINE = load_machine("sunway_taihulight")
+PIXELS = 3 * 227 * 227
+SWCAFFE = InputPlan(striping=Striping(stripes=32, stripe_bytes=256_000_000))
+
+
+def timed(
+    plan: InputPlan = SWCAFFE, stored: StoredSample = IMAGENET_SWCAFFE, samples: int = 256, nodes: int = 1
+) -> InputTiming:
+    return input_timing(machine=MACHINE, plan=plan, stored=stored, numbers=PIXELS, samples=samples, nodes=nodes)
+
+
+def test_a_batch_alone_in_numbers() -> None:
+    """192 MB by one process, and 64 cycles for each number: 14 + 4 * 5 + 3 * 3 + 3 * 7."""
+    found = timed()
+    assert TRANSFORM.cycles(MACHINE.processor) == 64
+    assert found.prepare_seconds == pytest.approx(256 * PIXELS * 64 / 1.45e9, rel=1e-12)
+    assert found.read_seconds == pytest.approx(0.0075 + 192e6 / 299e6, rel=1e-12)
+    assert found.fetch_seconds == found.read_seconds + found.prepare_seconds
+
+
+def test_four_processes_share_the_batch() -> None:
+    four = timed(replace(SWCAFFE, processes_per_node=4))
+    assert four.prepare_seconds == pytest.approx(timed().prepare_seconds / 4, rel=1e-12)
+    assert four.read_seconds == pytest.approx(0.0075 + 48e6 / 299e6, rel=1e-12)
+    assert timed(replace(SWCAFFE, processes_per_node=4), samples=2).prepare_seconds == pytest.approx(
+        timed(samples=1).prepare_seconds, rel=1e-12
+    )
+
+
+def test_prefetching_hides_what_fits_under_a_step() -> None:
+    found = timed()
+    assert found.exposed_seconds(found.fetch_seconds + 1) == 0
+    assert found.exposed_seconds(found.fetch_seconds - 1) == pytest.approx(1, rel=1e-12)
+    in_line = timed(replace(SWCAFFE, prefetch=0))
+    assert in_line.exposed_seconds(100.0) == in_line.fetch_seconds
+
+
+def test_a_step_as_long_as_prefetching_needs_the_bandwidth_there_is() -> None:
+    found = timed(nodes=1024)
+    needed = found.needed_bytes_per_second(found.fetch_seconds)
+    assert needed == pytest.approx(found.available_bytes_per_second, rel=1e-12)
+    assert found.needed_bytes_per_second(found.prepare_seconds) == inf
+    assert found.total_bytes == 1024 * 192e6
+
+
+def test_what_holds_input_back() -> None:
+    """A node is held by its MPE; all nodes by the arrays; files of one image each by their names."""
+    assert timed().limit(1.0) == "preparation of samples on the MPEs"
+    assert timed().limit(10.0) is None
+    assert timed(nodes=40_960).limit(10.0) == "disk arrays"
+    assert timed(stored=IMAGENET_TRAIN, nodes=4096).limit(10.0) == "metadata servers, one open per sample"
+    assert timed(replace(SWCAFFE, striping=ONE_ARRAY), nodes=64).limit(5.0) == "disk arrays"
+
+
+def test_stripes_relieve_an_array_as_swcaffe_found() -> None:
+    """By more than the four times that were published, where that many processes ask."""
+    one, many = (timed(replace(SWCAFFE, striping=each), nodes=64) for each in (ONE_ARRAY, SWCAFFE.striping))
+    assert many.available_bytes_per_second > 4 * one.available_bytes_per_second
+
+
+def test_packed_samples_are_decoded_too() -> None:
+    packed = timed(stored=replace(IMAGENET_SWCAFFE, packed=True))
+    cycles = DECODE.cycles(MACHINE.processor)
+    assert packed.prepare_seconds - timed().prepare_seconds == pytest.approx(256 * PIXELS * cycles / 1.45e9, rel=1e-9)
+
+
+def test_from_memory_nothing_is_read_and_what_is_generated_costs_nothing() -> None:
+    memory = timed(replace(SWCAFFE, place="memory"), nodes=40_960)
+    assert (memory.read_seconds, memory.total_bytes, memory.available_bytes_per_second) == (0, 0, None)
+    assert memory.prepare_seconds == timed().prepare_seconds
+    generated = timed(stored=GENERATED)
+    assert generated.fetch_seconds == 0
+    assert generated.needed_bytes_per_second(1.0) == 0
+    assert loading_seconds(machine=MACHINE, plan=SWCAFFE, stored=GENERATED, samples=10, nodes=1) == 0
+
+
+def test_four_terabytes_are_loaded_at_what_the_arrays_give() -> None:
+    audio = StoredSample(bytes_per_sample=5e5, files=1, packed=False, source="4 TB in 8,000,000 recordings")
+    plan = InputPlan(striping=Striping(stripes=144, stripe_bytes=256_000_000))
+    seconds = loading_seconds(machine=MACHINE, plan=plan, stored=audio, samples=8_000_000, nodes=4096)
+    assert seconds == pytest.approx(4e12 / 288e9, rel=0.1)
