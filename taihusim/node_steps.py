@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 SCHEMA: Final = 1
 """Format of the entries."""
 NOT_OF_A_NODE: Final = frozenset(
-    {"name", "title", "batch_per_node", "global_batch", "collective", "numerics", "backend", "reduction_order"}
+    {
+        *("name", "title", "batch_per_node", "global_batch", "collective", "numerics", "backend", "reduction_order"),
+        *("input_from", "input_processes", "prefetch", "stripes", "stripe_bytes"),
+    }
 )
 """Keys of a mapping that change nothing inside a node. A new key is taken to change something."""
 

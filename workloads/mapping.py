@@ -15,7 +15,7 @@ from sim.document import Document, apply_settings, read_document
 from sim.named_files import find_file, shipped_files
 from sim.problems import BadInput, Problem
 from sim.validation import validate
-from workloads.mapping_schema import Collective, LibraryGeneration, MappingFile, Numerics, ReductionOrder
+from workloads.mapping_schema import Collective, InputPlace, LibraryGeneration, MappingFile, Numerics, ReductionOrder
 
 DEFAULT_MAPPING = "default"
 FOLDER = Path(__file__).parent / "mappings"
@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent / "mappings"
 
 @dataclass(frozen=True, kw_only=True)
 class Mapping:
-    """How a workload runs. ``bucket_bytes`` is the size of a gradient bucket in bytes.
+    """How a workload runs. ``bucket_bytes`` is the size of a gradient bucket in bytes, ``stripe_bytes`` of a stripe.
 
     At most one of ``batch_per_node`` and ``global_batch`` is set; neither means what the recipe says.
     """
@@ -47,6 +47,11 @@ class Mapping:
     overlap: bool
     persistent_threads: bool
     recompute: bool
+    input_from: InputPlace
+    input_processes: int
+    prefetch: int
+    stripes: int
+    stripe_bytes: int
 
     @property
     def dtype(self) -> DTypeName:
@@ -104,7 +109,8 @@ def load_mapping(name_or_path: str | Path = DEFAULT_MAPPING, overrides: Sequence
     if file.batch_per_node is not None and file.global_batch is not None:
         raise BadInput([_one_batch_only(document, file)])
     values = file.model_dump()
-    return Mapping(name=path.stem, bucket_bytes=values.pop("gradient_buckets"), **values)
+    sizes = {"bucket_bytes": values.pop("gradient_buckets"), "stripe_bytes": values.pop("stripe_size")}
+    return Mapping(name=path.stem, **sizes, **values)
 
 
 def _over(base: Document, document: Document) -> Document:

@@ -10,7 +10,7 @@ from nnlib.backend import Backend
 from nnlib.precision import PrecisionName
 from nnlib.precision.calibration import Method
 from nnlib.precision.fixed import Rounding
-from sim.machine.quantity import Bytes, Count, Whole
+from sim.machine.quantity import Bytes, Count, CountOrZero, Whole
 
 Collective: TypeAlias = Literal[
     "halving_doubling",
@@ -24,6 +24,7 @@ Collective: TypeAlias = Literal[
 ]
 LibraryGeneration: TypeAlias = Literal["autotuned-2019"]
 Numerics: TypeAlias = Literal["tile", "layer", "off"]
+InputPlace: TypeAlias = Literal["storage", "memory"]
 ReductionOrder: TypeAlias = Literal["auto", "schedule", "pairwise"]
 
 
@@ -34,7 +35,7 @@ def _one_or_four(value: Any) -> Any:
 
 
 class MappingFile(BaseModel):
-    """A whole mapping file. ``gradient_buckets`` is in bytes."""
+    """A whole mapping file. ``gradient_buckets`` and ``stripe_size`` are in bytes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,3 +57,8 @@ class MappingFile(BaseModel):
     overlap: StrictBool
     persistent_threads: StrictBool
     recompute: StrictBool
+    input_from: InputPlace
+    input_processes: Count
+    prefetch: CountOrZero
+    stripes: Count
+    stripe_size: Bytes

@@ -14,9 +14,10 @@ from sim.storage.access import Access, AccessTiming, access
 from sim.storage.striping import ONE_ARRAY, Striping
 from workloads.datasets.storage import StoredSample
 from workloads.jobs.preparation import DECODE, TRANSFORM
+from workloads.mapping import Mapping
+from workloads.mapping_schema import InputPlace
 
 Order: TypeAlias = Literal["sequential", "random"]
-Place: TypeAlias = Literal["storage", "memory"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +30,20 @@ class InputPlan:
     """
 
     striping: Striping = ONE_ARRAY
-    place: Place = "storage"
+    place: InputPlace = "storage"
     order: Order = "sequential"
     prefetch: int = 1
     processes_per_node: int = 1
+
+    @classmethod
+    def of(cls, mapping: Mapping) -> InputPlan:
+        """As a mapping says, samples one behind the other."""
+        return cls(
+            striping=Striping(stripes=mapping.stripes, stripe_bytes=mapping.stripe_bytes),
+            place=mapping.input_from,
+            prefetch=mapping.prefetch,
+            processes_per_node=mapping.input_processes,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

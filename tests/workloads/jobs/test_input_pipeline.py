@@ -12,6 +12,7 @@ from sim.storage.striping import ONE_ARRAY, Striping
 from workloads.datasets.storage import GENERATED, IMAGENET_SWCAFFE, IMAGENET_TRAIN, StoredSample
 from workloads.jobs.input_pipeline import InputPlan, InputTiming, input_timing, loading_seconds
 from workloads.jobs.preparation import DECODE, TRANSFORM
+from workloads.mapping import load_mapping
 
 MACHINE = load_machine("sunway_taihulight")
 PIXELS = 3 * 227 * 227
@@ -22,6 +23,14 @@ def timed(
     plan: InputPlan = SWCAFFE, stored: StoredSample = IMAGENET_SWCAFFE, samples: int = 256, nodes: int = 1
 ) -> InputTiming:
     return input_timing(machine=MACHINE, plan=plan, stored=stored, numbers=PIXELS, samples=samples, nodes=nodes)
+
+
+def test_a_mapping_says_how_input_comes() -> None:
+    assert InputPlan.of(load_mapping()) == SWCAFFE
+    changed = ("input_from=memory", "input_processes=4", "prefetch=0", "stripes=144", "stripe_size=1 MB")
+    assert InputPlan.of(load_mapping("default", changed)) == InputPlan(
+        striping=Striping(stripes=144, stripe_bytes=1_000_000), place="memory", prefetch=0, processes_per_node=4
+    )
 
 
 def test_a_batch_alone_in_numbers() -> None:
