@@ -62,6 +62,7 @@ def _protocol(keys: ProtocolKeys) -> ProtocolSpec:
         rendezvous_send_seconds=keys.rendezvous_send_time.value,
         rendezvous_receive_seconds=keys.rendezvous_receive_time.value,
         rendezvous_gap_seconds=keys.rendezvous_gap.value,
+        blob_message_seconds=keys.blob_message_time.value,
     )
 
 

@@ -95,6 +95,7 @@ class ProtocolKeys(Section):
     rendezvous_send_time: Leaf[SecondsOrZero]
     rendezvous_receive_time: Leaf[SecondsOrZero]
     rendezvous_gap: Leaf[SecondsOrZero]
+    blob_message_time: Leaf[SecondsOrZero]
 
 
 class SharedMemoryKeys(Section):

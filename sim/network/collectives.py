@@ -24,6 +24,7 @@ from sim.network.parts import doubling, halving
 from sim.network.ring import half_ring
 from sim.network.schedule import Schedule, Step
 from sim.network.topology import Topology
+from sim.network.tree import binomial_gather, binomial_scatter
 from sim.problems import BadInput, Problem, nearest
 
 DEFAULT_SEGMENTS: Final = 16
@@ -62,6 +63,8 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Build]]] = MappingProxyType(
             "scatter_ring": _plain(scatter_ring),
             "chain": _chain,
         },
+        "scatter": {"binomial_tree": _by_parts(binomial_scatter)},
+        "gather": {"binomial_tree": _by_parts(binomial_gather)},
         "reduce": {"binomial_tree": _plain(tree_reduce), "halving_gather": _plain(halving_gather)},
         "reduce_scatter": {
             "halving": _plain(halving),
@@ -110,7 +113,7 @@ def collective(
 ) -> Schedule:
     """The schedule of ``algorithm`` for ``operation`` over all ranks of ``topology``.
 
-    Broadcasts begin and reductions end at rank 0. In reduce_scatter and allgather part i of the elements is rank i's;
+    Broadcasts and scatters begin, reductions and gathers end at rank 0. Where there are parts, part i is rank i's;
     in alltoall rank i's part j becomes rank j's part i, and ``elements`` must be a multiple of the ranks. ``mpich``
     takes what MPICH takes for so many elements of ``item_bytes``.
 

@@ -48,6 +48,10 @@ def expected(operation: str, values: Array) -> list[tuple[int, slice, Array]]:
             return [(rank, everywhere, values[0]) for rank in range(ranks)]
         case "reduce":
             return [(0, everywhere, total)]
+        case "scatter":
+            return [(rank, part, values[0, part]) for rank, part in enumerate(parts)]
+        case "gather":
+            return [(0, part, values[owner, part]) for owner, part in enumerate(parts)]
         case "reduce_scatter":
             return [(rank, part, total[part]) for rank, part in enumerate(parts)]
         case "allgather":
