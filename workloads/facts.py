@@ -15,7 +15,9 @@ if TYPE_CHECKING:  # who reads facts that are kept need not load what builds net
 class WorkloadFacts:
     """``train_size`` samples to learn from, None without data; ``learns``: there are data and a loss.
 
-    ``parameters``: numbers that training changes. ``steps``: the most that the recipe allows.
+    ``parameters``: numbers that training changes, for each of which the optimiser keeps ``optimiser_states`` more;
+    ``statistics``: numbers that are kept but not learned. A sample has ``sample_numbers`` numbers for the network.
+    ``steps``: the most that the recipe allows.
     """
 
     name: str
@@ -26,6 +28,9 @@ class WorkloadFacts:
     learns: bool
     parameters: int
     steps: int
+    optimiser_states: int
+    statistics: int
+    sample_numbers: int
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -39,6 +44,8 @@ def facts_of(fields: Mapping[str, Any]) -> WorkloadFacts:
 
 def workload_facts(workload: Workload) -> WorkloadFacts:
     """The facts of a workload, whose network is built for it."""
+    from nnlib.update import state_kinds
+
     data, model = workload.data, workload.model.build()
     return WorkloadFacts(
         name=workload.name,
@@ -49,4 +56,7 @@ def workload_facts(workload: Workload) -> WorkloadFacts:
         learns=data is not None and bool(model.losses),
         parameters=sum(prod(shape) for shape in model.graph.parameters.values()),
         steps=workload.recipe.max_steps,
+        optimiser_states=len(state_kinds(workload.recipe.optimizer)),
+        statistics=sum(prod(shape) for shape in model.graph.statistics.values()),
+        sample_numbers=sum(prod(each.shape) for each in model.graph.inputs),
     )

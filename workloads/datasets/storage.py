@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from workloads.datasets.image_folder import ImageFolder
 from workloads.datasets.pixels import Pixels
@@ -67,3 +70,22 @@ def stored_folder(folder: ImageFolder) -> StoredSample:
     """The mean size of the images' files."""
     mean = float(folder.file_bytes.mean())
     return StoredSample(bytes_per_sample=mean, files=len(folder), packed=True, source="sizes of the files")
+
+
+def usual_sample(dataset: str | None) -> StoredSample:
+    """What a sample of a dataset costs on storage when its files are not at hand; None: no data at all.
+
+    Images are swCaffe's pixels, whatever folder they are in here, as decoding each of them in every epoch is what that
+    file is for.
+    """
+    return _USUAL.get(dataset or "", GENERATED)
+
+
+_USUAL: Final[Mapping[str, StoredSample]] = MappingProxyType(
+    {
+        "images": IMAGENET_SWCAFFE,
+        "digits": stored_array((8, 8, 1), itemsize=8, source="numbers of eight bytes"),
+        "mnist": stored_array((28, 28, 1), itemsize=1, source="bytes of IDX files"),
+        "cifar10": stored_array((32, 32, 3), itemsize=1, source="bytes of the binary files"),
+    }
+)
