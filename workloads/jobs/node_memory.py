@@ -40,16 +40,18 @@ def largest_bucket(sizes: list[int], *, item: int, limit: int) -> int:
     return item * min(sum(sizes), -(-limit // item) - 1 + max(sizes, default=0))
 
 
-def largest_batch(needed: Callable[[int], int], *, batch: int, available: int) -> int | None:
+def largest_batch(needed: Callable[[int], int], *, batch: int, available: int, least: int = 1) -> int | None:
     """The most samples of a core group, below ``batch``, for which ``needed(samples)`` bytes are ``available``.
 
-    None if not even one fits. ``needed`` must not fall with the samples.
+    None if not even ``least`` fit. ``needed`` must not fall with the samples.
     """
-    low, high = 0, batch
+    low, high = least - 1, batch
+    if high <= least:
+        return None
     bounds = {high: needed(high)}
     while high - low > 1:
         middle = (low + high) // 2
-        if low and bounds[high] > bounds[low]:  # memory is nearly a straight line: aim at where it crosses
+        if low in bounds and bounds[high] > bounds[low]:  # memory is nearly a straight line: aim at where it crosses
             slope = (bounds[high] - bounds[low]) / (high - low)
             aimed = low + int((available - bounds[low]) / slope)
             middle = min(max(aimed, low + 1), high - 1)
@@ -58,4 +60,4 @@ def largest_batch(needed: Callable[[int], int], *, batch: int, available: int) -
             low = middle
         else:
             high = middle
-    return low or None
+    return low if low >= least else None

@@ -1,0 +1,76 @@
+"""A step that does not fit a core group's memory, and the ways out: a smaller batch, recomputation, precision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from sim.problems import Problem
+from taihusim.precision import training_program
+from taihusim.setup import Setup
+from workloads.jobs.node_memory import largest_batch, node_memory
+from workloads.jobs.node_step import NodeMemory
+from workloads.mapping import Mapping
+
+RECOMPUTE: Final = "--set mapping.recompute=true"
+SINGLE: Final = "--precision fp32"
+
+
+def capacity_problem(setup: Setup, expected: str) -> Problem:
+    """The memory that there is, beside what is ``expected``."""
+    found = f"{setup.machine.processor.memory.bytes} B"
+    return Problem(
+        file=f"machine {setup.machine.name}", key="processor.memory.capacity", value=found, expected=expected
+    )
+
+
+def step_memory(setup: Setup, *, part: int) -> NodeMemory:
+    """Memory of a step with ``part`` samples on each core group."""
+    program = training_program(setup, batch=part)
+    sharers = setup.timer(part * setup.machine.processor.core_groups).sharers
+    optimizer = setup.workload.recipe.optimizer
+    return node_memory(program=program, optimizer=optimizer, mapping=setup.mapping, sharers=sharers)
+
+
+def memory_problem(setup: Setup, memory: NodeMemory, *, samples: int, least: int) -> Problem:
+    """What a step of ``samples`` samples per node needs, and what would fit.
+
+    ``least``: samples that a core group needs for the network to learn at all.
+    """
+    part, groups = setup.core_group_samples(samples), setup.machine.processor.core_groups
+    available = setup.machine.processor.memory.bytes
+    fewer = largest_batch(
+        lambda batch: step_memory(setup, part=batch).total, batch=part, available=available, least=least
+    )
+    fits, needed = [] if fewer is None else [f"--batch-per-node {fewer * groups}"], memory.total
+    lighter = _lighter(setup.mapping)
+    for flags, mapping in lighter.items():
+        if len(flags) > 1 and set(flags) & set(fits):
+            continue  # one of them does already
+        needed = step_memory(replace(setup, mapping=mapping), part=part).total
+        if needed <= available:
+            fits.append(" ".join(flags))
+    way_out = f"what fits: {', or '.join(fits)}"
+    if not fits:
+        way_out = "no smaller batch fits"
+        if lighter:
+            way_out += f", and {' '.join(flags)} still needs {needed} B"
+    expected = (
+        f"at least {memory.total} B per core group for {samples} samples per node (weights {memory.weights}, gradients "
+        f"{memory.gradients}, optimiser {memory.optimiser}, activations {memory.activations}, buffers "
+        f"{memory.buffers}); {way_out}"
+    )
+    return capacity_problem(setup, expected)
+
+
+def _lighter(mapping: Mapping) -> dict[tuple[str, ...], Mapping]:
+    """Mappings of a step that needs less memory, by the flags that ask for them; all of it comes last."""
+    single = {}
+    if not mapping.recompute:
+        single[RECOMPUTE] = replace(mapping, recompute=True)
+    if mapping.precision == "fp64":
+        single[SINGLE] = replace(mapping, precision="fp32")
+    found: dict[tuple[str, ...], Mapping] = {(flag,): each for flag, each in single.items()}
+    if len(single) == 2:
+        found[tuple(single)] = replace(mapping, recompute=True, precision="fp32")
+    return found
