@@ -19,6 +19,7 @@ COMMANDS = {
     "kernel": "Run one operation on the core groups of a chip: where its time goes.",
     "train": "Train a workload on a machine: loss, accuracy, simulated time and energy.",
     "infer": "Run a trained model on a machine: outputs, latency, throughput.",
+    "faults": "Time to completion of a long run while nodes and links fail, and the best checkpoint interval.",
     "validate": "Predict published measurements and show how far off the predictions are.",
     "workload": "Show workloads and their networks layer by layer.",
     "cache": "Show or drop the kernel times kept on disk.",

@@ -51,6 +51,14 @@ IMAGENET_SWCAFFE = StoredSample(
 )
 """ImageNet as swCaffe reads it on TaihuLight: decoded pixels in one file."""
 
+SPEECH = StoredSample(
+    bytes_per_sample=4e12 / 8e6,
+    files=1,
+    packed=False,
+    source="4 TB of audio (E. Elsen, Deep Speech 2); 8 million recordings of 11,940 hours, recalled from Amodei et al.",
+)
+"""Recordings for a recogniser of the class of Deep Speech 2."""
+
 
 def stored_array(shape: tuple[int, ...], *, itemsize: int, files: int = 1, source: str) -> StoredSample:
     """A sample of ``shape`` kept as plain numbers of ``itemsize`` bytes."""

@@ -40,8 +40,8 @@ class CheckpointCost:
 class Completion:
     """A run of ``plan`` while something fails every ``mtbf_seconds`` on average.
 
-    ``expected_seconds`` by formula, infinite if it never ends; ``simulated_seconds`` the mean of ``runs`` runs, of which
-    nine in ten lie between ``low_seconds`` and ``high_seconds``; ``shares`` of their time: useful, checkpoint, lost,
+    ``expected_seconds`` by formula, infinite if it never ends; ``simulated_seconds`` the mean of ``runs`` runs, nine in
+    ten of which lie between ``low_seconds`` and ``high_seconds``; ``shares`` of their time: useful, checkpoint, lost,
     restart. The simulated ones are None where it is hopeless. ``best_interval_seconds`` is Daly's; ``curve`` gives the
     expected time for intervals around it.
     """

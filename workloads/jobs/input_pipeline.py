@@ -13,7 +13,7 @@ from sim.machine.spec import MachineSpec
 from sim.storage.access import Access, AccessTiming, access
 from sim.storage.striping import ONE_ARRAY, Striping
 from workloads.datasets.storage import StoredSample
-from workloads.jobs.preparation import DECODE, TRANSFORM
+from workloads.jobs.preparation import DECODE, TRANSFORM, Instructions
 from workloads.mapping import Mapping
 from workloads.mapping_schema import InputPlace
 
@@ -103,11 +103,19 @@ WORDS = {
 
 
 def input_timing(
-    *, machine: MachineSpec, plan: InputPlan, stored: StoredSample, numbers: int, samples: int, nodes: int
+    *,
+    machine: MachineSpec,
+    plan: InputPlan,
+    stored: StoredSample,
+    numbers: int,
+    samples: int,
+    nodes: int,
+    preparation: Instructions | None = None,
 ) -> InputTiming:
     """Time of fetching ``samples`` samples on each of ``nodes`` nodes; the network takes ``numbers`` of each sample.
 
-    A data set in more than one file costs one open per sample. Samples that are generated cost nothing here.
+    ``preparation`` of each number, by default Caffe's of images, decoded first if they are packed. A data set in more
+    than one file costs one open per sample. Samples that are generated cost nothing here.
     """
     processes = min(plan.processes_per_node, samples)
     each = -(-samples // processes)
@@ -125,10 +133,9 @@ def input_timing(
                 opens=each if many else 0,
             ),
         )
-    generated = not stored.bytes_per_sample
-    one = 0.0 if generated else TRANSFORM.seconds(machine.processor)
-    if stored.packed:
-        one += DECODE.seconds(machine.processor)
+    if preparation is None:
+        preparation = DECODE.then(TRANSFORM) if stored.packed else TRANSFORM
+    one = preparation.seconds(machine.processor) if stored.bytes_per_sample else 0.0
     return InputTiming(
         read_seconds=0.0 if reading is None else reading.seconds,
         prepare_seconds=each * numbers * one,

@@ -6,7 +6,7 @@ such loops depend on each other. Latencies are those of the CPEs' pipeline, whic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 from sim.machine.spec import ProcessorSpec
@@ -31,6 +31,12 @@ class Instructions:
             + self.floating * pipeline.floating
         )
 
+    def then(self, other: Instructions) -> Instructions:
+        """Both, one after the other."""
+        return Instructions(
+            **{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
+        )
+
     def seconds(self, processor: ProcessorSpec) -> float:
         """On an MPE."""
         return self.cycles(processor) / processor.clock_hertz
@@ -47,4 +53,8 @@ Increment, comparison and branch close the loop; what it tests is taken to have 
 DECODE: Final = Instructions(integer=25, integer_multiply=2, load=4, floating=0)
 """Decoding one number of a JPEG image, an estimate: Huffman codes, an 8 x 8 inverse cosine transform with about 11
 multiplications and 29 additions per 8 numbers and direction, and the colours.
+"""
+SPECTROGRAM: Final = Instructions(integer=40, load=40, floating=72)
+"""One number of a spectrogram of 161 frequencies, an estimate: its part of a real transform of 512 points, 2.5 n log2 n
+operations in all, each with less than one load and one address.
 """

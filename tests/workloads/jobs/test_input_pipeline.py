@@ -9,7 +9,7 @@ import pytest
 
 from sim.machine.load import load_machine
 from sim.storage.striping import ONE_ARRAY, Striping
-from workloads.datasets.storage import GENERATED, IMAGENET_SWCAFFE, IMAGENET_TRAIN, StoredSample
+from workloads.datasets.storage import GENERATED, IMAGENET_SWCAFFE, IMAGENET_TRAIN, SPEECH, StoredSample
 from workloads.jobs.input_pipeline import InputPlan, InputTiming, input_timing, loading_seconds
 from workloads.jobs.preparation import DECODE, TRANSFORM
 from workloads.mapping import load_mapping
@@ -99,7 +99,6 @@ def test_from_memory_nothing_is_read_and_what_is_generated_costs_nothing() -> No
 
 
 def test_four_terabytes_are_loaded_at_what_the_arrays_give() -> None:
-    audio = StoredSample(bytes_per_sample=5e5, files=1, packed=False, source="4 TB in 8,000,000 recordings")
     plan = InputPlan(striping=Striping(stripes=144, stripe_bytes=256_000_000))
-    seconds = loading_seconds(machine=MACHINE, plan=plan, stored=audio, samples=8_000_000, nodes=4096)
+    seconds = loading_seconds(machine=MACHINE, plan=plan, stored=SPEECH, samples=8_000_000, nodes=4096)
     assert seconds == pytest.approx(4e12 / 288e9, rel=0.1)

@@ -1,0 +1,68 @@
+"""Machine, mapping and the source of a workload, loaded without building its network: what is known of it is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from sim.machine.load import load_machine
+from sim.problems import BadInput, Problem
+from taihusim.cache import default_store
+from taihusim.node_steps import NodeSteps
+from taihusim.options import Settings
+from taihusim.workload_source import WorkloadSource
+from workloads.mapping import load_mapping
+
+if TYPE_CHECKING:  # it loads all that builds networks
+    from taihusim.setup import Setup
+
+Loaded = TypeVar("Loaded")
+
+
+def plan_steps(
+    *,
+    workload: str,
+    machine: str,
+    mapping: str,
+    settings: Settings,
+    optimizer: str | None = None,
+    mapping_flags: Sequence[str] = (),
+) -> NodeSteps:
+    """As :func:`taihusim.setup.prepare`, which it calls only for what is not kept yet.
+
+    Raises BadInput with all problems of machine, mapping and the workload's files.
+    """
+
+    def build() -> Setup:
+        from taihusim.setup import prepare
+
+        return prepare(
+            workload=workload,
+            machine=machine,
+            mapping=mapping,
+            settings=settings,
+            optimizer=optimizer,
+            mapping_flags=mapping_flags,
+        )
+
+    problems: list[Problem] = []
+    source = WorkloadSource(name=workload, settings=settings.workload, optimizer=optimizer)
+    machine_spec = collect(problems, lambda: load_machine(machine, settings.machine))
+    mapping_spec = collect(problems, lambda: load_mapping(mapping, [*settings.mapping, *mapping_flags]))
+    store = default_store()
+    if machine_spec is not None and mapping_spec is not None:
+        steps = NodeSteps(machine=machine_spec, mapping=mapping_spec, source=source, prepare=build, store=store)
+        if collect(problems, lambda: steps.facts) is not None and not problems:
+            return steps
+    else:
+        collect(problems, source.load)
+    raise BadInput(problems)
+
+
+def collect(problems: list[Problem], load: Callable[[], Loaded]) -> Loaded | None:
+    """What ``load`` gives, or None with its problems added."""
+    try:
+        return load()
+    except BadInput as error:
+        problems.extend(error.problems)
+        return None
