@@ -1,7 +1,7 @@
 """Host time of a year of failures and checkpoints on the whole machine, beside the same with a SimPy process per part.
 
-A thousand years at once, with 40,960 nodes and 51,200 links, may take 5 s. SimPy has a process for each of 640 nodes and
-of their links, and does one year of theirs.
+A thousand years at once, with 40,960 nodes and 51,200 links, may take 5 s. SimPy has a process for each of 640 nodes
+and of their links, and does one year of theirs.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from math import isfinite
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ class Dimension:
 
     noun: str
     example: str
-    units: Mapping[str, Decimal]
+    units: Mapping[str, Decimal] = field(hash=False)
     shown: tuple[str, ...]
     """Units used for printing, smallest first."""
 
