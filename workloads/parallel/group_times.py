@@ -1,0 +1,107 @@
+"""How long groups of ranks need to exchange numbers, all groups of a stage at once on the machine's network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.network.groups import in_groups
+from sim.network.ranks import run
+from sim.network.schedule import Ranks, Schedule
+from sim.network.schemes import Scheme
+from sim.network.topology import Topology
+from workloads.parallel.placement import Placement
+from workloads.parallel.schedules import Collectives, point_to_point
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class GroupTimes:
+    """Times on ``topology`` of what ranks placed by ``placement`` exchange, ``item_bytes`` for each number.
+
+    What is asked for twice is timed once. ``moved_bytes`` counts everything that was sent.
+    """
+
+    topology: Topology
+    placement: Placement
+    scheme: Scheme
+    item_bytes: int
+    known: dict[tuple[str, int, int], tuple[float, int]] = field(default_factory=dict)
+
+    @cached_property
+    def collectives(self) -> Collectives:
+        """The schedules."""
+        return Collectives(algorithm=self.scheme.summation, network=self.topology.network)
+
+    def tensor(self, kind: str, *, stage: int, elements: int) -> tuple[float, int]:
+        """Seconds until the last of a stage's tensor groups has ``elements`` numbers summed or gathered, and bytes."""
+        return self._from_zero(f"tensor {kind}", kind, self.placement.tensor_groups(stage), stage, elements)
+
+    def replicas(self, kind: str, *, stage: int, elements: int) -> tuple[float, int]:
+        """The same for the groups that have the same part of a stage."""
+        return self._from_zero(f"replicas {kind}", kind, self.placement.replica_groups(stage), stage, elements)
+
+    def norm(self, *, sharded: bool) -> tuple[float, int]:
+        """The same for one number of all ranks of a replica, or of all ranks there are."""
+        groups = np.arange(self.placement.ranks)[None] if sharded else self.placement.whole_replicas()
+        return self._from_zero(f"norm {sharded}", "all_reduce", groups, 0, 1)
+
+    def tied(self, *, first: int, second: int, elements: int) -> tuple[float, int]:
+        """The same for a sum between two stages."""
+        return self._from_zero(f"tied {second}", "all_reduce", self.placement.pairs(first, second), first, elements)
+
+    def handed_on(self, *, source: int, destination: int, elements: int) -> tuple[float, int]:
+        """Seconds until ``elements`` numbers of every rank of a stage are at its partner in another, and bytes."""
+        pairs = self.placement.pairs(source, destination)
+        key = (f"to {destination}", source, elements)
+        if key not in self.known:
+            schedule = in_groups(point_to_point(elements=elements), pairs, ranks=self.topology.ranks)
+            self.known[key] = self._timed(schedule)
+        return self.known[key]
+
+    def clocks(self, kind: str, *, groups: Ranks, elements: int, start: Floats) -> tuple[Floats, int]:
+        """The clocks (ranks,) after a collective of every group that begins at ``start``, and the bytes moved."""
+        if groups.shape[1] == 1 or not elements:
+            return start, 0
+        schedule = self._schedules[kind](ranks=groups.shape[1], elements=elements)
+        result = run(
+            in_groups(schedule, groups, ranks=self.topology.ranks),
+            topology=self.topology,
+            protocol=self.scheme.protocol,
+            reduction=self.scheme.reduction,
+            start=start,
+            item_bytes=self.item_bytes,
+        )
+        return result.finish, result.bytes
+
+    @cached_property
+    def _schedules(self) -> dict[str, Callable[..., Schedule]]:
+        found = self.collectives
+        return {
+            "all_reduce": found.all_reduce,
+            "reduce_scatter": found.reduce_scatter,
+            "all_gather": found.all_gather,
+        }
+
+    def _from_zero(self, what: str, kind: str, groups: Ranks, stage: int, elements: int) -> tuple[float, int]:
+        key = (what, stage, elements)
+        if key not in self.known:
+            finish, moved = self.clocks(kind, groups=groups, elements=elements, start=np.zeros(self.topology.ranks))
+            self.known[key] = float(finish.max()), moved
+        return self.known[key]
+
+    def _timed(self, schedule: Schedule) -> tuple[float, int]:
+        result = run(
+            schedule,
+            topology=self.topology,
+            protocol=self.scheme.protocol,
+            reduction=self.scheme.reduction,
+            start=np.zeros(self.topology.ranks),
+            item_bytes=self.item_bytes,
+        )
+        return float(result.finish.max()), result.bytes

@@ -1,0 +1,97 @@
+"""A model cut by a strategy and lowered: what one rank of each stage does for a micro-batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import workloads.parallel.lowering  # noqa: F401  registers the rules of the layers that only strategies have
+from nnlib.kernels.clock import KernelClock
+from nnlib.lowering import lower_gradients
+from nnlib.model import Model
+from nnlib.program import Program
+from sim.machine.spec import MachineSpec
+from sim.problems import BadInput, Problem
+from workloads.jobs.node_timer import NodeTimer
+from workloads.mapping import Mapping
+from workloads.parallel.pipeline import Stages, cut_into_stages
+from workloads.parallel.stage_work import node_seconds
+from workloads.parallel.strategy import Strategy
+from workloads.parallel.tensor import Division, divide
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoweredStrategy:
+    """``program`` is that of a core group for its part of a micro-batch of ``samples`` samples, all stages' launches.
+
+    ``timer`` times the core groups of a rank's node; ``together`` samples are computed at a time on one of them.
+    """
+
+    strategy: Strategy
+    replicas: int
+    micro_batches: int
+    samples: int
+    together: int
+    division: Division
+    program: Program
+    stages: Stages
+    timer: NodeTimer
+
+
+def lower_strategy(
+    *,
+    model: Model,
+    strategy: Strategy,
+    machine: MachineSpec,
+    mapping: Mapping,
+    clock: KernelClock,
+    nodes: int,
+    samples_per_node: int,
+) -> LoweredStrategy:
+    """The strategy on ``nodes`` nodes; stages are balanced by the kernels' times.
+
+    Raises BadInput, naming what to change, if it divides neither ranks, samples nor the model, and InfeasiblePlan if a
+    kernel finds no tile that fits the LDM.
+    """
+    if mapping.fixed is not None:
+        expected = "data with a precision of integers, which strategies do not divide"
+        raise BadInput([_problem(strategy, "", mapping.precision, expected)])
+    replicas = strategy.replicas(nodes * mapping.ranks_per_node)
+    total = nodes * samples_per_node
+    if total % replicas:
+        expected = f"a multiple of the {replicas:,} replicas; change --batch-per-node, nodes, tensor or pipeline"
+        raise BadInput([_problem(strategy, "global batch", total, expected)])
+    micro_batches = strategy.parts_of(total // replicas)
+    samples = total // replicas // micro_batches
+    groups = machine.processor.core_groups
+    alone = mapping.ranks_per_node > 1
+    together = samples if alone else -(-samples // groups)
+    active = groups if alone else min(groups, samples)
+    timer = NodeTimer(machine=machine, mapping=mapping, clock=clock, active_core_groups=active)
+    division = divide(model, strategy.tensor)
+    if strategy.pipeline > len(division.graph.nodes):
+        expected = f"at most {len(division.graph.nodes)} stages, one for each layer"
+        raise BadInput([_problem(strategy, "pipeline", strategy.pipeline, expected)])
+    program = lower_gradients(
+        model=division.models[0],
+        batch=together,
+        dtype=mapping.dtype,
+        alignment=machine.processor.memory.alignment_bytes,
+        recompute=mapping.recompute,
+    )
+    whole = Stages(division.graph, (0, len(division.graph.nodes)))
+    weights = node_seconds(timer=timer, program=program, stages=whole)
+    return LoweredStrategy(
+        strategy=strategy,
+        replicas=replicas,
+        micro_batches=micro_batches,
+        samples=samples,
+        together=together,
+        division=division,
+        program=program,
+        stages=cut_into_stages(division.graph, weights, strategy.pipeline),
+        timer=timer,
+    )
+
+
+def _problem(strategy: Strategy, key: str, value: object, expected: str) -> Problem:
+    return Problem(file=f"strategy {strategy}", key=key, value=value, expected=expected)

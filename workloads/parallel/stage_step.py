@@ -1,0 +1,106 @@
+"""One stage's step: its passes of all micro-batches, its messages, and when each bucket of gradients is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from sim.chip.processor import Segment
+from workloads.parallel.lowered import LoweredStrategy
+from workloads.parallel.pipeline_times import StageSeconds
+from workloads.parallel.stage_gradients import GradientEnd
+from workloads.parallel.stage_work import Blob, StageWork
+
+Tally = list[tuple[int, Sequence[Segment]]]
+"""Launches, and how often each of them happens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageStep:
+    """``work`` of ``stage`` for each of the micro-batches of ``lowered``, and what follows them (``end``)."""
+
+    lowered: LoweredStrategy
+    end: GradientEnd
+    stage: int
+    work: StageWork
+
+    @cached_property
+    def buckets(self) -> list[Blob]:
+        """Gradients that leave together, ready after the backward pass began."""
+        return self.end.buckets(self.work.blobs)
+
+    @cached_property
+    def accumulation(self) -> list[Segment]:
+        """For each bucket adding a micro-batch's gradients to those before it; none if there is but one."""
+        if self.lowered.micro_batches == 1:
+            return []
+        return [self.end.accumulation(bucket) for bucket in self.buckets]
+
+    @cached_property
+    def sums(self) -> list[list[Segment]]:
+        """For each bucket the sum over the core groups of the node."""
+        return [self.lowered.timer.sum_groups(bucket.elements) for bucket in self.buckets]
+
+    @cached_property
+    def sum_seconds(self) -> float:
+        """The sums of all buckets."""
+        return sum(segment.seconds for parts in self.sums for segment in parts)
+
+    @cached_property
+    def launched(self) -> Tally:
+        """All launches up to the gradients."""
+        parts = self.lowered.micro_batches
+        return [
+            (parts, [*self.work.forward, *self.work.backward]),
+            (parts - 1, self.accumulation),
+            *((1, each) for each in self.sums),
+        ]
+
+    @cached_property
+    def exchange_seconds(self) -> float:
+        """What tensor ranks exchange in a step."""
+        return self.lowered.micro_batches * (self.work.forward_exchange + self.work.backward_exchange)
+
+    @cached_property
+    def messages(self) -> tuple[tuple[float, int], tuple[float, int]]:
+        """Seconds and bytes of the message to the next stage, and of the one that comes back."""
+        stages, samples, times = self.lowered.stages, self.lowered.samples, self.end.times
+        following = self.stage + 1
+        if following == stages.count:
+            return (0.0, 0), (0.0, 0)
+        there = samples * stages.crossing_elements(self.stage)
+        back = samples * stages.returning_elements(self.stage)
+        return (
+            times.handed_on(source=self.stage, destination=following, elements=there),
+            times.handed_on(source=following, destination=self.stage, elements=back),
+        )
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that all ranks of the stage exchange and hand on in a step."""
+        (_, there), (_, back) = self.messages
+        return self.lowered.micro_batches * (self.work.exchanged_bytes + there + back)
+
+    @cached_property
+    def seconds(self) -> StageSeconds:
+        """As the pipeline sees the stage."""
+        (send, _), (give_back, _) = self.messages
+        return StageSeconds(
+            forward=self.work.forward_seconds,
+            backward=self.work.backward_seconds,
+            accumulate=sum(segment.seconds for segment in self.accumulation),
+            send=send,
+            give_back=give_back,
+        )
+
+    def ready(self, begin: float) -> Iterator[Blob]:
+        """The buckets with their times, when the last backward pass begins at ``begin``.
+
+        Adding up the buckets before puts off the later ones.
+        """
+        late = 0.0
+        for number, (bucket, parts) in enumerate(zip(self.buckets, self.sums, strict=True)):
+            late += self.accumulation[number].seconds if self.accumulation else 0.0
+            late += sum(segment.seconds for segment in parts)
+            yield Blob(bucket.name, bucket.elements, begin + bucket.ready_seconds + late)

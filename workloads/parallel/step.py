@@ -1,0 +1,220 @@
+"""The time of one training step under a strategy, from the launches of each stage's ranks to the last one's finish.
+
+Replicas and the ranks of a tensor group do the same at the same time, so one rank of each stage stands for all of its
+stage until gradients are reduced over the replicas, where every rank has its own clock. Shares and a node's activity
+are means over the stages, which have equally many ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from nnlib.optim import Clip, Optimizer
+from nnlib.parts import PARTS, Part
+from nnlib.precision import DTYPES
+from sim.network.schemes import Scheme
+from sim.network.topology import Topology
+from workloads.jobs.node_step import NodeMemory, NodeStep
+from workloads.jobs.node_timer import busiest_label
+from workloads.jobs.training_step import StepTiming
+from workloads.parallel.group_times import GroupTimes
+from workloads.parallel.lowered import LoweredStrategy
+from workloads.parallel.pipeline_times import pipeline_times
+from workloads.parallel.placement import Placement
+from workloads.parallel.stage_gradients import GradientEnd, StageEnd
+from workloads.parallel.stage_memory import StageMemory
+from workloads.parallel.stage_step import StageStep, Tally
+from workloads.parallel.stage_work import stage_work
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageTiming:
+    """One stage: its first and last layer, a micro-batch's passes with what its tensor ranks exchange, and memory."""
+
+    first_layer: str
+    last_layer: str
+    forward_seconds: float
+    backward_seconds: float
+    exchange_seconds: float
+    parameters: int
+    memory: NodeMemory
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyTiming:
+    """A step under a strategy. ``timing`` and ``node``: as of data parallelism, means over the stages.
+
+    Seconds of a rank's step, on average: ``bubble_seconds`` waiting for other stages, ``tensor_seconds`` exchanging
+    within layers, ``pipeline_seconds`` later because tensors are handed on, ``replica_seconds`` exposed while gradients
+    and weights are. ``node.memory`` is that of the stage that needs most. ``replicated``: layers with matrix products
+    that every rank of a tensor group computes whole, and why.
+    """
+
+    timing: StepTiming
+    node: NodeStep
+    replicas: int
+    micro_batches: int
+    samples_per_micro_batch: int
+    stages: tuple[StageTiming, ...]
+    bubble_seconds: float
+    tensor_seconds: float
+    pipeline_seconds: float
+    replica_seconds: float
+    replicated: dict[str, str]
+
+
+def time_strategy(
+    lowered: LoweredStrategy, *, optimizer: Optimizer, scheme: Scheme, nodes: int, clip: Clip | None = None
+) -> StrategyTiming:
+    """The step of ``lowered`` on ``nodes`` nodes, on which all ranks start together."""
+    timer, count = lowered.timer, lowered.stages.count
+    machine, mapping = timer.machine, timer.mapping
+    times = GroupTimes(
+        topology=Topology(network=machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node),
+        placement=Placement(tensor=lowered.strategy.tensor, stages=count, replicas=lowered.replicas),
+        scheme=scheme,
+        item_bytes=DTYPES[mapping.dtype].itemsize,
+    )
+    end = GradientEnd(lowered=lowered, times=times, optimizer=optimizer, clip=clip)
+    works = stage_work(
+        timer=timer, program=lowered.program, stages=lowered.stages, samples=lowered.samples, times=times
+    )
+    steps = [StageStep(lowered=lowered, end=end, stage=stage, work=work) for stage, work in enumerate(works)]
+    parts = lowered.micro_batches
+    passes = pipeline_times([step.seconds for step in steps], micro_batches=parts)
+    # the same without messages: what is left of waiting is the bubble
+    silent = [replace(step.seconds, send=0.0, give_back=0.0) for step in steps]
+    apart = pipeline_times(silent, micro_batches=parts)
+    computed = [passes.ends[step.stage] + step.sum_seconds for step in steps]
+    tied, tied_bytes = end.tied_ready(computed)
+    ends = [
+        end.end(
+            step.stage,
+            buckets=list(step.ready(passes.last_begins[step.stage])),
+            computed=computed[step.stage],
+            tied=tied,
+        )
+        for step in steps
+    ]
+    once = timer.once()
+    finish = max(each.finish for each in ends)
+    seconds = finish + sum(segment.seconds for segment in once)
+    tallies: list[Tally] = [
+        [(1, once), *step.launched, (1, each.update)] for step, each in zip(steps, ends, strict=True)
+    ]
+    bubble = _mean(
+        [apart.ends[step.stage] - apart.busy[step.stage] + finish - ends[step.stage].finish for step in steps]
+    )
+    handed = _mean([late - early for late, early in zip(passes.ends, apart.ends, strict=True)])
+    exchanged, reduced = _mean([step.exchange_seconds for step in steps]), _mean([each.exposed for each in ends])
+    under_way = _mean([parts * sum(message for message, _ in step.messages) for step in steps])
+    moved = sum(step.moved_bytes for step in steps) + sum(each.moved_bytes for each in ends) + tied_bytes
+    node = _node(lowered, steps, ends, tallies, optimizer, times.item_bytes)
+    exposed = exchanged + handed + reduced
+    shares = {**node.reasons, "communication_exposed": exposed}
+    if count > 1:
+        shares["pipeline_bubble"] = bubble
+    return StrategyTiming(
+        timing=StepTiming(
+            seconds=seconds,
+            communication_seconds=exchanged + under_way + _mean([each.under_way for each in ends]),
+            communication_exposed_seconds=exposed,
+            shares={name: value / seconds for name, value in shares.items()},
+            busiest=node.busiest,
+            launches=node.launches,
+            launch_seconds=timer.launch_seconds,
+            gradient_bytes=times.item_bytes * max(_parameters(step) for step in steps),
+            ranks=times.topology.ranks,
+            network_bytes=2 * moved / nodes,
+        ),
+        node=node,
+        replicas=lowered.replicas,
+        micro_batches=parts,
+        samples_per_micro_batch=lowered.samples,
+        stages=tuple(_stage_timing(lowered, step, optimizer) for step in steps),
+        bubble_seconds=bubble,
+        tensor_seconds=exchanged,
+        pipeline_seconds=handed,
+        replica_seconds=reduced,
+        replicated=dict(lowered.division.replicated),
+    )
+
+
+def memory_of(lowered: LoweredStrategy, stage: int, optimizer: Optimizer) -> NodeMemory:
+    """Bytes that a core group of a stage needs."""
+    mapping = lowered.timer.mapping
+    memory = StageMemory(
+        optimizer=optimizer,
+        dtype=mapping.dtype,
+        bucket_bytes=mapping.bucket_bytes,
+        micro_batches=lowered.micro_batches,
+        sharers=lowered.timer.sharers,
+        shards=lowered.replicas if lowered.strategy.optimizer_sharding else 1,
+    )
+    return memory.of(lowered.program, lowered.stages, stage)
+
+
+def _node(
+    lowered: LoweredStrategy,
+    steps: Sequence[StageStep],
+    ends: Sequence[StageEnd],
+    tallies: Sequence[Tally],
+    optimizer: Optimizer,
+    item: int,
+) -> NodeStep:
+    """What a node does, on average over the stages; memory is that of the stage that needs most."""
+    parts, count, timer = lowered.micro_batches, len(steps), lowered.timer
+    segments = [(number, segment) for tally in tallies for number, several in tally for segment in several]
+    reasons: dict[str, float] = {}
+    for number, segment in segments:
+        for name, seconds in segment.shares.items():
+            reasons[name] = reasons.get(name, 0.0) + number * seconds / count
+    by_part: dict[Part, float] = dict.fromkeys(PARTS, 0.0)
+    for step in steps:
+        for part, seconds in step.work.by_part.items():
+            by_part[part] += parts * seconds / count
+    by_part["others"] += sum(reasons.values()) - sum(by_part.values())
+    update = _mean([sum(segment.seconds for segment in each.update) for each in ends])
+    timed = list(timer.program(lowered.program))
+    return NodeStep(
+        samples=lowered.together * parts,
+        active_core_groups=timer.active_core_groups,
+        forward_seconds=parts * _mean([step.work.forward_seconds for step in steps]),
+        backward_seconds=parts * _mean([step.work.backward_seconds for step in steps]),
+        gradient_seconds=sum(reasons.values()) - update,
+        update_seconds=update,
+        buckets=(),
+        blobs=(),
+        reasons=reasons,
+        by_part=dict(by_part.items()),
+        memory=max((memory_of(lowered, step.stage, optimizer) for step in steps), key=lambda memory: memory.total),
+        flops=parts * timer.flops(lowered.program) // count,
+        moved_bytes=sum(number * segment.memory_bytes for number, segment in segments) // count,
+        busiest=busiest_label(timed),
+        launches=sum(number for number, _ in segments) // count,
+        launch_seconds=timer.launch_seconds,
+        item_bytes=item,
+    )
+
+
+def _stage_timing(lowered: LoweredStrategy, step: StageStep, optimizer: Optimizer) -> StageTiming:
+    nodes = lowered.stages.nodes(step.stage)
+    origin = lowered.division.origin
+    return StageTiming(
+        first_layer=origin[nodes[0].name],
+        last_layer=origin[nodes[-1].name],
+        forward_seconds=step.work.forward_seconds,
+        backward_seconds=step.work.backward_seconds,
+        exchange_seconds=step.exchange_seconds,
+        parameters=_parameters(step),
+        memory=memory_of(lowered, step.stage, optimizer),
+    )
+
+
+def _parameters(step: StageStep) -> int:
+    return sum(blob.elements for blob in step.work.blobs)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
