@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sim.network.butterfly import fold, half, usable_ranks
-from sim.network.ring import chain, half_ring
+from sim.network.ring import chain, half_ring, half_ring_in_turns
 from sim.network.schedule import Ranks, Step
 from sim.network.tree import binomial_broadcast, binomial_gather, binomial_reduce, binomial_scatter
 
@@ -36,6 +36,12 @@ def scatter_ring(*, ranks: int, elements: int) -> Iterator[Step]:
     bounds = np.arange(ranks + 1) * elements // ranks
     yield from binomial_scatter(bounds=bounds)
     yield from half_ring(bounds=bounds, reduce=False, first=0)
+
+
+def scatter_ring_in_turns(*, ranks: int, elements: int) -> Iterator[Step]:
+    """As :func:`scatter_ring`, the ring in one step of many turns."""
+    yield from binomial_scatter(bounds=np.arange(ranks + 1) * elements // ranks)
+    yield from half_ring_in_turns(ranks=ranks, elements=elements, reduce=False)
 
 
 def segmented_chain(*, ranks: int, elements: int, segments: int) -> Iterator[Step]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -14,6 +15,7 @@ from sim.network.broadcast import (
     halving_gather,
     scatter_doubling,
     scatter_ring,
+    scatter_ring_in_turns,
     segmented_chain,
     tree_broadcast,
     tree_reduce,
@@ -21,7 +23,7 @@ from sim.network.broadcast import (
 from sim.network.mpich import allreduce_algorithm, broadcast_algorithm
 from sim.network.pairwise import pairwise_all_to_all, pairwise_reduce_scatter
 from sim.network.parts import doubling, halving
-from sim.network.ring import half_ring
+from sim.network.ring import half_ring, half_ring_in_turns, ring_in_turns
 from sim.network.schedule import Schedule, Step
 from sim.network.topology import Topology
 from sim.network.tree import binomial_gather, binomial_scatter
@@ -75,12 +77,21 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Build]]] = MappingProxyType(
         "alltoall": {"pairwise": _by_parts(pairwise_all_to_all)},
     }
 )
+SHORTENED: Final[Mapping[tuple[str, str], Callable[..., Iterator[Step]]]] = MappingProxyType(
+    {
+        ("allreduce", "ring"): ring_in_turns,
+        ("broadcast", "scatter_ring"): scatter_ring_in_turns,
+        ("reduce_scatter", "ring"): partial(half_ring_in_turns, reduce=True),
+        ("allgather", "ring"): partial(half_ring_in_turns, reduce=False),
+    }
+)
+"""What many ranks are timed by: a ring's many equal steps at once."""
 SWITCHES: Final[Mapping[str, Switch]] = MappingProxyType(
     {"allreduce": allreduce_algorithm, "broadcast": broadcast_algorithm}
 )
 """Operations for which the MPI library chooses by itself: algorithm ``mpich``."""
-LINEAR: Final = ("ring", "scatter_ring", "chain", "pairwise", "parameter_server")
-"""Algorithms with about as many steps as ranks, each of which touches all clocks."""
+LINEAR: Final = ("chain", "pairwise", "parameter_server")
+"""Algorithms with about as many steps as ranks, all different."""
 
 
 def operation_name(word: str) -> str:
@@ -132,8 +143,8 @@ def collective(
         problems.append(Problem(file="collective", key="", value=algorithm, expected=expected, nearest=near))
     elif algorithm in LINEAR and ranks > RING_LIMIT:
         expected = (
-            f"at most {RING_LIMIT:,} ranks for {algorithm}, whose steps are about as many as ranks and touch p clocks "
-            f"each, not {ranks:,}"
+            f"at most {RING_LIMIT:,} ranks for {algorithm}, whose steps are about as many as ranks and all "
+            f"different, not {ranks:,}"
         )
         problems.append(Problem(file="collective", key="", value=algorithm, expected=expected))
     if operation == "alltoall" and elements % ranks:
@@ -141,11 +152,13 @@ def collective(
         problems.append(Problem(file="collective", key="elements", value=elements, expected=expected))
     if problems or build is None:
         raise BadInput(problems)
-    made = build
+    made, short = build, SHORTENED.get((operation, algorithm))
     return Schedule(
         name=f"{operation} {algorithm}",
         ranks=ranks,
         elements=elements,
         steps=lambda: made(topology, elements, segments),
         copied=operation == "alltoall",
+        structure=(operation, algorithm, segments),
+        shortened=short and (lambda: short(ranks=ranks, elements=elements)),
     )

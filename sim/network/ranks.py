@@ -7,15 +7,20 @@ a rank that sends and receives in one step waits for both. Who receives to add p
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.network.link_use import LinkUse
 from sim.network.protocol import Protocol
 from sim.network.reduction import ReductionCost
-from sim.network.schedule import Schedule
-from sim.network.topology import Routes, Topology
+from sim.network.routes import RouteMemory, Routes
+from sim.network.schedule import Ranks, Schedule, Step
+from sim.network.sharing import SharingWatch
+from sim.network.topology import Topology
+from sim.network.turns import TurnCost, after_turns
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +30,8 @@ class CollectiveResult:
     """Finish time of each rank in seconds, and what the collective moved.
 
     ``latency_seconds``, ``transfer_seconds`` and ``reduce_seconds`` add up each step's slowest message: how the time
-    divides when all ranks start together.
+    divides when all ranks start together. ``contention``: whether messages shared links and the times are those of
+    max-min fair flows ("exact") or near them ("approximated").
     """
 
     finish: Floats
@@ -35,6 +41,20 @@ class CollectiveResult:
     latency_seconds: float
     transfer_seconds: float
     reduce_seconds: float
+    contention: Literal["exact", "approximated", "none"]
+    links: LinkUse = field(repr=False, compare=False)
+
+
+@dataclass
+class _Totals:
+    """What has been moved so far."""
+
+    steps: int = 0
+    messages: int = 0
+    bytes: int = 0
+    latency_seconds: float = 0.0
+    transfer_seconds: float = 0.0
+    reduce_seconds: float = 0.0
 
 
 def run(
@@ -47,58 +67,96 @@ def run(
     item_bytes: int,
 ) -> CollectiveResult:
     """Run ``schedule`` from the clocks ``start`` (ranks,); elements have ``item_bytes`` bytes."""
-    clocks = start.copy()
-    # room for one number per message, used again in every step: fresh pages cost more than the arithmetic
-    first, second, third = np.empty((3, topology.ranks))
-    known: dict[Hashable, Routes] = {}
-    steps = messages = moved = 0
-    parts = np.zeros(3)
-    for step in schedule.steps():
+    runner = _Runner(topology, protocol=protocol, reduction=reduction, clocks=start.copy(), item_bytes=item_bytes)
+    for step in schedule.timed_steps():
+        runner.step(step, structure=schedule.structure)
+    contention: Literal["exact", "approximated", "none"] = "none"
+    if topology.contention:
+        contention = "exact" if runner.watch.exact else "approximated"
+    return CollectiveResult(
+        finish=runner.clocks,
+        contention=contention,
+        links=LinkUse(schedule, topology, item_bytes),
+        **vars(runner.totals),
+    )
+
+
+class _Runner:
+    """The clocks of all ranks, and what is used again in every step."""
+
+    def __init__(
+        self, topology: Topology, *, protocol: Protocol, reduction: ReductionCost, clocks: Floats, item_bytes: int
+    ) -> None:
+        self.clocks = clocks
+        self.totals = _Totals()
+        self.watch = SharingWatch(topology, item_bytes=item_bytes)
+        self._topology = topology
+        self._protocol = protocol
+        self._reduction = reduction
+        self._item_bytes = item_bytes
+        self._seen = RouteMemory()
+        # room for one number per message: fresh pages cost more than the arithmetic
+        self._durations, self._ends, self._arrivals = np.empty((3, topology.ranks))
+
+    def step(self, step: Step, *, structure: Hashable) -> None:
+        """Move all clocks over the messages of a step; what is empty is not sent, and shares no link."""
         size = step.end - step.begin
-        size *= item_bytes
+        size *= self._item_bytes
         source, destination, everyone = step.source, step.destination, step.everyone
         if size.all():
-            routes = known.get(step.pattern)
-            if routes is None:
-                routes = topology.routes(source, destination, everyone=everyone)
-                known[step.pattern] = routes
-        else:  # what is empty is not sent, and shares no link
+            routes = self._known(step, structure)
+        else:
             used = np.flatnonzero(size)
             source, destination, size = source[used], destination[used], size[used]
             if not len(size):
-                continue
+                return
             everyone = False
-            routes = topology.routes(source, destination)
-        count = len(size)
-        latency = latencies(routes, protocol.latencies(size), inside_seconds=topology.memory_latency_seconds)
-        duration = np.divide(size, routes.rate, out=first[:count])
-        transfer = duration.copy() if step.reduce and reduction.overlapped else duration
-        duration = np.add(duration, latency, out=first[:count])
+            routes = self._topology.routes(source, destination)
+        self._move(step, source, destination, size, everyone, routes)
+
+    def _known(self, step: Step, structure: Hashable) -> Routes:
+        """The routes of a step: known from earlier runs if the schedule's structure says all about it."""
+        topology, everyone = self._topology, step.everyone
+        if structure is not None:
+            key = (structure, step.pattern)
+            return topology.known_routes(step.source, step.destination, everyone=everyone, key=key)
+        return self._seen.get(step.pattern, lambda: topology.routes(step.source, step.destination, everyone=everyone))
+
+    def _move(self, step: Step, source: Ranks, destination: Ranks, size: Ranks, everyone: bool, routes: Routes) -> None:
+        count, totals = len(size), self.totals
+        software = self._protocol.latencies(size)
+        latency = latencies(routes, software, inside_seconds=self._topology.memory_latency_seconds)
+        duration = np.divide(size, routes.rate, out=self._durations[:count])
+        transfer = duration.copy() if step.reduce and self._reduction.overlapped else duration
+        duration = np.add(duration, latency, out=self._durations[:count])
         slowest = int(duration.argmax())
-        parts += latency[slowest], size[slowest] / routes.rate[slowest], 0.0
-        end = np.take(clocks, destination, out=second[:count], mode="clip")
+        totals.latency_seconds += float(latency[slowest]) * step.turns
+        totals.transfer_seconds += float(size[slowest] / routes.rate[slowest]) * step.turns
+        totals.steps += step.turns
+        totals.messages += count * step.turns
+        totals.bytes += int(size.sum()) * step.turns
+        if step.turns > 1:
+            adding = self._reduction.all_seconds(size, transfer_seconds=transfer) if step.reduce else np.zeros(count)
+            totals.reduce_seconds += float(adding.max()) * step.turns
+            cost = TurnCost(message_seconds=duration, adding_seconds=adding)
+            self.watch.turns(self.clocks, duration)
+            self.clocks = after_turns(self.clocks, cost, turns=step.turns)
+            return
+        clocks = self.clocks
+        end = np.take(clocks, destination, out=self._ends[:count], mode="clip")
         np.maximum(clocks if everyone else clocks[source], end, out=end)
+        begin = end.copy() if self.watch.exact else end
         end += duration
+        if self.watch.exact:
+            self.watch.step(source=source, destination=destination, begin=begin, end=end, routes=routes)
         clocks[slice(None) if everyone else source] = end
-        arrived = np.take(clocks, destination, out=third[:count], mode="clip")
+        arrived = np.take(clocks, destination, out=self._arrivals[:count], mode="clip")
         np.maximum(arrived, end, out=arrived)
         if step.reduce:
-            adding = reduction.all_seconds(size, transfer_seconds=transfer, out=first[:count])
+            adding = self._reduction.all_seconds(size, transfer_seconds=transfer, out=self._durations[:count])
             arrived += adding
-            parts[2] += adding.max()
+            totals.reduce_seconds += float(adding.max())
         clocks[destination] = arrived
-        steps += 1
-        messages += count
-        moved += int(size.sum())
-    return CollectiveResult(
-        finish=clocks,
-        steps=steps,
-        messages=messages,
-        bytes=moved,
-        latency_seconds=float(parts[0]),
-        transfer_seconds=float(parts[1]),
-        reduce_seconds=float(parts[2]),
-    )
 
 
 def latencies(routes: Routes, software: Floats, *, inside_seconds: float) -> Floats:

@@ -16,6 +16,20 @@ def ring(*, ranks: int, elements: int) -> Iterator[Step]:
     yield from half_ring(bounds=bounds, reduce=False, first=1)
 
 
+def ring_in_turns(*, ranks: int, elements: int) -> Iterator[Step]:
+    """As :func:`ring`, in two steps of many turns."""
+    yield from half_ring_in_turns(ranks=ranks, elements=elements, reduce=True)
+    yield from half_ring_in_turns(ranks=ranks, elements=elements, reduce=False)
+
+
+def half_ring_in_turns(*, ranks: int, elements: int, reduce: bool) -> Iterator[Step]:
+    """As :func:`half_ring` over all ranks, in one step of many turns; every part is as long as the longest."""
+    place = np.arange(ranks)
+    begin, end = np.zeros(ranks, dtype=np.int64), np.full(ranks, -(-elements // ranks))
+    if ranks > 1 and elements:
+        yield Step(place, (place + 1) % ranks, begin, end, reduce, "ring", everyone=True, turns=ranks - 1)
+
+
 def half_ring(*, bounds: Ranks, reduce: bool, first: int) -> Iterator[Step]:
     """Each rank i passes on part ``i + first`` first, then what came last; part i ends at ``bounds[i + 1]``.
 

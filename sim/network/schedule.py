@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ranks = NDArray[np.int64]
+
+STEP_BY_STEP_RANKS: Final = 4096
+"""Most ranks of a collective with about as many steps as ranks that is timed step by step."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Step:
     Message i goes from ``source[i]`` to ``destination[i]`` and carries the elements ``begin[i]`` to ``end[i]``; the
     receiver adds them to its own if ``reduce``, else they replace its own, at the same place or from ``into[i]`` on.
     Steps of equal ``pattern`` have the same sources and destinations. ``everyone``: message i is of rank i, and every
-    rank has one.
+    rank has one. ``turns``: how often the step is done, with messages of the same size each time.
     """
 
     source: Ranks
@@ -34,13 +37,16 @@ class Step:
     pattern: Hashable
     everyone: bool = False
     into: Ranks | None = None
+    turns: int = 1
 
 
 @dataclass(frozen=True)
 class Schedule:
     """``steps()`` yields the steps of a collective over ``ranks`` ranks on ``elements`` elements each.
 
-    ``copied``: behind its elements each rank has a second copy of them, in which the result comes to be.
+    ``copied``: behind its elements each rank has a second copy of them, in which the result comes to be. Schedules of
+    equal ``structure``, if they have one, differ in their elements alone. ``shortened()``, if there is one, yields
+    fewer steps that take as long: equal ones as one with turns, every part as long as the longest.
     """
 
     name: str
@@ -48,6 +54,14 @@ class Schedule:
     elements: int
     steps: Callable[[], Iterator[Step]]
     copied: bool = False
+    structure: Hashable = None
+    shortened: Callable[[], Iterator[Step]] | None = None
+
+    def timed_steps(self) -> Iterator[Step]:
+        """The steps from which the collective is timed: shortened where it has very many."""
+        if self.shortened is not None and self.ranks > STEP_BY_STEP_RANKS:
+            return self.shortened()
+        return self.steps()
 
 
 def execute(schedule: Schedule, values: NDArray[Any]) -> NDArray[Any]:

@@ -6,7 +6,7 @@ memory, and what lies between the nodes is a fabric (:mod:`sim.network.fabrics`)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sim.machine.network_spec import NetworkSpec
 from sim.network.fabrics.build import build_fabric
 from sim.network.fabrics.fabric import Crossing, Fabric, LinkKind, Paths, picked
+from sim.network.routes import RouteMemory, Routes
 from sim.problems import BadInput, Problem
 
 Ranks = NDArray[np.int64]
@@ -23,19 +24,6 @@ Floats = NDArray[np.float64]
 
 NODE_OUT, NODE_IN, NODE_BOTH, MEMORY, FIRST_OF_FABRIC = range(5)
 """Numbers of the kinds of links that every node has; those of the fabric follow."""
-
-
-@dataclass(frozen=True)
-class Routes:
-    """What a set of messages meets on its way: bytes per second for each, extra seconds, and who stays in a node.
-
-    ``shared``: some link carries two messages.
-    """
-
-    rate: Floats
-    hop_seconds: Floats
-    inside_node: NDArray[np.bool_]
-    shared: bool
 
 
 @dataclass(frozen=True)
@@ -146,14 +134,21 @@ class Topology:
         equal = self._equal_shares(inside) if everyone else None
         if equal is not None:
             rate: Floats = np.broadcast_to(np.float64(equal), len(inside))
-            shared, crossings = True, _of_fabric(paths)
+            crossings = _of_fabric(paths)
         else:
             rate = np.full(len(inside), np.inf)
-            shared, crossings = False, [*_own(from_node, to_node, inside), *_of_fabric(paths)]
+            crossings = [*_own(from_node, to_node, inside), *_of_fabric(paths)]
         if crossings:
-            rate, busy = self._shares(rate, crossings)
-            shared |= busy
-        return Routes(rate=rate, hop_seconds=paths.seconds, inside_node=inside, shared=shared and self.contention)
+            rate = self._shares(rate, crossings)
+        return Routes(rate=rate, hop_seconds=paths.seconds, inside_node=inside)
+
+    def known_routes(self, source: Ranks, destination: Ranks, *, everyone: bool, key: Hashable) -> Routes:
+        """:meth:`routes`, kept under ``key`` for when the same messages come again."""
+        return self._memory.get(key, lambda: self.routes(source, destination, everyone=everyone))
+
+    @cached_property
+    def _memory(self) -> RouteMemory:
+        return RouteMemory()
 
     def _equal_shares(self, inside: NDArray[np.bool_]) -> float | None:
         """What the nodes leave each message where all ranks send and receive, all between nodes or all inside them."""
@@ -166,10 +161,9 @@ class Topology:
             return None
         return min(network.link.node_bytes_per_second / load, network.link.node_duplex_bytes_per_second / (2 * load))
 
-    def _shares(self, rate: Floats, crossings: list[Crossing]) -> tuple[Floats, bool]:
-        """The least of ``rate`` and what each link on a message's way leaves it, and whether any link is shared."""
+    def _shares(self, rate: Floats, crossings: list[Crossing]) -> Floats:
+        """The least of ``rate`` and what each link on a message's way leaves it."""
         rate = rate.copy()
-        shared = False
         for kind in sorted({crossing.kind for crossing in crossings}):
             those = [crossing for crossing in crossings if crossing.kind == kind]
             share: float | Floats = self.capacities[kind]
@@ -177,7 +171,6 @@ class Topology:
                 load = np.bincount(those[0].link, minlength=self.kinds[kind].count)
                 for crossing in those[1:]:
                     load += np.bincount(crossing.link, minlength=len(load))
-                shared |= bool(load.max() > 1)
                 share = share / load.clip(1)
             for crossing in those:
                 part = share if isinstance(share, float) else share[crossing.link]
@@ -185,7 +178,7 @@ class Topology:
                     np.minimum(rate, part, out=rate)
                 else:
                     rate[crossing.message] = np.minimum(rate[crossing.message], part)
-        return rate, shared
+        return rate
 
 
 def _own(from_node: Ranks, to_node: Ranks, inside: NDArray[np.bool_]) -> Iterator[Crossing]:

@@ -19,6 +19,7 @@ from sim.machine.network_spec import (
     TorusSpec,
     TwoLevelTreeSpec,
 )
+from sim.network.protocol import Protocol
 from sim.network.schedule import Schedule, Step
 
 SMALL: dict[str, TopologySpec] = {
@@ -52,6 +53,9 @@ SMALL: dict[str, TopologySpec] = {
     ),
     "single switch": SingleSwitchSpec(),
 }
+
+
+SIMPLE = Protocol(eager_limit_bytes=4096, eager_latency_seconds=4.3e-6, rendezvous_latency_seconds=33e-6)
 
 
 @cache

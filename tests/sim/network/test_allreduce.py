@@ -60,15 +60,10 @@ def test_unknown_name(name: str, near: str | None) -> None:
 
 
 @pytest.mark.parametrize(("nodes", "ranks_per_node"), [(RING_LIMIT + 1, 1), (1025, 4), (40960, 4)])
-def test_long_ring_is_refused(nodes: int, ranks_per_node: int) -> None:
-    with pytest.raises(BadInput, match="at most 4,096 ranks for a ring") as caught:
-        allreduce("ring", topology=Topology(network(), nodes, ranks_per_node), elements=10)
+def test_a_server_of_many_is_refused(nodes: int, ranks_per_node: int) -> None:
+    with pytest.raises(BadInput, match="at most 4,096 ranks for a parameter server") as caught:
+        allreduce("parameter_server", topology=Topology(network(), nodes, ranks_per_node), elements=10)
     assert "halving_doubling" in str(caught.value)
-
-
-@pytest.mark.parametrize(("nodes", "ranks_per_node"), [(RING_LIMIT, 1), (1024, 4)])
-def test_longest_ring(nodes: int, ranks_per_node: int) -> None:
-    assert allreduce("ring", topology=Topology(network(), nodes, ranks_per_node), elements=10).ranks == RING_LIMIT
 
 
 @pytest.mark.validation

@@ -17,7 +17,7 @@ from sim.network.ranks import run
 from sim.network.reduction import ReductionCost
 from sim.network.schedule import Schedule, Step, execute
 from sim.network.topology import Topology
-from tests.sim.network.networks import SMALL, random_schedule, small, taihulight
+from tests.sim.network.networks import SIMPLE, SMALL, random_schedule, small, taihulight
 
 pytestmark = pytest.mark.timing
 
@@ -156,8 +156,8 @@ def test_one_message_by_hand() -> None:
     found = simulate(
         schedule,
         topology=topology,
-        protocol=MPI,
-        reduction=ReductionCost.of(taihulight()),
+        protocol=SIMPLE,
+        reduction=ReductionCost(seconds_per_byte=0.286e-9),
         start=np.array([1e-3, 5.0, 2e-3]),
         item_bytes=8,
     )
@@ -174,7 +174,7 @@ def test_sender_and_receiver_waits_for_both() -> None:
     found = simulate(
         schedule,
         topology=topology,
-        protocol=MPI,
+        protocol=SIMPLE,
         reduction=ReductionCost(seconds_per_byte=1.0),
         start=np.array([0.0, 0.0, 1.0]),
         item_bytes=4,

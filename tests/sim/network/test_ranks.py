@@ -16,6 +16,7 @@ from sim.network.protocol import Protocol
 from sim.network.ranks import run
 from sim.network.reduction import ReductionCost
 from sim.network.topology import Topology
+from tests.sim.network.networks import SIMPLE
 
 pytestmark = pytest.mark.timing
 
@@ -72,8 +73,8 @@ def test_two_ranks_by_hand() -> None:
     found = run(
         schedule,
         topology=topology,
-        protocol=Protocol.of(network()),
-        reduction=ReductionCost.of(network()),
+        protocol=SIMPLE,
+        reduction=ReductionCost(seconds_per_byte=0.286e-9),
         start=np.array([1.0, 0.0]),
         item_bytes=8,
     )

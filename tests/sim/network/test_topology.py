@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from sim.machine.load import load_machine
 from sim.machine.network_spec import NetworkSpec, TwoLevelTreeSpec
-from sim.network.protocol import Protocol
 from sim.network.ranks import latencies
 from sim.network.topology import Topology
 from sim.problems import BadInput
+from tests.sim.network.networks import SIMPLE
 
 ONE_WAY = 5.95e9
 BOTH_WAYS = 10.56e9
@@ -152,7 +152,7 @@ def test_latencies() -> None:
     source = np.array([0, 0, 0, 0, 0, 0])
     destination = np.array([4, 4, 1024, 1024, 1, 1])
     size = np.array([4095, 4096, 4095, 4096, 8, 10**9])
-    software = Protocol.of(network()).latencies(size)
+    software = SIMPLE.latencies(size)
     routes = topology.routes(source, destination)
     found = latencies(routes, software, inside_seconds=topology.memory_latency_seconds)
     np.testing.assert_allclose(found, [4.3e-6, 33e-6, 5.3e-6, 34e-6, 1e-6, 1e-6], rtol=TIGHT, atol=0)
