@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nnlib.precision import DTYPES
-from sim.network.allreduce import allreduce
+from sim.network.collectives import collective
 from sim.network.schedule import execute
 from sim.network.topology import Topology
 from sim.power.energy import Energy, energy
@@ -306,7 +306,13 @@ def _reduction(setup: Setup, nodes: int, timed: _Timed, *, repeats: bool) -> Red
     )
 
     def add_ranks(values: Any) -> Any:
-        schedule = allreduce(mapping.collective, topology=topology, elements=values.shape[1])
+        schedule = collective(
+            "allreduce",
+            mapping.summation,
+            topology=topology,
+            elements=values.shape[1],
+            item_bytes=values.itemsize,
+        )
         return execute(schedule, values)[0]
 
     return Reduction(order=order, ranks=topology.ranks, add_ranks=add_ranks)

@@ -13,9 +13,18 @@ from nnlib.precision.fixed import FixedPoint, Rounding
 from nnlib.quantised.scheme import FixedScheme
 from sim.document import Document, apply_settings, read_document
 from sim.named_files import find_file, shipped_files
+from sim.network.choices import GENERATIONS, REDUCE_BROADCAST, Adder, Choices, Packing
 from sim.problems import BadInput, Problem
 from sim.validation import validate
-from workloads.mapping_schema import Collective, InputPlace, LibraryGeneration, MappingFile, Numerics, ReductionOrder
+from workloads.mapping_schema import (
+    Collective,
+    Communication,
+    InputPlace,
+    LibraryGeneration,
+    MappingFile,
+    Numerics,
+    ReductionOrder,
+)
 
 DEFAULT_MAPPING = "default"
 FOLDER = Path(__file__).parent / "mappings"
@@ -25,7 +34,8 @@ FOLDER = Path(__file__).parent / "mappings"
 class Mapping:
     """How a workload runs. ``bucket_bytes`` is the size of a gradient bucket in bytes, ``stripe_bytes`` of a stripe.
 
-    At most one of ``batch_per_node`` and ``global_batch`` is set; neither means what the recipe says.
+    At most one of ``batch_per_node`` and ``global_batch`` is set; neither means what the recipe says. What a file
+    leaves open about communication is what the library does.
     """
 
     name: str
@@ -33,7 +43,13 @@ class Mapping:
     batch_per_node: int | None
     global_batch: int | None
     ranks_per_node: int
+    communication: Communication
     collective: Collective
+    reduction_by: Adder
+    reduction_overlap: bool
+    packing: Packing
+    segment_bytes: int | None
+    segments_in_flight: int
     library: LibraryGeneration
     precision: PrecisionName
     rounding: Rounding
@@ -52,6 +68,24 @@ class Mapping:
     prefetch: int
     stripes: int
     stripe_bytes: int
+
+    @property
+    def communication_choices(self) -> Choices:
+        """What is asked of the communication scheme."""
+        return Choices(
+            collective=self.collective,
+            reduction_by=self.reduction_by,
+            reduction_overlap=self.reduction_overlap,
+            packing=self.packing,
+            overlap=self.overlap,
+            segment_bytes=self.segment_bytes,
+            in_flight=self.segments_in_flight,
+        )
+
+    @property
+    def summation(self) -> str:
+        """The all-reduce in whose order the collective adds."""
+        return "binomial_tree" if self.collective == REDUCE_BROADCAST else self.collective
 
     @property
     def dtype(self) -> DTypeName:
@@ -108,9 +142,21 @@ def load_mapping(name_or_path: str | Path = DEFAULT_MAPPING, overrides: Sequence
     file = validate(document, MappingFile)
     if file.batch_per_node is not None and file.global_batch is not None:
         raise BadInput([_one_batch_only(document, file)])
-    values = file.model_dump()
+    values = {**file.model_dump(), **_communication(file)}
     sizes = {"bucket_bytes": values.pop("gradient_buckets"), "stripe_bytes": values.pop("stripe_size")}
+    sizes["segment_bytes"] = values.pop("message_segment") or None
     return Mapping(name=path.stem, **sizes, **values)
+
+
+def _communication(file: MappingFile) -> dict[str, object]:
+    """The file's keys about communication, those that are null as the library has them.
+
+    Generations from before training ran on several nodes use what MPI offers.
+    """
+    name = file.communication or (file.library if file.library in GENERATIONS else "stock-mpi")
+    keys = ("collective", "reduction_by", "reduction_overlap", "packing", "overlap")
+    own = Choices(**{key: getattr(file, key) for key in keys}).over(GENERATIONS[name])
+    return {"communication": name, **{key: getattr(own, key) for key in keys}}
 
 
 def _over(base: Document, document: Document) -> Document:

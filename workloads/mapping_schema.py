@@ -10,9 +10,12 @@ from nnlib.backend import Backend
 from nnlib.precision import PrecisionName
 from nnlib.precision.calibration import Method
 from nnlib.precision.fixed import Rounding
-from sim.machine.quantity import Bytes, Count, CountOrZero, Whole
+from sim.machine.quantity import Bytes, BytesOrZero, Count, CountOrZero, Whole
+from sim.network.choices import Adder, Packing
 
 Collective: TypeAlias = Literal[
+    "mpich",
+    "reduce_broadcast",
     "halving_doubling",
     "halving_doubling_far",
     "halving_doubling_round_robin",
@@ -22,6 +25,7 @@ Collective: TypeAlias = Literal[
     "binomial_tree",
     "parameter_server",
 ]
+Communication: TypeAlias = Literal["swcaffe-2018", "autotuned-2019", "stock-mpi"]
 LibraryGeneration: TypeAlias = Literal["autotuned-2019"]
 Numerics: TypeAlias = Literal["tile", "layer", "off"]
 InputPlace: TypeAlias = Literal["storage", "memory"]
@@ -35,7 +39,7 @@ def _one_or_four(value: Any) -> Any:
 
 
 class MappingFile(BaseModel):
-    """A whole mapping file. ``gradient_buckets`` and ``stripe_size`` are in bytes."""
+    """A whole mapping file. ``gradient_buckets``, ``message_segment`` and ``stripe_size`` are in bytes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,7 +47,13 @@ class MappingFile(BaseModel):
     batch_per_node: Count | None
     global_batch: Count | None
     ranks_per_node: Annotated[int, BeforeValidator(_one_or_four)]
-    collective: Collective
+    communication: Communication | None
+    collective: Collective | None
+    reduction_by: Adder | None
+    reduction_overlap: StrictBool | None
+    packing: Packing | None
+    message_segment: BytesOrZero
+    segments_in_flight: Count
     library: LibraryGeneration
     precision: PrecisionName
     rounding: Rounding
@@ -54,7 +64,7 @@ class MappingFile(BaseModel):
     backend: Backend
     reduction_order: ReductionOrder
     gradient_buckets: Bytes
-    overlap: StrictBool
+    overlap: StrictBool | None
     persistent_threads: StrictBool
     recompute: StrictBool
     input_from: InputPlace

@@ -12,11 +12,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.network.choices import REDUCE_BROADCAST
 from sim.network.collectives import collective
 from sim.network.mpich import broadcast_algorithm
 from sim.network.ranks import CollectiveResult, run
 from sim.network.ring_clocks import RingResult, pass_around
-from sim.network.schemes import REDUCE_BROADCAST, Scheme
+from sim.network.schemes import Scheme
 from sim.network.topology import Topology
 
 Floats = NDArray[np.float64]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.machine.network_spec import NetworkSpec
+from sim.network.choices import Adder
 
 Floats = NDArray[np.float64]
 Sizes = NDArray[np.int64]
 
-Adder: TypeAlias = Literal["mpe_scalar", "mpe_simd", "core_group", "chip"]
-"""Who adds: the MPE number by number or with vectors, the CPEs of one core group or of all."""
 CPE_ADDERS: Final = ("core_group", "chip")
 
 

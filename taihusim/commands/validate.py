@@ -93,6 +93,11 @@ def _print(reports: Sequence[TableReport]) -> None:
                 f"{each.name}: accepted over {each.subset.words}: {len(of_subset.compared)} of "
                 f"{_rows(of_subset.rows)} covered, mean {mean}, max {largest}; the whole table above"
             )
+        for name, group in each.groups:
+            mean, bias = error_in_words(group.mean_abs_error, each), error_in_words(group.bias, each, sign=True)
+            click.echo(
+                f"{each.name}: {name}: {len(group.compared)} of {_rows(group.rows)} covered, mean {mean}, bias {bias}"
+            )
         for reason, count in Counter(reason for _, reason in each.uncovered).most_common():
             click.echo(f"{each.name}: {_rows(count)} not covered: {reason}")
         if each.excluded:

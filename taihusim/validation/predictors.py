@@ -16,6 +16,7 @@ from taihusim.validation.input_pipeline import input_pipeline
 from taihusim.validation.inputs import Predictor
 from taihusim.validation.ladder import ladder
 from taihusim.validation.layers_swcaffe import layers_figure, layers_log, vgg16_layers
+from taihusim.validation.network import allreduce_bandwidth, p2p_bandwidth
 
 PREDICTORS: Final[Mapping[str, Predictor]] = {
     "dma_strided_alignment": strided_alignment,
@@ -40,5 +41,7 @@ PREDICTORS: Final[Mapping[str, Predictor]] = {
     "conv_vgg16_layers_fp32_1cg": vgg16_layers,
     "layers_swcaffe_log_fp32_1cg": layers_log,
     "layers_swcaffe_fig_fp32_4cg": layers_figure,
+    "p2p_bandwidth": p2p_bandwidth,
+    "allreduce_bandwidth": allreduce_bandwidth,
     "input_pipeline": input_pipeline,
 }

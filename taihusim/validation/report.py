@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from statistics import mean, median
 
 from sim.machine.spec import MachineSpec
+from taihusim.validation.groups import GROUPS, Group
 from taihusim.validation.inputs import Predictor, Unpredictable
-from taihusim.validation.subsets import SUBSETS, Subset
+from taihusim.validation.subsets import FLOORS, SUBSETS, Subset
 from taihusim.validation.table import Row, Table
 
 NO_PREDICTOR = "no predictor yet"
@@ -33,7 +34,7 @@ class Comparison:
 class TableReport:
     """All rows of a table: compared, uncovered with a reason, or excluded because 0 was measured.
 
-    ``subset``: the rows that the accepted error is taken over, if not all.
+    ``subset``: the rows that the accepted error is taken over, if not all. ``groups``: reports of parts, by name.
     """
 
     name: str
@@ -43,6 +44,7 @@ class TableReport:
     excluded: int
     unit_of_error: str
     subset: Subset | None = None
+    groups: tuple[tuple[str, TableReport], ...] = ()
 
     @property
     def errors(self) -> tuple[float, ...]:
@@ -85,6 +87,7 @@ class TableReport:
             uncovered=uncovered,
             excluded=0,
             subset=None,
+            groups=(),
         )
 
     def as_json(self) -> dict[str, object]:
@@ -107,6 +110,17 @@ class TableReport:
             "subset_mean_abs_error": of_subset and of_subset.mean_abs_error,
             "subset_max_abs_error": of_subset and of_subset.max_abs_error,
             "subset_bias": of_subset and of_subset.bias,
+            "groups": [
+                {
+                    "name": name,
+                    "rows": group.rows,
+                    "covered": len(group.compared),
+                    "mean_abs_error": group.mean_abs_error,
+                    "max_abs_error": group.max_abs_error,
+                    "bias": group.bias,
+                }
+                for name, group in self.groups
+            ],
             "uncovered": [{"row": dict(row.inputs), "line": row.line, "reason": why} for row, why in self.uncovered],
         }
 
@@ -119,7 +133,19 @@ def compare(
     say: Callable[[int], None] = lambda _: None,
 ) -> TableReport:
     """Predict every row of ``table`` from its inputs alone; ``say`` is told how many rows are done."""
-    predictor = predictors.get(table.name)
+    report = _compare(table, machine=machine, predictor=predictors.get(table.name), say=say)
+    groups = tuple(
+        (group.words, _of_group(group, table, report, machine))
+        for group in GROUPS.get(table.name, ())
+        if report.compared and any(group.contains(row.inputs) for row in table.rows)
+    )
+    return replace(report, subset=SUBSETS.get(table.name), groups=groups)
+
+
+def _compare(
+    table: Table, *, machine: MachineSpec, predictor: Predictor | None, say: Callable[[int], None] = lambda _: None
+) -> TableReport:
+    floor = FLOORS.get(table.name)
     compared: list[Comparison] = []
     uncovered: list[tuple[Row, str]] = []
     excluded = 0
@@ -128,6 +154,8 @@ def compare(
             excluded += 1
         elif predictor is None:
             uncovered.append((row, NO_PREDICTOR))
+        elif floor is not None and row.measured < floor.least:
+            uncovered.append((row, floor.words))
         else:
             try:
                 compared.append(Comparison(row=row, predicted=predictor(row.inputs, machine)))
@@ -141,8 +169,15 @@ def compare(
         uncovered=tuple(uncovered),
         excluded=excluded,
         unit_of_error=_unit_of_error(row.unit for row in table.rows),
-        subset=SUBSETS.get(table.name),
     )
+
+
+def _of_group(group: Group, table: Table, whole: TableReport, machine: MachineSpec) -> TableReport:
+    """The group's rows from the whole table's report, or predicted anew by its own predictor."""
+    if group.predictor is None:
+        return replace(whole, subset=Subset(words=group.words, contains=group.contains)).of_subset or whole
+    rows = tuple(row for row in table.rows if group.contains(row.inputs))
+    return _compare(replace(table, rows=rows), machine=machine, predictor=group.predictor)
 
 
 def _unit_of_error(units: Iterable[str]) -> str:

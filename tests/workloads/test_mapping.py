@@ -21,6 +21,20 @@ def test_the_default() -> None:
     assert mapping.bucket_bytes == 25_000_000
 
 
+def test_what_is_left_open_about_communication_is_what_the_library_does() -> None:
+    def chosen(*settings: str) -> tuple[object, ...]:
+        mapping = load_mapping("default", settings)
+        words = mapping.communication, mapping.collective, mapping.reduction_by, mapping.packing
+        return (*words, mapping.reduction_overlap, mapping.overlap)
+
+    assert chosen("overlap=null") == ("autotuned-2019", "halving_doubling", "core_group", "buckets", False, False)
+    per_blob = ("swcaffe-2018", "reduce_broadcast", "core_group", "blobs", False, True)
+    assert chosen("communication=swcaffe-2018") == per_blob
+    changed = chosen("communication=stock-mpi", "collective=ring", "reduction_by=chip", "reduction_overlap=false")
+    assert changed == ("stock-mpi", "ring", "chip", "buckets", False, True)
+    assert load_mapping("default", ["communication=swcaffe-2018"]).summation == "binomial_tree"
+
+
 def test_every_shipped_mapping_loads_and_differs_from_the_default() -> None:
     default = load_mapping()
     for name in set(list_mappings()) - {"default"}:
@@ -36,7 +50,7 @@ def test_a_file_says_only_what_it_changes(tmp_path: Path) -> None:
 
 
 def test_every_algorithm_of_the_network_can_be_chosen() -> None:
-    assert set(get_args(Collective)) == set(ALGORITHMS)
+    assert set(get_args(Collective)) == {*ALGORITHMS, "mpich", "reduce_broadcast"}
 
 
 @pytest.mark.parametrize(

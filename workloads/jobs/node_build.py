@@ -66,6 +66,7 @@ def build_node_step(
         launches=len(timed) + sum(len(parts) > 0 for parts in summed) + len(update),
         launch_seconds=timer.launch_seconds,
         item_bytes=item,
+        statistics=tuple(prod(buffer.shape) for buffer in program.buffers.values() if buffer.role == "statistic"),
     )
 
 

@@ -51,8 +51,9 @@ class NodeStep:
     """A step of one node. All times are seconds of simulated time, of the core group with most samples.
 
     ``gradient_seconds``: until the node's gradients are complete, its core groups' sums included; then ``seconds`` adds
-    the update. ``reasons`` and ``by_part`` share out ``seconds`` by why and by what. ``flops`` are those of the whole
-    node, ``samples`` those of the core group with most, of which ``moved_bytes`` go between memory and LDMs.
+    the update. ``reasons`` and ``by_part`` share out ``seconds`` by why and by what. ``statistics``: elements of each
+    array that layers keep besides parameters. ``flops`` are those of the whole node, ``samples`` those of the core
+    group with most, of which ``moved_bytes`` go between memory and LDMs.
     """
 
     samples: int
@@ -72,6 +73,7 @@ class NodeStep:
     launches: int
     launch_seconds: float
     item_bytes: int
+    statistics: tuple[int, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -100,6 +102,7 @@ def node_step_of(fields: Mapping[str, Any]) -> NodeStep:
             **fields,
             "buckets": tuple(Bucket(**each) for each in fields["buckets"]),
             "blobs": tuple(Blob(**each) for each in fields["blobs"]),
+            "statistics": tuple(fields["statistics"]),
             "memory": NodeMemory(**fields["memory"]),
         }
     )

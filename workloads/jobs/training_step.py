@@ -12,11 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.machine.spec import MachineSpec
-from sim.network.allreduce import allreduce
-from sim.network.protocol import Protocol
-from sim.network.ranks import run
-from sim.network.reduction import ReductionCost
-from sim.network.topology import Topology
+from sim.network.communication import Communicator
+from workloads.jobs.gradients import communicator, gradient_parts
 from workloads.jobs.node_step import NodeStep
 from workloads.mapping import Mapping as WorkloadMapping
 
@@ -41,29 +38,23 @@ class StepTiming:
     network_bytes: float
 
 
-def time_step(*, node: NodeStep, machine: MachineSpec, mapping: WorkloadMapping, nodes: int) -> StepTiming:
-    """Time of one step on ``nodes`` nodes when all ranks start together."""
-    topology = Topology(network=machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node)
+def time_step(
+    *, node: NodeStep, machine: MachineSpec, mapping: WorkloadMapping, nodes: int, known: Communicator | None = None
+) -> StepTiming:
+    """Time of one step on ``nodes`` nodes when all ranks start together.
+
+    ``known``: what adds the gradients, if it has been made before; it remembers what it has timed.
+    """
+    adding = known or communicator(machine=machine, mapping=mapping, nodes=nodes, item_bytes=node.item_bytes)
+    topology = adding.topology
     computed = node.gradient_seconds
     clocks = np.full(topology.ranks, computed)
     communicating = 0.0
     moved = 0
     if topology.ranks > 1:
-        busy = np.zeros(topology.ranks)
-        for bucket in node.buckets:
-            start = np.maximum(busy, bucket.ready_seconds if mapping.overlap else computed)
-            reduced = run(
-                allreduce(mapping.collective, topology=topology, elements=bucket.elements),
-                topology=topology,
-                protocol=Protocol.of(machine.network),
-                reduction=ReductionCost.of(machine.network),
-                start=start,
-                item_bytes=node.item_bytes,
-            )
-            busy = reduced.finish
-            moved += reduced.bytes
-            communicating += float(busy.max() - start.max())
-        clocks = np.maximum(clocks, busy)
+        sent = adding.communicate(gradient_parts(node, mapping), start=np.zeros(topology.ranks))
+        clocks = np.maximum(clocks, sent.finish)
+        communicating, moved = sent.busy_seconds, sent.bytes
     exposed = float(clocks.max()) - computed
     seconds = float(clocks.max()) + node.update_seconds
     shares = {**node.reasons, "communication_exposed": exposed}

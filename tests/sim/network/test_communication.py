@@ -9,10 +9,11 @@ import pytest
 
 from sim.machine.load import load_machine
 from sim.machine.network_spec import NetworkSpec
+from sim.network.choices import GENERATIONS, Choices
 from sim.network.collectives import collective
 from sim.network.communication import Communicator, Part
 from sim.network.ranks import run
-from sim.network.schemes import GENERATIONS, Choices, scheme
+from sim.network.schemes import scheme
 from sim.network.topology import Topology
 from sim.problems import BadInput
 

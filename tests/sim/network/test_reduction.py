@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sim.machine.load import load_machine
-from sim.network.reduction import Adder, ReductionCost
+from sim.network.choices import Adder
+from sim.network.reduction import ReductionCost
 
 
 def test_an_addition_under_the_transfer_leaves_its_excess() -> None:

@@ -1,0 +1,55 @@
+"""Parts of a table that are reported apart, and other readings of rows whose labels are in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Final
+
+from sim.machine.spec import MachineSpec
+from taihusim.validation.inputs import Inputs, Predictor
+from taihusim.validation.network import effective_bandwidth
+from taihusim.validation.subsets import long_messages
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Rows that ``contains`` says yes to, predicted by ``predictor`` instead of the table's if there is one."""
+
+    words: str
+    contains: Callable[[Inputs], bool]
+    predictor: Predictor | None = None
+
+
+def _bandwidths(algorithm: str, nodes: str, inputs: Inputs) -> bool:
+    return inputs.get("algorithm") == algorithm and inputs.get("nodes") == nodes and long_messages(inputs)
+
+
+def _as_512(inputs: Inputs, machine: MachineSpec) -> float:
+    return effective_bandwidth(inputs, machine, nodes=512)
+
+
+GROUPS: Final[Mapping[str, tuple[Group, ...]]] = MappingProxyType(
+    {
+        "allreduce_bandwidth": (
+            Group(
+                words="topology-aware on 256 nodes from 8 MB, calibrated on",
+                contains=partial(_bandwidths, "Topawa", "256"),
+            ),
+            Group(words="topology-aware on 1024 nodes from 8 MB", contains=partial(_bandwidths, "Topawa", "1024")),
+            Group(
+                words="stock MPI on 256 nodes from 8 MB, calibrated on",
+                contains=partial(_bandwidths, "SWMPI_Allreduce", "256"),
+            ),
+            Group(words="stock MPI on 1024 nodes from 8 MB", contains=partial(_bandwidths, "SWMPI_Allreduce", "1024")),
+            Group(words="ring from 8 MB, on 256 nodes as labelled", contains=partial(_bandwidths, "Ring", "256")),
+            Group(
+                words="ring from 8 MB, label 256 read as 512 nodes",
+                contains=partial(_bandwidths, "Ring", "256"),
+                predictor=_as_512,
+            ),
+        ),
+    }
+)

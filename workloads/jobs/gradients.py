@@ -1,0 +1,45 @@
+"""How a node's gradients travel under a mapping: in which parts, by which scheme."""
+
+from __future__ import annotations
+
+from sim.machine.spec import MachineSpec
+from sim.network.communication import Communicator, Part
+from sim.network.schemes import scheme
+from sim.network.topology import Topology
+from workloads.jobs.node_step import NodeStep
+from workloads.mapping import Mapping
+
+
+def communicator(*, machine: MachineSpec, mapping: Mapping, nodes: int, item_bytes: int) -> Communicator:
+    """What adds gradients over the ranks of ``nodes`` nodes. Raises BadInput for more nodes than there are."""
+    return Communicator(
+        topology=Topology(network=machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node),
+        scheme=scheme(mapping.communication, network=machine.network, changed=mapping.communication_choices),
+        item_bytes=item_bytes,
+    )
+
+
+def gradient_parts(node: NodeStep, mapping: Mapping) -> list[Part]:
+    """What a rank sends, in order: buckets, or parameter by parameter.
+
+    The library of 2018 also reduces, and does not give back, what normalisation layers keep: mean, variance and the
+    factor that goes with them, here dealt out evenly among the parameters.
+    """
+    if mapping.packing == "buckets":
+        return [
+            Part(elements=each.elements, ready_seconds=each.ready_seconds if mapping.overlap else node.gradient_seconds)
+            for each in node.buckets
+        ]
+    parts = [
+        Part(elements=each.elements, ready_seconds=each.ready_seconds if mapping.overlap else node.gradient_seconds)
+        for each in node.blobs
+    ]
+    if mapping.communication != "swcaffe-2018" or not node.statistics:
+        return parts
+    kept = [*node.statistics, *(1 for _ in range(len(node.statistics) // 2))]
+    found: list[Part] = []
+    for number, part in enumerate(parts):
+        found.append(part)
+        first, last = (len(kept) * turn // len(parts) for turn in (number, number + 1))
+        found += [Part(elements=each, ready_seconds=part.ready_seconds, returned=False) for each in kept[first:last]]
+    return found
