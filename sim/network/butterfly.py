@@ -82,26 +82,41 @@ def half(*, bounds: Ranks, members: Ranks, far_first: bool, halving: bool, every
     """
     ranks = len(bounds) - 1
     plan = stages(ranks=ranks, far_first=far_first)
-    low = np.zeros(ranks, dtype=np.int64)
-    parts = []
-    for stage in plan:
-        low.reshape(-1, stage.radix, stage.stride)[...] += (np.arange(stage.radix) * stage.width)[:, None]
-        parts.append((bounds[low], bounds[low + stage.width]))
+    lows = list(_lows(plan, far_first=far_first))
     ends = (int(members[0]), int(members[-1])) if len(members) else (0, 0)
     name = (*ends, ranks, far_first, everyone)
     for number in range(len(plan)) if halving else reversed(range(len(plan))):
-        stage, (begin, end) = plan[number], parts[number]
+        stage, low = plan[number], lows[number]
         for shift in range(1, stage.radix):
+            # halving sends what the peer collects, doubling what the rank itself holds
+            sent = _peers(low, stage.radix, 1 if far_first else stage.stride, shift) if halving else low
+            begin, end = bounds[sent], bounds[sent + stage.width]
             yield Step(
                 source=members,
-                destination=_peers(members, stage, shift),
-                # halving sends what the peer collects, doubling what the rank itself holds
-                begin=_peers(begin, stage, shift) if halving else begin,
-                end=_peers(end, stage, shift) if halving else end,
+                destination=_peers(members, stage.radix, stage.stride, shift),
+                begin=np.repeat(begin, stage.stride) if far_first else _tiled(begin, ranks),
+                end=np.repeat(end, stage.stride) if far_first else _tiled(end, ranks),
                 reduce=halving,
                 pattern=(name, number, shift),
                 everyone=everyone,
             )
+
+
+def _lows(plan: list[Stage], *, far_first: bool) -> Iterator[Ranks]:
+    """For each stage the first part of what ranks hold after it.
+
+    Far first, one number for ``stride`` ranks in a row; near first, those of the first ranks, which then repeat.
+    """
+    low = np.zeros(1, dtype=np.int64)
+    for stage in plan:
+        step = np.arange(stage.radix) * stage.width
+        low = (low[:, None] + step if far_first else low + step[:, None]).ravel()
+        yield low
+
+
+def _tiled(values: Ranks, length: int) -> Ranks:
+    """The values again and again."""
+    return np.broadcast_to(values, (length // len(values), len(values))).reshape(length)
 
 
 def recursive_doubling(*, ranks: int, elements: int, everyone: bool = False) -> Iterator[Step]:
@@ -127,12 +142,12 @@ def fold(*, ranks: int, core: int, elements: int, inward: bool) -> Iterator[Step
         yield Step(partner, surplus, begin, end, False, ("unfold", core))
 
 
-def _peers(values: Ranks, stage: Stage, shift: int) -> Ranks:
-    """For each rank the value of the rank ``shift`` further in its group."""
-    groups = values.reshape(-1, stage.radix, stage.stride)
+def _peers(values: Ranks, radix: int, stride: int, shift: int) -> Ranks:
+    """For each place the value of the place ``shift`` strides further in its group of ``radix``."""
+    groups = values.reshape(-1, radix, stride)
     found = np.empty_like(groups)
-    found[:, : stage.radix - shift] = groups[:, shift:]
-    found[:, stage.radix - shift :] = groups[:, :shift]
+    found[:, : radix - shift] = groups[:, shift:]
+    found[:, radix - shift :] = groups[:, :shift]
     return found.ravel()
 
 
