@@ -82,7 +82,7 @@ def test_tiles_compute_the_reference_in_the_same_time(name: str, dtype: DTypeNam
 
 @pytest.mark.slow
 @pytest.mark.numeric
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(kernel=attentions)
 def test_any_attention_computes_the_reference_in_the_same_time(kernel: AttentionKernel) -> None:
     processor = load_machine("sunway_taihulight").processor

@@ -65,7 +65,7 @@ def test_large_ones_are_the_reference(kind: type, dtype: DTypeName, processor: P
 @pytest.mark.slow
 @pytest.mark.numeric
 @kinds
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(case=patch_windows(), dtype=st.sampled_from(["fp64", "fp32"]))
 def test_any_window_in_the_same_time_without_data(kind: type, case: PatchWindow, dtype: DTypeName) -> None:
     processor = load_machine(DEFAULT_MACHINE).processor
@@ -76,7 +76,7 @@ def test_any_window_in_the_same_time_without_data(kind: type, case: PatchWindow,
 @pytest.mark.slow
 @pytest.mark.numeric
 @pytest.mark.parametrize("kind", [Im2col, Col2im])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     case=patch_windows(),
     dtype=st.sampled_from(["fp64", "fp32"]),

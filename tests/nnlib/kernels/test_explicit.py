@@ -45,10 +45,11 @@ def in_order(order: Order, name: str, array: Array) -> Array:
     return weight_from_channels_last(order, array) if name == "weight" else from_channels_last(order, array)
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("which", PASSES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(shape=any_convolution(kernel=(4, 4), padding=2, pixels=11, ni=5, no=7), dtype=st.sampled_from(["fp64", "fp32"]))
 def test_the_plan_computes_the_convolution(shape: Convolution, dtype: DTypeName, which: Pass, order: Order) -> None:
     processor = load_machine("sunway_taihulight").processor
@@ -87,9 +88,10 @@ def windows(draw: st.DrawFn) -> Window:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 @pytest.mark.parametrize("kind", [Im2col, Col2im])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(window=windows(), dtype=st.sampled_from(["fp64", "fp32"]), order=st.sampled_from(ORDERS))
 def test_tiles_compute_the_reference_in_the_same_time(
     window: Window, dtype: DTypeName, order: Order, kind: type[Im2col] | type[Col2im]
@@ -176,6 +178,7 @@ LARGE = {
 """Windows, and into how many parts their taps have to be cut."""
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("name", LARGE)

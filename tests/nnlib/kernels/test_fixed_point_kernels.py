@@ -88,7 +88,7 @@ def test_tiles_compute_the_reference(kernel: Kernel, processor: ProcessorSpec) -
 
 @pytest.mark.numeric
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(kernel=fixed_points)
 def test_tiles_compute_the_reference_on_many_shapes(kernel: Kernel) -> None:
     processor = load_machine("sunway_taihulight").processor

@@ -135,6 +135,7 @@ def test_libraries_become_faster_from_generation_to_generation(processor: Proces
     assert len(set(times)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.parametrize("scheme", [SWGEMM_CONVERTED, SWGEMM_DIRECT])
 def test_host_time_does_not_grow_with_the_trip_counts(scheme: GemmScheme, processor: ProcessorSpec) -> None:

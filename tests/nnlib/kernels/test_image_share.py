@@ -43,6 +43,7 @@ def test_a_single_image_is_shared_by_rows_and_many_small_ones_by_images(processo
     assert (kernel.share, kernel.convolution.batch) == (None, 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", PASSES)
 def test_the_estimate_ranks_as_the_simulation_does(which: Pass, processor: ProcessorSpec) -> None:
     """A plan with single channels is far slower than the chosen one, in both."""

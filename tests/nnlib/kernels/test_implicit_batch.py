@@ -54,6 +54,7 @@ def computed(kernel: BatchSizeAware, processor: ProcessorSpec) -> None:
     assert simulate(kernel, processor=processor) == timing
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 @pytest.mark.parametrize("which", PASSES)
 @settings(max_examples=8, deadline=None)
@@ -69,6 +70,7 @@ def test_the_plan_computes_the_convolution(
     computed(BatchSizeAware(convolution=convolution, dtype=dtype, which=which, library=library), processor)
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 @pytest.mark.parametrize("dtype", ["fp64", "fp32"])
 @pytest.mark.parametrize("which", PASSES)
@@ -91,6 +93,7 @@ def test_what_does_not_fit_at_once_goes_in_blocks(which: Pass, dtype: DTypeName,
 TIED = Convolution(batch=20, ni=6, no=10, ri=6, ci=5, kr=3, kc=2, stride=2, padding=1, groups=2)
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.parametrize(("library", "dtype"), [("swdnn-2016", "fp64"), ("autotuned-2019", "fp32")])
 @pytest.mark.parametrize("which", PASSES)
@@ -100,6 +103,7 @@ def test_every_wait_is_needed(which: Pass, library: Library, dtype: DTypeName, p
     check_every_wait(kernel, processor, more_than=20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("batch", "ni", "no", "columns", "ldm"),
     [(128, 128, 128, 17, 55296), (128, 160, 192, 7, 55808), (128, 192, 256, 1, 55296), (256, 192, 160, 2, 55808)],
@@ -138,6 +142,7 @@ def test_an_infeasible_shape_is_an_error_with_sizes(processor: ProcessorSpec) ->
             BatchSizeAware(convolution=convolution, dtype="fp64", which=which).plan(with_ldm(processor, 128))
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.parametrize("which", PASSES)
 def test_rows_that_repeat_are_not_simulated_again(which: Pass, processor: ProcessorSpec) -> None:

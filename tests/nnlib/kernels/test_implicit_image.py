@@ -85,7 +85,7 @@ def data_for(kernel: ImplicitImage) -> dict[str, Array]:
 
 
 @pytest.mark.numeric
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(kernel=kernels())
 def test_tiles_compute_the_reference_in_the_same_time(kernel: ImplicitImage) -> None:
     check(kernel)
@@ -93,7 +93,7 @@ def test_tiles_compute_the_reference_in_the_same_time(kernel: ImplicitImage) -> 
 
 @pytest.mark.slow
 @pytest.mark.numeric
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(kernel=kernels())
 def test_tiles_compute_the_reference_in_many_more_shapes(kernel: ImplicitImage) -> None:
     check(kernel)
@@ -115,6 +115,7 @@ def whole_kernel(which: Pass, *, dtype: DTypeName = "fp64", library: Library = "
     return ImplicitImage(convolution=convolution, which=which, dtype=dtype, library=library, plan=plan)
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.parametrize("which", PASSES)
 def test_skipped_rows_take_exactly_their_time(which: Pass, processor: ProcessorSpec) -> None:

@@ -30,8 +30,9 @@ def processor() -> ProcessorSpec:
     return load_machine("sunway_taihulight").processor
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(kernel=kernels)
 def test_tiles_compute_the_reference_in_the_same_time(kernel: Kernel) -> None:
     processor = load_machine("sunway_taihulight").processor

@@ -89,13 +89,15 @@ def check_numbers(kernel: Naive, processor: ProcessorSpec) -> None:
         assert sum(total) == timing.ticks, f"the reasons of CPE {cpe} leave a gap"
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(kernel=st.one_of(dma_kernels, direct_kernels))
 def test_tiles_compute_the_reference_in_the_same_time(kernel: Naive) -> None:
     check_numbers(kernel, load_machine("sunway_taihulight").processor)
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 @pytest.mark.parametrize("which", PASSES)
 def test_parts_smaller_than_the_product_and_more_of_them_than_cpes(which: Pass, processor: ProcessorSpec) -> None:
@@ -107,6 +109,7 @@ def test_parts_smaller_than_the_product_and_more_of_them_than_cpes(which: Pass, 
         check_numbers(kernel, small)
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.parametrize("overlapped", [False, True])
 @pytest.mark.parametrize("which", PASSES)
@@ -159,6 +162,7 @@ def test_direct_loads_two_operands_for_every_product(
     assert timing.ticks >= rate
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.parametrize("overlapped", [False, True])
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_groups_compute_the_reference(name: str, ldm: int, dtype: DTypeName) -> 
 
 @pytest.mark.slow
 @pytest.mark.numeric
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(kernel=normalisations, ldm=st.sampled_from([1024, 2048, 8192]), shared=st.booleans())
 def test_any_shape_in_any_ldm(kernel: Kernel, ldm: int, shared: bool) -> None:
     """Also with loops cut short, to the tick."""

@@ -59,8 +59,9 @@ def cases(draw: st.DrawFn) -> tuple[MaxPoolGradient, int, int]:
     return MaxPoolGradient(window, dtype), draw(st.sampled_from([1536, 2048, 4096, 65536])), draw(st.integers(1, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(case=cases(), seed=st.integers(0, 1000))
 def test_blocks_give_what_whole_images_give_to_the_last_bit(case: tuple[MaxPoolGradient, int, int], seed: int) -> None:
     kernel, ldm, values = case

@@ -138,6 +138,7 @@ def fill(path: Path, worker: int) -> None:
     own.close()
 
 
+@pytest.mark.slow
 def test_processes_share_one_file(store: KernelStore) -> None:
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=fill, args=(store.path, worker)) for worker in range(3)]

@@ -60,7 +60,7 @@ kinds = {"which": st.sampled_from(PASSES), "dtype": st.sampled_from(["fp64", "fp
 
 
 @pytest.mark.numeric
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(convolution=convolutions(), **kinds)
 def test_the_implicit_plan_computes_the_reference(convolution: Convolution, which: Pass, dtype: DTypeName) -> None:
     kernel = SingleBuffered(convolution=convolution, which=which, dtype=dtype)
@@ -69,7 +69,7 @@ def test_the_implicit_plan_computes_the_reference(convolution: Convolution, whic
 
 @pytest.mark.slow
 @pytest.mark.numeric
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(convolution=convolutions(), **kinds)
 def test_the_implicit_plan_computes_the_reference_in_more_shapes(
     convolution: Convolution, which: Pass, dtype: DTypeName
@@ -79,7 +79,7 @@ def test_the_implicit_plan_computes_the_reference_in_more_shapes(
 
 
 @pytest.mark.numeric
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     taps=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     more=st.tuples(st.integers(0, 12), st.integers(0, 9)),
@@ -109,12 +109,14 @@ ONE_OF_EACH = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.parametrize("kernel", ONE_OF_EACH, ids=lambda kernel: kernel.name)
 def test_every_wait_is_needed(kernel: Kernel, processor: ProcessorSpec) -> None:
     check_every_wait(kernel, processor, more_than=3)
 
 
+@pytest.mark.slow
 def test_sums_fill_what_the_operands_leave(processor: ProcessorSpec) -> None:
     """R-swDNN1's formula: (64 · 60 KB / 8 B - Ni·B - Ni·No) / (No·B) pixels."""
     kernel = SingleBuffered(convolution=Convolution(batch=128, ni=256, no=256, ri=56, ci=56, kr=3, kc=3), dtype="fp32")

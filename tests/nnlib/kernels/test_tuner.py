@@ -54,7 +54,8 @@ def tasks(draw: st.DrawFn) -> Task:
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.slow
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(task=tasks())
 def test_the_fastest_of_all_plans_is_taken_and_bounds_are_bounds(task: Task) -> None:
     processor = chip()

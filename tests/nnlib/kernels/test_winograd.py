@@ -95,17 +95,19 @@ def convolutions(draw: st.DrawFn) -> Convolution:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 @pytest.mark.parametrize("which", PASSES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(shape=convolutions(), dtype=dtypes)
 def test_the_plan_computes_the_convolution(shape: Convolution, dtype: DTypeName, which: Pass) -> None:
     check(shape, which, dtype, load_machine("sunway_taihulight").processor)
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 @pytest.mark.parametrize("which", PASSES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(shape=convolutions(), dtype=dtypes)
 def test_channels_may_lie_first(shape: Convolution, dtype: DTypeName, which: Pass) -> None:
     one = replace(shape, ni=shape.group_ni, no=shape.group_no, groups=1)
@@ -181,8 +183,9 @@ products: st.SearchStrategy[Kernel] = st.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(kernel=st.one_of(transforms, products))
 def test_tiles_compute_the_reference_in_the_same_time(kernel: Kernel) -> None:
     processor = load_machine("sunway_taihulight").processor

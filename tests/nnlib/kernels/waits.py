@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import pytest
 
 from nnlib.kernels.clock import place
@@ -9,6 +11,9 @@ from nnlib.kernels.kernel import Kernel
 from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.errors import ChipError
 from sim.machine.spec import ProcessorSpec
+
+ENDS: Final = 3
+EVERY: Final = 5
 
 
 class _DropsOneWait(CoreGroup):
@@ -21,18 +26,25 @@ class _DropsOneWait(CoreGroup):
 
 
 def check_every_wait(kernel: Kernel, processor: ProcessorSpec, *, more_than: int) -> None:
-    """Forget each wait in turn; there have to be more than ``more_than``."""
+    """Forget waits in turn, one each time; there have to be more than ``more_than`` in all.
 
-    def to_end(forgotten: int) -> int:
+    Of each kind (:attr:`Transfer.label`) the first and last few, where loops begin and end, and every fifth.
+    """
+
+    def to_end(forgotten: int) -> list[str]:
         group = _DropsOneWait(processor=processor, numerics=False)
         group.forgotten = forgotten
         kernel.program(group, place(kernel, alignment=128))
-        count = len(group.transfers)
+        labels = [transfer.label for transfer in group.transfers]
         group.finish()
-        return count
+        return labels
 
-    count = to_end(-1)
-    assert count > more_than
-    for number in range(count):
-        with pytest.raises(ChipError):
-            to_end(number)
+    labels = to_end(-1)
+    assert len(labels) > more_than
+    kinds: dict[str, list[int]] = {}
+    for number, label in enumerate(labels):
+        kinds.setdefault(label, []).append(number)
+    for numbers in kinds.values():
+        for number in sorted({*numbers[:ENDS], *numbers[-ENDS:], *numbers[::EVERY]}):
+            with pytest.raises(ChipError):
+                to_end(number)

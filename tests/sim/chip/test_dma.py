@@ -42,7 +42,8 @@ def boxes(draw: st.DrawFn) -> Box:
     return Box(array=array, size=size, starts=np.array(starts))
 
 
-@settings(max_examples=120, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
 @given(box=boxes(), together=st.booleans())
 def test_blocks_and_lines_are_those_of_the_bytes_touched(box: Box, together: bool) -> None:
     """Every block of consecutive bytes touches its 128 B lines anew; next to another CPE's it costs only those."""

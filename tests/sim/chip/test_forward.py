@@ -160,14 +160,14 @@ def check(case: Loops, processor: ProcessorSpec, skew: int = 0) -> None:
 skews = st.integers(0, 100_000)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(case=loops(), skew=skews)
 def test_loops_cut_short_equal_loops_in_full(case: Loops, skew: int) -> None:
     check(case, chip(), skew)
 
 
 @pytest.mark.slow
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(case=loops(), skew=skews)
 def test_many_more_loops_cut_short_equal_loops_in_full(case: Loops, skew: int) -> None:
     check(case, chip(), skew)
@@ -198,14 +198,14 @@ machines = st.builds(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(case=loops(), processor=machines)
 def test_on_other_machines(case: Loops, processor: ProcessorSpec) -> None:
     check(case, processor)
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(case=loops(), processor=machines)
 def test_on_many_more_machines(case: Loops, processor: ProcessorSpec) -> None:
     check(case, processor)
@@ -232,6 +232,7 @@ def test_a_tied_loop_costs_no_more_simulation_for_more_turns() -> None:
     assert "the others repeat every" in loop.words
 
 
+@pytest.mark.slow
 def test_outer_loops_are_cut_short_too() -> None:
     case = replace(TIED, inner=40, outer=60)
     found, plain = (run(case, chip(), forward=forward) for forward in (True, False))

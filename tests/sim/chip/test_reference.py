@@ -88,14 +88,14 @@ def check_gemm(case: GemmCase, start: Sequence[int]) -> None:
     assert_equal(timing, reference)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(case=gemms(), start=skews)
 def test_gemm(case: GemmCase, start: Sequence[int]) -> None:
     check_gemm(case, start)
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(case=gemms(), start=skews)
 def test_many_more_gemms(case: GemmCase, start: Sequence[int]) -> None:
     check_gemm(case, start)
@@ -111,20 +111,21 @@ def check_streams(case: StreamCase, start: Sequence[int]) -> None:
     assert_equal(timing, reference)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(case=streams(), start=skews)
 def test_drifting_streams(case: StreamCase, start: Sequence[int]) -> None:
     check_streams(case, start)
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(case=streams(), start=skews)
 def test_many_more_drifting_streams(case: StreamCase, start: Sequence[int]) -> None:
     check_streams(case, start)
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=15, deadline=None)
 @given(
     case=streams(),
     start=skews,
