@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Final
 
@@ -14,9 +13,8 @@ from numpy.typing import NDArray
 
 from sim.network.choices import REDUCE_BROADCAST
 from sim.network.collectives import collective
-from sim.network.mpich import broadcast_algorithm
-from sim.network.ranks import CollectiveResult, run
-from sim.network.ring_clocks import RingResult, pass_around
+from sim.network.ranks import run
+from sim.network.schedule import Schedule
 from sim.network.schemes import Scheme
 from sim.network.topology import Topology
 
@@ -145,8 +143,15 @@ class Communicator:
 
     def _time(self, part: Part, later: Floats) -> _Moved:
         clocks, pieces = later, []
-        for timed in self._stages(part):
-            piece = timed(clocks)
+        for schedule in self._schedules(part):
+            piece = run(
+                schedule,
+                topology=self.topology,
+                protocol=self.scheme.protocol,
+                reduction=self.scheme.reduction,
+                start=clocks,
+                item_bytes=self.item_bytes,
+            )
             pieces.append(piece)
             clocks = piece.finish
         least = float(clocks.min())
@@ -162,40 +167,15 @@ class Communicator:
             reduce_seconds=sum(piece.reduce_seconds for piece in pieces),
         )
 
-    def _stages(self, part: Part) -> list[Callable[[Floats], CollectiveResult | RingResult]]:
-        """What a part goes through, one after the other, each from clocks."""
+    def _schedules(self, part: Part) -> list[Schedule]:
+        """What a part goes through, one after the other; many equal steps as one."""
         if self.scheme.collective != REDUCE_BROADCAST:
-            return [self._collective("allreduce", self.scheme.collective, part)]
-        stages: list[Callable[[Floats], CollectiveResult | RingResult]] = [
-            self._collective("reduce", "binomial_tree", part)
-        ]
-        if not part.returned:
-            return stages
-        ranks, size = self.topology.ranks, part.elements * self.item_bytes
-        algorithm = broadcast_algorithm(ranks=ranks, size=size)
-        if algorithm != "scatter_ring" or part.elements < ranks:
-            return [*stages, self._collective("broadcast", algorithm, part)]
-        around = partial(
-            pass_around,
-            topology=self.topology,
-            protocol=self.scheme.protocol,
-            size=-(-part.elements // ranks) * self.item_bytes,
-        )
-        return [*stages, self._collective("scatter", "binomial_tree", part), around]
+            return [self._schedule("allreduce", self.scheme.collective, part)]
+        reduction = self._schedule("reduce", "binomial_tree", part)
+        return [reduction, self._schedule("broadcast", "mpich", part)] if part.returned else [reduction]
 
-    def _collective(self, operation: str, algorithm: str, part: Part) -> Callable[[Floats], CollectiveResult]:
+    def _schedule(self, operation: str, algorithm: str, part: Part) -> Schedule:
         schedule = collective(
             operation, algorithm, topology=self.topology, elements=part.elements, item_bytes=self.item_bytes
         )
-
-        def timed(clocks: Floats) -> CollectiveResult:
-            return run(
-                schedule,
-                topology=self.topology,
-                protocol=self.scheme.protocol,
-                reduction=self.scheme.reduction,
-                start=clocks,
-                item_bytes=self.item_bytes,
-            )
-
-        return timed
+        return schedule if schedule.shortened is None else replace(schedule, steps=schedule.shortened)
