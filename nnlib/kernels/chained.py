@@ -73,7 +73,8 @@ class Chained:
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The stages' programs for each part. Raises what these raise."""
-        for part in core_group.loop(self.name, self.parts):
+        # every part begins with buffers of its own, all CPEs together
+        for part in core_group.loop(self.name, self.parts, steady=range(self.parts), buffers=1):
             for stage in self.stages:
                 parts = {}
                 for each, (_, name) in zip(stage.kernel.parameters(), stage.arrays, strict=True):

@@ -17,7 +17,7 @@ from sim.chip.counters import LoopReport
 from sim.chip.dma import Direction, Integers
 from sim.chip.dma_modes import DmaMode, check_mode
 from sim.chip.errors import UnfinishedTransfer
-from sim.chip.forward import Forward
+from sim.chip.forward import BUFFERS, Forward
 from sim.chip.global_access import GlobalAccess
 from sim.chip.ldm import Ldm
 from sim.chip.memory import MemoryArray, MemoryUse
@@ -244,16 +244,19 @@ class CoreGroup:
         if self.timing:
             self.trace.emit(Sync(label))
 
-    def loop(self, name: str, iterations: int, *, steady: range | None = None, period: int = 1) -> Iterator[int]:
+    def loop(
+        self, name: str, iterations: int, *, steady: range | None = None, period: int = 1, buffers: int = BUFFERS
+    ) -> Iterator[int]:
         """Iterate; with a scheduler at hand, whole periods that would only repeat are skipped.
 
         ``steady``: the iterations that do the same operations up to addresses, which advance by the same number of
-        bytes from each to the next (with ``period``: to the next but so many), and up to buffers taken in turns. The
-        iteration's number may jump ahead there, by an even number; what the program remembers must not depend on it.
+        bytes from each to the next (with ``period``: to the next but so many), and up to ``buffers`` taken in turns.
+        The iteration's number may jump ahead there, by a multiple of these; what the program remembers must not
+        depend on it.
         """
         forward = None
         if self.scheduler is not None and steady is not None and len(steady) > 2 * period:
-            forward = Forward(scheduler=self.scheduler, loop=name, steady=steady, period=period)
+            forward = Forward(scheduler=self.scheduler, loop=name, steady=steady, period=period, buffers=buffers)
         simulated = iteration = 0
         while iteration < iterations:
             if forward is not None and iteration in forward.steady:

@@ -81,30 +81,40 @@ class DmaServer:
 
     def advance(self, limit: int) -> Completion | None:
         """Take the decisions before ``limit``, stopping at the first completion, which is returned."""
-        ring = self.ring
-        while self.free_at < limit:
-            if self.current is not None:
-                ring.append(self.current)
-                self.current = None
+        ring, least = self.ring, self.least
+        # local: a long list of single turns is what a simulation mostly does
+        current, free_at, singles = self.current, self.free_at, self.singles
+        found = None
+        while free_at < limit:
+            if current is not None:
+                ring.append(current)
+                current = None
             if not ring:
-                return None
-            if self.unstarted == 0 and self.singles <= 0 and self._skip_rounds(limit):
-                continue
-            self.singles -= 1
+                break
+            if singles <= 0 and self.unstarted == 0:
+                self.free_at = free_at
+                skipped = self._skip_rounds(limit)
+                free_at, singles = self.free_at, self.singles
+                if skipped:
+                    continue
+            singles -= 1
             head = ring.popleft()
-            self.free_at += max(head.quantum, self.least)
+            quantum = head.quantum
+            free_at += quantum if quantum > least else least
             if head.first >= 0:
-                self.free_at += head.first
+                free_at += head.first
                 head.first = -1
                 self.unstarted -= 1
             head.turns -= 1
             if head.turns == 0:
-                self.round_ticks -= head.quantum
+                self.round_ticks -= quantum
                 self._count(head.cpe, -1)
-                self.current = self._successor(head.cpe)
-                return Completion(head.cpe, head.handle, max(self.free_at, head.channel_end))
-            self.current = head
-        return None
+                current = self._successor(head.cpe)
+                found = Completion(head.cpe, head.handle, max(free_at, head.channel_end))
+                break
+            current = head
+        self.current, self.free_at, self.singles = current, free_at, singles
+        return found
 
     def _successor(self, cpe: int) -> Outstanding | None:
         """The channel's next request, now in the ring's last place, or None."""

@@ -20,7 +20,7 @@ from sim.chip.scheduler import FOREVER, Scheduler
 State = tuple[object, ...]
 
 BUFFERS: Final = 2
-"""Periods are a multiple of this: programs use two buffers in turn."""
+"""Periods are a multiple of this where nothing else is said: programs use two buffers in turn."""
 PATIENCE: Final = 48
 """Heads, beyond two periods, without a repetition after which a loop is simulated plainly."""
 
@@ -45,7 +45,7 @@ class Lengths(NamedTuple):
 
 @dataclass
 class Forward:
-    """Watches the heads of one run of ``loop`` in the iterations ``steady``.
+    """Watches the heads of one run of ``loop`` in the iterations ``steady``, which take ``buffers`` in turn.
 
     ``found``: after how many iterations it repeats, once known.
     """
@@ -54,6 +54,7 @@ class Forward:
     loop: str
     steady: range
     period: int = 1
+    buffers: int = BUFFERS
     found: int | None = None
     heads: dict[tuple[int, State], Head] = field(default_factory=dict)
     emitted: list[Lengths] = field(default_factory=list)
@@ -70,7 +71,7 @@ class Forward:
             return 0
         # all phases of addresses show only in a whole period
         before = self.emitted[-1 - self.period]
-        step = lcm(BUFFERS, self.period)
+        step = lcm(self.buffers, self.period)
         state = iteration % step, relative_state(scheduler, now=now, since=before)
         head = Head(
             iteration=iteration,
