@@ -27,6 +27,7 @@ NOT_OF_A_NODE: Final = frozenset(
     {
         *("name", "title", "batch_per_node", "global_batch", "collective", "numerics", "backend", "reduction_order"),
         *("communication", "reduction_by", "reduction_overlap", "packing", "segment_bytes", "segments_in_flight"),
+        *("tensor", "pipeline", "micro_batches", "optimizer_sharding"),
         *("input_from", "input_processes", "prefetch", "stripes", "stripe_bytes"),
     }
 )

@@ -21,6 +21,7 @@ MAPPING_FLAGS = (
     "calibration",
     "collective",
     "ranks_per_node",
+    "strategy",
 )
 
 
@@ -121,6 +122,7 @@ def run_options(command: Command) -> Command:
         ),
         click.option("--collective", help="All-reduce algorithm, e.g. ring."),
         click.option("--ranks-per-node", type=click.Choice(["1", "4"]), help="Ranks of each node."),
+        click.option("--strategy", help="How a step is divided among ranks: data, or e.g. tensor=4,pipeline=8."),
     ]
     decorated: Any = with_flags
     for option in reversed(options):

@@ -25,6 +25,7 @@ from workloads.mapping_schema import (
     Numerics,
     ReductionOrder,
 )
+from workloads.parallel.strategy import Strategy, strategy_settings
 
 DEFAULT_MAPPING = "default"
 FOLDER = Path(__file__).parent / "mappings"
@@ -43,6 +44,10 @@ class Mapping:
     batch_per_node: int | None
     global_batch: int | None
     ranks_per_node: int
+    tensor: int
+    pipeline: int
+    micro_batches: int | None
+    optimizer_sharding: bool
     communication: Communication
     collective: Collective
     reduction_by: Adder
@@ -68,6 +73,16 @@ class Mapping:
     prefetch: int
     stripes: int
     stripe_bytes: int
+
+    @property
+    def strategy(self) -> Strategy:
+        """How the work of a step is divided among ranks."""
+        return Strategy(
+            tensor=self.tensor,
+            pipeline=self.pipeline,
+            micro_batches=self.micro_batches,
+            optimizer_sharding=self.optimizer_sharding,
+        )
 
     @property
     def communication_choices(self) -> Choices:
@@ -130,6 +145,7 @@ def list_mappings() -> tuple[str, ...]:
 def load_mapping(name_or_path: str | Path = DEFAULT_MAPPING, overrides: Sequence[str] = ()) -> Mapping:
     """The mapping of a shipped name or of a file, changed by settings such as ``gradient_buckets=1MB``.
 
+    ``strategy=tensor=4,pipeline=8`` sets all keys of a strategy (:mod:`workloads.parallel.strategy`).
     What a file does not say is taken from the default mapping. Raises BadInput with every problem found.
     """
     shipped = shipped_files(FOLDER)
@@ -138,7 +154,7 @@ def load_mapping(name_or_path: str | Path = DEFAULT_MAPPING, overrides: Sequence
     if "title" not in document.data:
         document = replace(document, data={"title": path.stem, **document.data})
     document = _over(read_document(shipped[DEFAULT_MAPPING]), document)
-    document = apply_settings(document, overrides, model=MappingFile, noun="mapping")
+    document = apply_settings(document, strategy_settings(overrides), model=MappingFile, noun="mapping")
     file = validate(document, MappingFile)
     if file.batch_per_node is not None and file.global_batch is not None:
         raise BadInput([_one_batch_only(document, file)])

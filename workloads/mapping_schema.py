@@ -47,6 +47,10 @@ class MappingFile(BaseModel):
     batch_per_node: Count | None
     global_batch: Count | None
     ranks_per_node: Annotated[int, BeforeValidator(_one_or_four)]
+    tensor: Count
+    pipeline: Count
+    micro_batches: Count | None
+    optimizer_sharding: StrictBool
     communication: Communication | None
     collective: Collective | None
     reduction_by: Adder | None

@@ -35,6 +35,16 @@ def test_what_is_left_open_about_communication_is_what_the_library_does() -> Non
     assert load_mapping("default", ["communication=swcaffe-2018"]).summation == "binomial_tree"
 
 
+def test_a_strategy_by_words_or_by_keys() -> None:
+    words = load_mapping("default", ["strategy=tensor=4,pipeline=2,optimizer_sharding"])
+    keys = load_mapping("default", ["tensor=4", "pipeline=2", "optimizer_sharding=true"])
+    assert words == keys
+    assert str(words.strategy) == "tensor=4,pipeline=2,optimizer_sharding"
+    assert load_mapping().strategy.is_data
+    with pytest.raises(BadInput, match="did you mean 'tensor'"):
+        load_mapping("default", ["strategy=tensr=4"])
+
+
 def test_every_shipped_mapping_loads_and_differs_from_the_default() -> None:
     default = load_mapping()
     for name in set(list_mappings()) - {"default"}:

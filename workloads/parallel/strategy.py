@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -105,6 +106,18 @@ def parse_strategy(text: str) -> Strategy:
     if problems:
         raise BadInput(problems)
     return Strategy(**values)  # type: ignore[arg-type]
+
+
+def strategy_settings(settings: Sequence[str]) -> list[str]:
+    """Settings of a mapping with those of ``strategy=WORDS`` in the place of the words.
+
+    Raises BadInput as :func:`parse_strategy`.
+    """
+    found: list[str] = []
+    for setting in settings:
+        key, equals, words = setting.partition("=")
+        found += parse_strategy(words).settings() if equals and key.strip() == "strategy" else [setting]
+    return found
 
 
 def _problem(word: str, expected: str, near: str | None = None) -> Problem:
