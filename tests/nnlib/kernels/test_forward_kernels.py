@@ -23,8 +23,8 @@ from tests.nnlib.kernels.launches import FAMILIES, Case, cases
 
 pytestmark = pytest.mark.timing
 
-MANY: Final = 40
-"""Cases of each family in the long test: 400 in all."""
+MANY: Final = {"images": 40}
+"""Cases of a family in the long test, where it is not 16: most images are too few to repeat."""
 LEAST_CUT: Final = {"streaming": 0.02, "images": 0.1, "autotuned-2019": 0.1}
 """Shares of cases in which iterations must be left out, where it is not 25 %: untied CPEs seldom repeat early on."""
 
@@ -49,7 +49,7 @@ def check(case: Case) -> int:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_cut_loops_take_the_time_of_whole_ones(family: str) -> None:
-    @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+    @settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
     @given(case=cases(family))
     def same(case: Case) -> None:
         target(float(check(case)))
@@ -64,7 +64,7 @@ def test_cut_loops_take_the_time_of_whole_ones_in_many_more_shapes(family: str) 
     cut: list[bool] = []
 
     @settings(
-        max_examples=MANY,
+        max_examples=MANY.get(family, 16),
         deadline=None,
         derandomize=True,
         database=None,
@@ -76,7 +76,7 @@ def test_cut_loops_take_the_time_of_whole_ones_in_many_more_shapes(family: str) 
         cut.append(check(case) > 0)
 
     same()
-    assert len(cut) >= MANY
+    assert len(cut) >= MANY.get(family, 16)
     assert sum(cut) / len(cut) >= LEAST_CUT.get(family, 0.25)
 
 
