@@ -31,6 +31,11 @@ def training_bottleneck(
             return node_bottleneck(shares=shares, busiest=busiest, launches=launches, launch_seconds=launch_seconds)
 
 
+def input_bottleneck(*, share: float, limit: str | None) -> str:
+    """One sentence on waiting for samples, which ``limit`` holds back."""
+    return f"input: nodes wait for samples {100 * share:.0f} % of the step; {limit or 'fetching them'} cannot keep up"
+
+
 def inference_bottleneck(*, shares: Mapping[str, float], busiest: str, launches: int, launch_seconds: float) -> str:
     """One sentence on the largest of ``shares`` of a batch."""
     if max(shares, key=lambda share: shares[share]) == "requests":
@@ -58,6 +63,10 @@ def node_bottleneck(
             return f"register communication: broadcasts on the mesh take {percent} of the {unit}, most in {busiest}"
         case "imbalance":
             return f"idle CPEs: too little work for all CPEs in {busiest}; {percent} of the {unit}"
+        case "jitter":
+            return f"unequal nodes: the others wait for the slowest {percent} of the {unit}"
+        case "pipeline_bubble":
+            return f"pipeline: stages wait for one another {percent} of the {unit}; more micro-batches would fill it"
         case "group_sync":
             return f"synchronisation of the core groups of a chip: {percent} of the {unit}"
         case _:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from workloads.datasets.storage import GENERATED, StoredSample
+
 if TYPE_CHECKING:  # who reads facts that are kept need not load what builds networks
     from workloads.spec import Workload
 
@@ -17,7 +19,8 @@ class WorkloadFacts:
 
     ``parameters``: numbers that training changes, for each of which the optimiser keeps ``optimiser_states`` more;
     ``statistics``: numbers that are kept but not learned. A sample has ``sample_numbers`` numbers for the network.
-    ``steps``: the most that the recipe allows.
+    The recipe takes ``batch_per_node`` samples at a time and at most ``recipe_samples`` in all. ``stored``: what a
+    sample takes on storage.
     """
 
     name: str
@@ -27,7 +30,8 @@ class WorkloadFacts:
     dataset: str | None
     learns: bool
     parameters: int
-    steps: int
+    recipe_samples: int
+    stored: StoredSample
     optimiser_states: int
     statistics: int
     sample_numbers: int
@@ -39,12 +43,13 @@ class WorkloadFacts:
 
 def facts_of(fields: Mapping[str, Any]) -> WorkloadFacts:
     """The facts of :meth:`WorkloadFacts.as_json`. Raises TypeError for other values."""
-    return WorkloadFacts(**fields)
+    return WorkloadFacts(**{**fields, "stored": StoredSample(**fields["stored"])})
 
 
 def workload_facts(workload: Workload) -> WorkloadFacts:
     """The facts of a workload, whose network is built for it."""
     from nnlib.update import state_kinds
+    from workloads.datasets.planned import planned_storage
 
     data, model = workload.data, workload.model.build()
     return WorkloadFacts(
@@ -55,7 +60,8 @@ def workload_facts(workload: Workload) -> WorkloadFacts:
         dataset=None if data is None else data.dataset,
         learns=data is not None and bool(model.losses),
         parameters=sum(prod(shape) for shape in model.graph.parameters.values()),
-        steps=workload.recipe.max_steps,
+        recipe_samples=workload.recipe.max_steps * workload.recipe.learning_rate.at_batch,
+        stored=GENERATED if data is None else planned_storage(data),
         optimiser_states=len(state_kinds(workload.recipe.optimizer)),
         statistics=sum(prod(shape) for shape in model.graph.statistics.values()),
         sample_numbers=sum(prod(each.shape) for each in model.graph.inputs),

@@ -88,6 +88,15 @@ class MaskedTextKeys(Section):
     length: Count = 32
 
 
+class StoredKeys(Section):
+    """``data.stored``: what a sample takes on storage, where that is not what the data set itself has."""
+
+    bytes_per_sample: Positive
+    files: Count = 1
+    packed: StrictBool = False
+    source: Annotated[str, Field(min_length=1)]
+
+
 class DataKeys(Section):
     """``data``: where samples come from, and what is done to their values: times scale, less mean, over deviation."""
 
@@ -103,6 +112,7 @@ class DataKeys(Section):
     tones: TonesKeys | None = None
     text: TextKeys | None = None
     masked_text: MaskedTextKeys | None = None
+    stored: StoredKeys | None = None
 
 
 class SgdKeys(Section):

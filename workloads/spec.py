@@ -22,6 +22,7 @@ from workloads.datasets.generated import Generator
 from workloads.datasets.image_folder import Cut
 from workloads.datasets.masked_text import MaskedText
 from workloads.datasets.measure import MeasureName
+from workloads.datasets.storage import StoredSample
 from workloads.datasets.stores import AS_THEY_ARE, Values
 from workloads.datasets.storms import Storms
 from workloads.datasets.text import Text
@@ -81,7 +82,8 @@ class DataSpec:
     """The data: ``train_size`` and ``test_size`` samples, chosen by ``split_seed``, pixels in ``values``.
 
     Training images are shifted at random by up to ``max_shift`` pixels and, with ``mirror``, mirrored. ``path`` is the
-    file of an archive or the folder of a dataset in files. ``cut``: what becomes of images of any size.
+    file of an archive or the folder of a dataset in files. ``cut``: what becomes of images of any size. ``stored``:
+    what a sample takes on storage, if the file says so.
     """
 
     dataset: DatasetName
@@ -94,6 +96,7 @@ class DataSpec:
     values: Values = AS_THEY_ARE
     cut: Cut | None = None
     generator: Generator | None = None
+    stored: StoredSample | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +207,7 @@ def _data(document: Document, keys: DataKeys) -> DataSpec:
         values=Values(scale=keys.scale, mean=keys.mean, deviation=keys.deviation),
         cut=_cut(keys),
         generator=_generator(keys),
+        stored=None if keys.stored is None else StoredSample(**keys.stored.model_dump()),
     )
 
 

@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 @click.option("--tables", type=click.Path(path_type=Path), help="Folder of tables.  [default: those of taihusim]")
 @click.option("--table", "names", multiple=True, metavar="NAME", help="Only this table. May be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the report and a scatter plot per table.")
+@click.option(
+    "--residuals",
+    type=click.Path(path_type=Path),
+    help="File for the errors by part, as intervals of predictions need.",
+)
 @json_option
-def command(tables: Path | None, names: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+def command(
+    tables: Path | None, names: tuple[str, ...], out: Path | None, residuals: Path | None, as_json: bool
+) -> None:
     """Predict published measurements and compare.
 
     Every row is predicted from its conditions alone, without its value. Errors are fractions of the measured value,
@@ -56,6 +63,8 @@ def command(tables: Path | None, names: tuple[str, ...], out: Path | None, as_js
             before += len(table.rows)
     result = {"tables": [each.as_json() for each in reports]}
     written = [] if out is None else _save(result, reports, out)
+    if residuals is not None:
+        written.append(_save_residuals(reports, residuals))
     if as_json:
         print_json(result)
         return
@@ -113,6 +122,17 @@ def _check_folder(out: Path) -> None:
 
     if out.exists() and not out.is_dir():
         raise BadInput([Problem(file="--out", key="", value=str(out), expected="a folder, or a place for a new one")])
+
+
+def _save_residuals(reports: Sequence[TableReport], path: Path) -> Path:
+    import json
+
+    from taihusim.validation.residuals import residual_data
+    from workloads.files import replaced
+
+    with replaced(path) as file:
+        file.write((json.dumps(residual_data(reports), indent=2, allow_nan=False) + "\n").encode())
+    return path
 
 
 def _save(result: Mapping[str, object], reports: Sequence[TableReport], out: Path) -> list[Path]:

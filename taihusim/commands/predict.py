@@ -1,0 +1,65 @@
+"""``taihusim predict``: what a machine would do at every number of nodes, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from taihusim.console import print_json, progress
+from taihusim.options import json_option, run_options, set_option, split_settings
+
+
+@click.command(name="predict")
+@click.argument("workload")
+@run_options
+@click.option("--nodes", default="1", show_default=True, metavar="LIST", help="Node counts, e.g. 1,64,1024,40960.")
+@click.option(
+    "--target",
+    type=click.Choice(["training", "inference", "both"]),
+    default="both",
+    show_default=True,
+    help="What to predict.",
+)
+@set_option
+@json_option
+def command(
+    workload: str,
+    nodes: str,
+    target: str,
+    settings: tuple[str, ...],
+    as_json: bool,
+    **run: Any,
+) -> None:
+    """Predict training and inference of WORKLOAD (a name, a YAML file or an ONNX file) at every scale.
+
+    Nothing is trained: the time of a step follows from what every node does and what the network has to carry. Prints,
+    for every node count: samples per second, efficiency against one node, where the time goes, what holds it back, how
+    sure that is, and how long the whole training takes.
+
+    Examples:
+
+    \b
+      taihusim predict resnet50 --nodes 1,64,1024,40960
+      taihusim predict deepspeech2 --nodes 1,16,256,1024,4096,40960 --json
+    """
+    from taihusim.node_counts import node_counts
+    from taihusim.planning import plan_steps
+    from taihusim.predict import PredictRequest, predict
+
+    steps = plan_steps(
+        workload=workload,
+        machine=run["machine"],
+        mapping=run["mapping"],
+        settings=split_settings(settings),
+        mapping_flags=run["mapping_flags"],
+    )
+    request = PredictRequest(nodes=node_counts(nodes), target=target)  # type: ignore[arg-type]
+    with progress() as report:
+        result = predict(steps, request, say=report.say)
+    if as_json:
+        print_json(result)
+        return
+    from taihusim.prediction_table import print_prediction
+
+    print_prediction(result)

@@ -1,0 +1,173 @@
+"""A prediction as a planner reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+import click
+
+from taihusim.console import print_table
+from workloads.words import nodes_in_words, seconds_in_words, size_in_words
+
+WORTH: Final = 0.5
+"""Scaling has stopped where further nodes bring less than this of what nodes brought before."""
+
+Point = Mapping[str, Any]
+
+
+def print_prediction(result: Mapping[str, Any]) -> None:
+    """Tables of training and inference, and in words what holds each back and where scaling stops."""
+    points, answers = result["points"], result["inference"]
+    title = f"{result['workload']} on {result['machine']}, simulated time"
+    if points:
+        _print_training(points, title=f"training of {title}")
+    if points and answers:
+        click.echo()
+    if answers:
+        _print_inference(answers, title=f"inference of {title}")
+    lines = _summary(points, answers)
+    if lines:
+        click.echo()
+    for line in lines:
+        click.echo(line)
+
+
+def _print_training(points: Sequence[Point], *, title: str) -> None:
+    columns = (
+        *("nodes", "cores", "batch", "s/step", "90 % interval", "samples/s", "efficiency", "compute", "memory"),
+        *("network", "input", "epoch", "training", "energy"),
+    )
+    rows = [
+        (
+            f"{point['nodes']:,}",
+            f"{point['cores']:,}",
+            f"{point['global_batch']:,}",
+            seconds_in_words(point["seconds_per_step"]),
+            f"{_plain(point['seconds_per_step_low'])} to {_plain(point['seconds_per_step_high'])}"
+            f"{'*' if point['extrapolated'] else ''}",
+            f"{point['samples_per_second']:,.0f}",
+            None if point["efficiency"] is None else _percent(point["efficiency"]),
+            _percent(point["shares"].get("compute", 0.0)),
+            _percent(point["shares"].get("dma_wait", 0.0)),
+            _percent(point["shares"]["communication_exposed"]),
+            _percent(point["shares"]["input"]),
+            None if point["seconds_per_epoch"] is None else _long(point["seconds_per_epoch"]),
+            None if point["seconds_to_train"] is None else _long(point["seconds_to_train"]),
+            None if point["energy_joules_to_train"] is None else _energy(point["energy_joules_to_train"]),
+        )
+        for point in points
+    ]
+    print_table(columns, rows, title=title, right=columns)
+    click.echo()
+    for point in points:
+        click.echo(f"{nodes_in_words(point['nodes'])}: {point['bottleneck']}")
+    memory = points[0]["memory"]
+    parts = ", ".join(f"{name.removesuffix('_bytes')} {size_in_words(size)}" for name, size in memory.items())
+    whole = size_in_words(points[0]["memory_bytes_per_core_group"])
+    click.echo(f"memory per core group on {nodes_in_words(points[0]['nodes'])}: {whole} ({parts})")
+    for reason, where in _reasons(points).items():
+        click.echo(f"* extrapolated on {where}: {reason}")
+
+
+def _reasons(points: Sequence[Point]) -> dict[str, str]:
+    """Each reason for extrapolation, and at which node counts it holds."""
+    found: dict[str, list[str]] = {}
+    for point in points:
+        for reason in point["extrapolated_because"]:
+            found.setdefault(reason, []).append(f"{point['nodes']:,}")
+    return {
+        reason: "all" if len(nodes) == len(points) > 1 else f"{', '.join(nodes)} nodes"
+        for reason, nodes in found.items()
+    }
+
+
+def _print_inference(points: Sequence[Point], *, title: str) -> None:
+    columns = ("nodes", "cores", "batch per node", "samples/s", "latency", "efficiency")
+    rows = [
+        (
+            f"{point['nodes']:,}",
+            f"{point['cores']:,}",
+            f"{point['batch']:,}",
+            f"{point['samples_per_second']:,.0f}",
+            seconds_in_words(point["latency_p50"]),
+            None if point["efficiency"] is None else _percent(point["efficiency"]),
+        )
+        for point in points
+    ]
+    print_table(columns, rows, title=title, right=columns)
+    click.echo()
+    for text, where in _same(points).items():
+        click.echo(f"{where}: {text}")
+
+
+def _same(points: Sequence[Point]) -> dict[str, str]:
+    """Each bottleneck, and at which node counts it is."""
+    found: dict[str, list[str]] = {}
+    for point in points:
+        found.setdefault(point["bottleneck"], []).append(f"{point['nodes']:,}")
+    return {text: f"{', '.join(nodes)} node{'' if nodes == ['1'] else 's'}" for text, nodes in found.items()}
+
+
+def _summary(points: Sequence[Point], answers: Sequence[Point]) -> list[str]:
+    """Input against storage, where training stops to scale, and how inference compares."""
+    lines = []
+    reading = [point for point in points if point["input"]["needed_bytes_per_second"]]
+    if reading:
+        last = reading[-1]
+        needed, available = (last["input"][f"{name}_bytes_per_second"] for name in ("needed", "available"))
+        enough = "enough" if not last["input"]["limit"] else f"too little: {last['input']['limit']}"
+        lines.append(
+            f"input on {nodes_in_words(last['nodes'])}: {size_in_words(needed)}/s needed, "
+            f"{size_in_words(available)}/s available, {enough}"
+        )
+    stop = scaling_stop(points)
+    if stop is not None:
+        lines.append(stop)
+    if points and answers and points[-1]["speedup"] and answers[-1]["speedup"]:
+        nodes = nodes_in_words(points[-1]["nodes"])
+        lines.append(
+            f"on {nodes} training is {points[-1]['speedup']:,.4g} times as fast as on one, "
+            f"inference {answers[-1]['speedup']:,.4g} times"
+        )
+    return lines
+
+
+def scaling_stop(points: Sequence[Point]) -> str | None:
+    """From where on further nodes bring less than half of what they would if all were well; None if they never do."""
+    ordered = sorted({point["nodes"]: point for point in points}.values(), key=lambda point: int(point["nodes"]))
+    for before, after in pairwise(ordered):
+        more = after["nodes"] / before["nodes"]
+        gain = after["samples_per_second"] / before["samples_per_second"]
+        if gain - 1 < WORTH * (more - 1):
+            return (
+                f"training stops to scale beyond {nodes_in_words(before['nodes'])}: {more:.3g} times the nodes bring "
+                f"{gain:.3g} times the samples per second; {after['bottleneck']}"
+            )
+    return "training scales over all of these nodes" if len(ordered) > 1 else None
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _plain(seconds: float) -> str:
+    return seconds_in_words(seconds)
+
+
+def _long(seconds: float) -> str:
+    """A duration that may be of days or years."""
+    days = seconds / 86400
+    if days < 3:
+        return seconds_in_words(seconds)
+    return f"{days:,.3g} days" if days < 1000 else f"{days / 365.25:,.3g} years"
+
+
+def _energy(joules: float) -> str:
+    hours = joules / 3.6e6
+    for unit in ("kWh", "MWh"):
+        if hours < 1000:
+            return f"{hours:.3g} {unit}"
+        hours /= 1000
+    return f"{hours:,.3g} GWh"

@@ -1,0 +1,92 @@
+"""A training step with all that surrounds it: a node's work, gradients, input, unequal nodes, and the energy of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sim.machine.spec import MachineSpec
+from sim.power.energy import Energy, energy
+from workloads.datasets.storage import StoredSample
+from workloads.jobs.input_pipeline import InputPlan, InputTiming, input_timing
+from workloads.jobs.node_step import NodeStep
+from workloads.jobs.step_energy import step_activity
+from workloads.jobs.training_step import StepTiming
+from workloads.mapping import Mapping as WorkloadMapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedStep:
+    """A step on ``nodes`` nodes. ``timing`` is that of equal nodes whose samples are there when they need them.
+
+    ``jitter_seconds``: what unequal nodes add to that, ``input_seconds`` what waiting for samples does. ``seconds`` is
+    all of it, of which ``shares`` add up to 1; ``energy`` that of all nodes.
+    """
+
+    nodes: int
+    samples: int
+    node: NodeStep
+    timing: StepTiming
+    input: InputTiming
+    jitter_seconds: float
+    input_seconds: float
+    seconds: float
+    shares: Mapping[str, float]
+    energy: Energy
+
+    @property
+    def samples_per_second(self) -> float:
+        """Of all nodes."""
+        return self.samples * self.nodes / self.seconds
+
+    @property
+    def communication_share(self) -> float:
+        """Of the step, in which gradients were under way, hidden or not."""
+        return min(1.0, self.timing.communication_seconds / self.seconds)
+
+    @property
+    def flops_per_second(self) -> float:
+        """Of all nodes."""
+        return self.node.flops * self.nodes / self.seconds
+
+
+def predict_step(
+    *,
+    node: NodeStep,
+    timing: StepTiming,
+    jitter_seconds: float,
+    machine: MachineSpec,
+    mapping: WorkloadMapping,
+    samples: int,
+    nodes: int,
+    stored: StoredSample,
+    numbers: int,
+) -> PredictedStep:
+    """The step of ``timing`` with input and energy: ``samples`` per node, each of ``numbers`` for the network."""
+    fetch = input_timing(
+        machine=machine, plan=InputPlan.of(mapping), stored=stored, numbers=numbers, samples=samples, nodes=nodes
+    )
+    busy = timing.seconds + jitter_seconds
+    waiting = fetch.exposed_seconds(busy)
+    seconds = busy + waiting
+    shares = {name: share * (timing.seconds / seconds) for name, share in timing.shares.items()}
+    shares |= {"jitter": jitter_seconds / seconds, "input": waiting / seconds}
+    activity = step_activity(
+        node=node,
+        seconds=seconds,
+        core_groups=machine.processor.core_groups,
+        network_bytes=timing.network_bytes,
+        storage_bytes=fetch.total_bytes / nodes,
+    )
+    return PredictedStep(
+        nodes=nodes,
+        samples=samples,
+        node=node,
+        timing=timing,
+        input=fetch,
+        jitter_seconds=jitter_seconds,
+        input_seconds=waiting,
+        seconds=seconds,
+        shares=shares,
+        energy=energy(machine, activity, nodes=nodes),
+    )
