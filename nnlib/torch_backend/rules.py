@@ -1,6 +1,8 @@
 """How each kind of layer and of loss is computed by PyTorch: rules by the name of the class.
 
-What has no rule is computed by its own numerics on the host, with its own gradient.
+What has no rule is computed by its own numerics on the host, with its own gradient: of the layers and losses of this
+library :class:`~nnlib.layers.Gather` and :class:`~nnlib.layers.StridedLengths`, which take integers and check them, and
+:class:`~nnlib.losses.CtcLoss` and :class:`~nnlib.losses.Dice`, which leave out positions in their own way.
 """
 
 from __future__ import annotations

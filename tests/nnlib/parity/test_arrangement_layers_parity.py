@@ -30,6 +30,7 @@ from nnlib.layers import (
     MaxPool1d,
     Mean,
     Multiply,
+    Operand,
     Pad,
     PositionEmbedding,
     Reshape,
@@ -68,8 +69,12 @@ def check(
     *,
     params: dict[str, Array] | None = None,
     seed: int = 0,
+    least: float = 0.0,
 ) -> None:
-    """Output shape, output and all gradients are PyTorch's ``function``'s of the inputs and then the parameters."""
+    """Output shape, output and all gradients are PyTorch's ``function``'s of the inputs and then the parameters.
+
+    ``least``: size of the terms of gradients that are sums, against which their errors are judged.
+    """
     params = params or {}
     shapes = tuple(x.shape[1:] for x in inputs)
     assert layer.parameter_shapes(shapes) == {name: array.shape for name, array in params.items()}
@@ -88,7 +93,7 @@ def check(
             assert found is None
         else:
             assert found is not None
-            check_same(found, leaf.grad.numpy(), f"gradient {number}")
+            check_same(found, leaf.grad.numpy(), f"gradient {number}", least=least)
     none, _ = layer.backward(params, saved, grad, (False,) * len(inputs))
     assert all(each is None for each in none)
 
@@ -289,3 +294,27 @@ def test_dropout_keeps_the_expectation_and_its_gradient_the_mask(dtype: str) -> 
     assert abs(y.mean() - theirs.mean()) < 0.01
     still, _ = layer.forward({}, (x,), Run())
     assert still is x
+
+
+OPERATIONS = {"add": torch.add, "subtract": torch.subtract, "multiply": torch.multiply, "divide": torch.divide}
+
+
+@dtypes
+@pytest.mark.parametrize("operation", OPERATIONS)
+@examples
+@given(data=st.data(), shape=st.lists(sizes, min_size=1, max_size=3), first=st.booleans(), seed=st.integers(0, 99))
+def test_operand(dtype: str, operation: str, data: st.DataObject, shape: list[int], first: bool, seed: int) -> None:
+    """Some of a sample's last axes, long or repeated; away from zero, as either may be a divisor."""
+    axes = data.draw(st.integers(0, len(shape)))
+    own = tuple(data.draw(st.sampled_from([1, length])) for length in shape[len(shape) - axes :])
+    x, value = (
+        np.sign(each) * (np.abs(each) + 0.5) for each in (normal(seed, dtype, 3, *shape), normal(seed, dtype, *own))
+    )
+    function = OPERATIONS[operation]
+    check(
+        Operand("o", operation, own, first),
+        [np.asarray(x, dtype)],
+        (lambda x, value: function(value, x)) if first else function,
+        params={"value": np.asarray(value, dtype)},
+        least=0.1,
+    )

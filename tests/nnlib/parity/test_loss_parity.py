@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from nnlib.losses import L1, Loss, MeanSquaredError, SmoothL1
 from nnlib.ops.binary_cross_entropy import binary_cross_entropy, binary_cross_entropy_with_logits
 from nnlib.ops.dice import binary_dice, binary_dice_with_logits, dice, dice_with_logits
 from nnlib.ops.gaussian_kl import gaussian_kl
@@ -101,10 +102,10 @@ def test_cross_entropy_of_some_positions(dtype: str, batch: int, positions: int,
     assert not found[1][labels < 0].any()
 
 
-REGRESSIONS: dict[str, tuple[Callable[..., tuple[float, Array]], Callable[..., Any]]] = {
-    "mse": (mean_squared_error, F.mse_loss),
-    "l1": (mean_absolute_error, F.l1_loss),
-    "smooth l1": (smooth_l1, F.smooth_l1_loss),
+REGRESSIONS: dict[str, tuple[Callable[..., tuple[float, Array]], type[Loss], Callable[..., Any]]] = {
+    "mse": (mean_squared_error, MeanSquaredError, F.mse_loss),
+    "l1": (mean_absolute_error, L1, F.l1_loss),
+    "smooth l1": (smooth_l1, SmoothL1, F.smooth_l1_loss),
 }
 
 
@@ -113,7 +114,8 @@ REGRESSIONS: dict[str, tuple[Callable[..., tuple[float, Array]], Callable[..., A
 @examples
 @given(shape=shapes, beta=st.floats(0.1, 3), seed=seeds)
 def test_regression(dtype: str, name: str, shape: tuple[int, ...], beta: float, seed: int) -> None:
-    ours, of_torch = REGRESSIONS[name]
+    """The operation by equal shares, the loss by any."""
+    ours, kind, of_torch = REGRESSIONS[name]
     prediction, target = normal(seed, shape, dtype), normal(seed + 1, shape, dtype)
     options = {"beta": beta} if name == "smooth l1" else {}
     theirs = torch.tensor(prediction, requires_grad=True)
@@ -121,7 +123,10 @@ def test_regression(dtype: str, name: str, shape: tuple[int, ...], beta: float, 
     shares = np.random.default_rng(seed).uniform(0.1, 1, shape[0])
     theirs = torch.tensor(prediction, requires_grad=True)
     each = of_torch(theirs, torch.tensor(target), reduction="none", **options).reshape(shape[0], -1).mean(1)
-    check(ours(prediction, target, shares, **options), (each * torch.tensor(shares)).sum(), theirs, dtype)
+    loss = kind(outputs=("y",), target="t", **options)
+    value, (grad,) = loss.forward((prediction,), target, shares)
+    assert grad is not None
+    check((value, grad), (each * torch.tensor(shares)).sum(), theirs, dtype)
 
 
 @dtypes

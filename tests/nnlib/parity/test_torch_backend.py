@@ -75,12 +75,14 @@ from nnlib.layers.operand import Operand
 from nnlib.losses import L1, BinaryCrossEntropy, CrossEntropy, CtcLoss, Dice, GaussianKL, MeanSquaredError, SmoothL1
 from nnlib.model import Gradients, Model
 from taihusim.cli import main
+from tests.nnlib.kinds import every_layer, every_loss
 from tests.nnlib.lowering.test_attention import GRAPHS as ATTENTIONS
 from tests.nnlib.parity import TOLERANCE
 
 pytest.importorskip("torch")
+from nnlib.torch_backend import rules
 from nnlib.torch_backend.device import TorchDevice
-from nnlib.torch_backend.rules import LAYER_RULES
+from nnlib.torch_backend.rules import LAYER_RULES, LOSS_RULES
 
 pytestmark = [pytest.mark.parity, pytest.mark.numeric]
 
@@ -376,6 +378,13 @@ def test_layers_have_a_rule_and_are_compared() -> None:
     kinds = {type(node.layer).__name__ for graph in GRAPHS.values() for node in graph.nodes}
     assert kinds - LAYER_RULES.keys() == {"Cubed"}
     assert LAYER_RULES.keys() <= kinds
+
+
+def test_what_this_library_computes_itself_is_what_the_rules_say() -> None:
+    assert {kind.__name__ for kind in every_layer()} - LAYER_RULES.keys() == {"Gather", "StridedLengths"}
+    assert {kind.__name__ for kind in every_loss()} - LOSS_RULES.keys() == {"CtcLoss", "Dice"}
+    for name in ("Gather", "StridedLengths", "CtcLoss", "Dice"):
+        assert f".{name}`" in str(rules.__doc__)
 
 
 def test_training_and_inference_take_the_backend() -> None:
