@@ -1,0 +1,58 @@
+"""Workload files of programs that are no networks: found by name or path, checked by their kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from sim.document import Document, apply_settings, read_document
+from sim.named_files import find_file, shipped_files
+from sim.problems import BadInput, nearest
+from sim.validation import validate
+from workloads.hpc.hpl_spec import HplMapping, HplWorkload
+from workloads.hpc.schema import HplFile
+
+FOLDER: Final = Path(__file__).parent
+KINDS: Final = ("hpl",)
+
+
+def list_programs() -> tuple[str, ...]:
+    """The names of the programs that come with the package."""
+    return tuple(shipped_files(FOLDER))
+
+
+def load_program(name_or_path: str | Path, overrides: Sequence[str] = ()) -> HplWorkload:
+    """The program of a shipped name or of a file, changed by settings such as ``mapping.broadcast=ring``.
+
+    Raises BadInput with every problem found.
+    """
+    shipped = shipped_files(FOLDER)
+    path = find_file(name_or_path, shipped=shipped, noun="programs")
+    document = read_document(path, named=shipped)
+    kind = document.data.get("kind")
+    if kind not in KINDS:
+        expected = f"a kind of program ({', '.join(KINDS)})"
+        near = nearest(str(kind), KINDS)
+        raise BadInput([document.problem(("kind",), expected=expected, value=kind, nearest=near)])
+    return _hpl(path.stem, document, overrides)
+
+
+def _hpl(name: str, document: Document, overrides: Sequence[str]) -> HplWorkload:
+    document = apply_settings(document, overrides, model=HplFile, noun="workload")
+    file = validate(document, HplFile)
+    block, leaf = file.problem.block, file.mapping.leaf
+    width = block
+    while width > leaf and width % 2 == 0:
+        width //= 2
+    if width != leaf:
+        expected = f"the block of {block} halved as often as wanted"
+        raise BadInput([document.problem(("mapping", "leaf"), expected=expected, value=leaf)])
+    return HplWorkload(
+        name=name,
+        title=file.title,
+        order=file.problem.order,
+        order_nodes=file.problem.order_nodes,
+        block=block,
+        mapping=HplMapping(**file.mapping.model_dump()),
+    )
