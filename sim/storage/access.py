@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from sim.machine.site_spec import StorageSpec
 from sim.storage.sharing import Readers, finish_seconds
 from sim.storage.striping import Striping
 
 Limit: TypeAlias = Literal["process", "arrays", "forwarding", "metadata"]
+MOST_PIECES: Final = 10_000
+"""Up to here an exact time takes less than a tenth of a second to find."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +34,14 @@ class Access:
 class AccessTiming:
     """Until the last process is through. ``limits``: the seconds that each part would need without the others.
 
-    ``bytes_per_second`` is what all processes get together; 0 where nothing is moved.
+    ``bytes_per_second`` is what all processes get together; 0 where nothing is moved. ``bounded``: the time is that of
+    the slowest part alone; otherwise it is exact.
     """
 
     seconds: float
     bytes_per_second: float
     limits: Mapping[Limit, float]
+    bounded: bool
 
     @property
     def limit(self) -> Limit:
@@ -48,32 +52,41 @@ class AccessTiming:
 def access(storage: StorageSpec, request: Access) -> AccessTiming:
     """Time of an access that all processes begin together.
 
-    Bytes that follow one another: to the second, by fair sharing of the arrays. Random places: a bound, the slowest of
-    a process alone, the arrays with places spread evenly over them, and the servers of names. The forwarding nodes
-    give each process an equal part throughout.
+    Bytes that follow one another: exactly, by fair sharing of the arrays, if there are at most MOST_PIECES different
+    pieces; the forwarding nodes give each process an equal part throughout. Otherwise, and for random places, a bound:
+    the slowest of a process alone, the array with most bytes or the drives, the forwarding nodes, and the servers of
+    names.
     """
     arrays = min(request.striping.stripes, storage.arrays)
+    striping = Striping(stripes=arrays, stripe_bytes=request.striping.stripe_bytes)
     through = min(request.processes, storage.forwarding_nodes) * storage.forwarding_bytes_per_second
-    rate = min(storage.process_bytes_per_second, through / request.processes)
     total = request.processes * request.size
     opening = request.opens * storage.open_seconds
-    seeking = request.places * storage.drive_latency_seconds if request.size else 0.0
-    scattered = request.processes * seeking / (arrays * storage.drives_per_array) if request.places > 1 else 0.0
+    size = round(request.size)
+    scattered = request.places > 1
+    stops = request.places if scattered else max(1, size // striping.stripe_bytes)
+    seeking = stops * storage.drive_latency_seconds if size else 0.0
+    drives = request.processes * seeking / (arrays * storage.drives_per_array) if scattered else 0.0
+    first = storage.drive_latency_seconds if size else 0.0
+    busiest = total / arrays if scattered else striping.busiest_bytes(round(total))
     limits: dict[Limit, float] = {
         "process": opening + seeking + request.size / storage.process_bytes_per_second,
-        "arrays": max(scattered, total / (arrays * storage.array_bytes_per_second)),
+        "arrays": max(drives, first + busiest / storage.array_bytes_per_second),
         "forwarding": total / through,
         "metadata": request.processes * opening / storage.metadata_servers,
     }
     seconds = max(limits.values())
-    if request.places == 1 and request.size:
-        striping = Striping(stripes=arrays, stripe_bytes=request.striping.stripe_bytes)
-        reads = striping.shared_reads(processes=request.processes, size=round(request.size))
+    pieces = min(striping.period(size), request.processes) * (size // striping.stripe_bytes + 2)
+    bounded = bool(size) and (scattered or pieces > MOST_PIECES)
+    if size and not bounded:
+        reads = striping.shared_reads(processes=request.processes, size=size)
         reading = finish_seconds(
-            [Readers(pieces=pieces, count=count) for pieces, count in reads.items()],
+            [Readers(pieces=each, count=count) for each, count in reads.items()],
             array_rate=storage.array_bytes_per_second,
-            process_rate=rate,
+            process_rate=min(storage.process_bytes_per_second, through / request.processes),
             latency=storage.drive_latency_seconds,
         )
         seconds = max(seconds, opening + max(reading))
-    return AccessTiming(seconds=seconds, bytes_per_second=total / seconds if seconds else 0.0, limits=limits)
+    return AccessTiming(
+        seconds=seconds, bytes_per_second=total / seconds if seconds else 0.0, limits=limits, bounded=bounded
+    )

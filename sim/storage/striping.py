@@ -37,13 +37,22 @@ class Striping:
             offset += inside
         return tuple(found)
 
+    def period(self, size: int) -> int:
+        """After how many processes that read ``size`` bytes each, one behind another, the same places come again."""
+        return self.round_bytes // gcd(size, self.round_bytes) if size else 1
+
     def shared_reads(self, *, processes: int, size: int) -> Counter[Pieces]:
         """How often which pieces are read when ``processes`` processes read ``size`` bytes each, one behind another."""
-        period = self.round_bytes // gcd(size, self.round_bytes) if size else 1
+        period = self.period(size)
         found: Counter[Pieces] = Counter()
         for number in range(min(period, processes)):
             found[self.pieces(number * size % self.round_bytes, size)] += (processes - 1 - number) // period + 1
         return found
+
+    def busiest_bytes(self, total: int) -> int:
+        """What the array that has most holds of the first ``total`` bytes of a file."""
+        rounds, rest = divmod(total, self.round_bytes)
+        return rounds * self.stripe_bytes + min(rest, self.stripe_bytes)
 
 
 ONE_ARRAY = Striping(stripes=1, stripe_bytes=2**62)

@@ -79,6 +79,16 @@ def test_random_places_are_bounded_by_what_a_simulation_of_them_takes(processes:
     assert simulated < 1.25 * bound
 
 
+def test_too_many_different_pieces_are_bounded_and_the_bound_is_near() -> None:
+    """Of 5,001 processes each has its own pieces, 15,003 of them; 4,096 are 12,288 at most and still exact here."""
+    striping = Striping(stripes=32, stripe_bytes=256_000_000)
+    exact, bounded = (timed(STORAGE, striping, processes=count, size=24_000_001) for count in (3300, 8192))
+    assert (exact.bounded, bounded.bounded) == (False, True)
+    assert bounded.seconds == max(bounded.limits.values())
+    assert exact.seconds == pytest.approx(max(exact.limits.values()), rel=0.02)
+    assert bounded.bytes_per_second == pytest.approx(64e9, rel=0.03)
+
+
 def test_more_stripes_than_arrays_are_all_arrays() -> None:
     assert timed(striping=Striping(stripes=99, stripe_bytes=100), processes=7, size=50) == timed(processes=7, size=50)
 

@@ -45,6 +45,10 @@ def test_equal_readers_are_counted_together(stripes: int, stripe: int, processes
     reads = striping.shared_reads(processes=processes, size=size)
     one_by_one = [striping.pieces(number * size, size) for number in range(processes)]
     assert reads == {pieces: one_by_one.count(pieces) for pieces in one_by_one}
+    held = [0] * stripes
+    for array, length in striping.pieces(0, processes * size):
+        held[array] += length
+    assert striping.busiest_bytes(processes * size) == max(held)
     place = 0
     for array, length in striping.pieces(3, size):
         assert {(3 + place) // stripe % stripes, (3 + place + length - 1) // stripe % stripes} == {array}
