@@ -16,6 +16,7 @@ from workloads.facts import WorkloadFacts, facts_of
 from workloads.jobs.node_answer import NodeAnswer, node_answer_of
 from workloads.jobs.node_step import NodeStep, node_step_of
 from workloads.mapping import Mapping as WorkloadMapping
+from workloads.parallel.strategy_timing import StrategyTiming, strategy_timing_of
 
 if TYPE_CHECKING:
     from nnlib.kernels.store import KernelStore
@@ -84,6 +85,15 @@ class NodeSteps:
         from_scratch = lambda: _answering(self.setup, samples)  # noqa: E731
         return self._kept(self._key("node answer", samples), node_answer_of, from_scratch)
 
+    def under_strategy(self, samples: int, nodes: int) -> StrategyTiming:
+        """The step of ``samples`` samples per node on ``nodes`` nodes under the mapping's parallel strategy.
+
+        Raises BadInput where the strategy divides neither ranks, samples nor model, and as :meth:`training`.
+        """
+        from_scratch = lambda: _under_strategy(self.setup, samples, nodes)  # noqa: E731
+        which = (samples, nodes, self.machine.network, self.mapping)
+        return self._kept(self._key("strategy step", which), strategy_timing_of, from_scratch)
+
     def _key(self, what: str, which: object) -> str:
         mapping = {each.name: getattr(self.mapping, each.name) for each in fields(self.mapping)}
         mapping = {name: value for name, value in mapping.items() if name not in NOT_OF_A_NODE}
@@ -113,6 +123,12 @@ def _training(setup: Setup, samples: int) -> NodeStep:
     from taihusim.node_programs import training_node
 
     return training_node(setup, samples=samples)
+
+
+def _under_strategy(setup: Setup, samples: int, nodes: int) -> StrategyTiming:
+    from taihusim.strategy_programs import strategy_step
+
+    return strategy_step(setup, samples=samples, nodes=nodes)
 
 
 def _answering(setup: Setup, samples: int) -> NodeAnswer:

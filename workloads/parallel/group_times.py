@@ -36,7 +36,8 @@ class GroupTimes:
     @cached_property
     def collectives(self) -> Collectives:
         """The schedules."""
-        return Collectives(algorithm=self.scheme.summation, network=self.topology.network)
+        network = self.topology.network
+        return Collectives(algorithm=self.scheme.collective, network=network, item_bytes=self.item_bytes)
 
     def tensor(self, kind: str, *, stage: int, elements: int) -> tuple[float, int]:
         """Seconds until the last of a stage's tensor groups has ``elements`` numbers summed or gathered, and bytes."""

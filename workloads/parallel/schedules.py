@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from sim.machine.network_spec import NetworkSpec
+from sim.network.choices import REDUCE_BROADCAST
 from sim.network.collectives import collective
 from sim.network.schedule import Schedule, Step
 from sim.network.topology import Topology
@@ -15,14 +16,19 @@ from sim.network.topology import Topology
 
 @dataclass(frozen=True, kw_only=True)
 class Collectives:
-    """All-reduce by ``algorithm``, reduce-scatter by halving, all-gather by doubling, among ranks of ``network``."""
+    """All-reduce by ``algorithm``, reduce-scatter by halving, all-gather by doubling, among ranks of ``network``.
+
+    ``reduce_broadcast`` becomes an all-reduce by the same tree. Elements have ``item_bytes`` bytes.
+    """
 
     algorithm: str
     network: NetworkSpec
+    item_bytes: int = 8
 
     def all_reduce(self, *, ranks: int, elements: int) -> Schedule:
         """Every rank's sum. Raises BadInput for an unknown algorithm."""
-        return self._schedule("allreduce", self.algorithm, ranks, elements)
+        algorithm = "binomial_tree" if self.algorithm == REDUCE_BROADCAST else self.algorithm
+        return self._schedule("allreduce", algorithm, ranks, elements)
 
     def reduce_scatter(self, *, ranks: int, elements: int) -> Schedule:
         """Each rank's part of the sum, as :func:`shards` divides it."""
@@ -33,7 +39,8 @@ class Collectives:
         return self._schedule("allgather", "doubling", ranks, elements)
 
     def _schedule(self, operation: str, algorithm: str, ranks: int, elements: int) -> Schedule:
-        return collective(operation, algorithm, topology=Topology(network=self.network, nodes=ranks), elements=elements)
+        topology = Topology(network=self.network, nodes=ranks)
+        return collective(operation, algorithm, topology=topology, elements=elements, item_bytes=self.item_bytes)
 
 
 def shards(*, ranks: int, elements: int) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ from sim.chip.processor import Segment
 from workloads.parallel.group_times import GroupTimes
 from workloads.parallel.lowered import LoweredStrategy
 from workloads.parallel.schedules import shards
-from workloads.parallel.stage_work import Blob, packed
+from workloads.parallel.stage_work import Blob, Bucket, packed
 
 Floats = NDArray[np.float64]
 
@@ -60,15 +60,14 @@ class GradientEnd:
                 found[name] = (*found.get(name, ()), stage)
         return {name: users for name, users in found.items() if len(users) > 1}
 
-    def buckets(self, blobs: Sequence[Blob]) -> list[Blob]:
-        """Gradients that leave together; what several stages share leaves alone, as it waits for all of them."""
-        scheme, item = self.times.scheme, self.times.item_bytes
-        limit = 0 if scheme.packing == "blobs" else self.lowered.timer.mapping.bucket_bytes
+    def buckets(self, blobs: Sequence[Blob]) -> list[Bucket]:
+        """Gradients that are packed together; what several stages share is alone, as it waits for all of them."""
         own = [blob for blob in blobs if blob.name not in self.tied]
         shared = [blob for blob in blobs if blob.name in self.tied]
-        return [*packed(own, item=item, limit=limit), *shared]
+        limit = self.lowered.timer.mapping.bucket_bytes
+        return [*packed(own, item=self.times.item_bytes, limit=limit), *(Bucket((blob,)) for blob in shared)]
 
-    def accumulation(self, bucket: Blob) -> Segment:
+    def accumulation(self, bucket: Bucket) -> Segment:
         """Adding one micro-batch's gradients to those before it."""
         timer = self.lowered.timer
         return timer.launch(Elementwise("add", bucket.elements, timer.mapping.dtype))
@@ -87,20 +86,20 @@ class GradientEnd:
             found[name] = ready
         return found, moved_bytes
 
-    def end(self, stage: int, *, buckets: Sequence[Blob], computed: float, tied: Mapping[str, float]) -> StageEnd:
+    def end(self, stage: int, *, messages: Sequence[Blob], computed: float, tied: Mapping[str, float]) -> StageEnd:
         """The end of ``stage``, whose gradients are complete in the node at ``computed``.
 
-        ``buckets`` say when each is ready, counted from the step's begin; ``tied`` when sums between stages are.
+        ``messages`` say when each is ready, counted from the step's begin; ``tied`` when sums between stages are.
         """
         times = self.times
         groups = times.placement.replica_groups(stage)
         kind = "reduce_scatter" if self.sharded else "all_reduce"
         busy: Floats = np.zeros(times.topology.ranks)
         under_way, moved_bytes = 0.0, 0
-        for bucket in buckets:
-            ready = tied.get(bucket.name, bucket.ready_seconds if times.scheme.overlap else computed)
-            start = np.maximum(busy, ready + bucket.elements * times.item_bytes * times.scheme.copy_seconds_per_byte)
-            busy, moved = times.clocks(kind, groups=groups, elements=bucket.elements, start=start)
+        for blob in messages:
+            ready = tied.get(blob.name, blob.ready_seconds if times.scheme.overlap else computed)
+            start = np.maximum(busy, ready + blob.elements * times.item_bytes * times.scheme.copy_seconds_per_byte)
+            busy, moved = times.clocks(kind, groups=groups, elements=blob.elements, start=start)
             under_way += float(busy.max() - start.max())
             moved_bytes += moved
         reduced = max(computed, float(busy[times.placement.block(stage)].max()))

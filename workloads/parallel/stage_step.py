@@ -10,7 +10,7 @@ from sim.chip.processor import Segment
 from workloads.parallel.lowered import LoweredStrategy
 from workloads.parallel.pipeline_times import StageSeconds
 from workloads.parallel.stage_gradients import GradientEnd
-from workloads.parallel.stage_work import Blob, StageWork
+from workloads.parallel.stage_work import Blob, Bucket, StageWork
 
 Tally = list[tuple[int, Sequence[Segment]]]
 """Launches, and how often each of them happens."""
@@ -26,8 +26,8 @@ class StageStep:
     work: StageWork
 
     @cached_property
-    def buckets(self) -> list[Blob]:
-        """Gradients that leave together, ready after the backward pass began."""
+    def buckets(self) -> list[Bucket]:
+        """Gradients that are packed together."""
         return self.end.buckets(self.work.blobs)
 
     @cached_property
@@ -95,12 +95,12 @@ class StageStep:
         )
 
     def ready(self, begin: float) -> Iterator[Blob]:
-        """The buckets with their times, when the last backward pass begins at ``begin``.
+        """What is sent, and when it is ready, if the last backward pass begins at ``begin``.
 
         Adding up the buckets before puts off the later ones.
         """
-        late = 0.0
+        apart, late = self.end.times.scheme.packing == "blobs", 0.0
         for number, (bucket, parts) in enumerate(zip(self.buckets, self.sums, strict=True)):
             late += self.accumulation[number].seconds if self.accumulation else 0.0
             late += sum(segment.seconds for segment in parts)
-            yield Blob(bucket.name, bucket.elements, begin + bucket.ready_seconds + late)
+            yield from bucket.ready(begin + bucket.blobs[-1].ready_seconds + late, apart=apart)

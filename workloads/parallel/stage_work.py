@@ -25,6 +25,23 @@ class Blob:
     ready_seconds: float
 
 
+@dataclass(frozen=True)
+class Bucket:
+    """Gradients that are added up in the node together, once the last of them is ready."""
+
+    blobs: tuple[Blob, ...]
+
+    @property
+    def elements(self) -> int:
+        return sum(blob.elements for blob in self.blobs)
+
+    def ready(self, seconds: float, *, apart: bool) -> list[Blob]:
+        """What is sent from ``seconds`` on: all together, under the last one's name, or one by one."""
+        if apart:
+            return [Blob(blob.name, blob.elements, seconds) for blob in self.blobs]
+        return [Blob(self.blobs[-1].name, self.elements, seconds)]
+
+
 @dataclass
 class StageWork:
     """One stage's passes of a micro-batch: launches and what its tensor ranks exchange, in seconds.
@@ -102,15 +119,15 @@ def node_seconds(*, timer: NodeTimer, program: Program, stages: Stages) -> list[
     return list(seconds.values())
 
 
-def packed(blobs: Sequence[Blob], *, item: int, limit: int) -> list[Blob]:
+def packed(blobs: Sequence[Blob], *, item: int, limit: int) -> list[Bucket]:
     """Gradients in the order in which they become ready, together up to ``limit`` bytes."""
-    found: list[Blob] = []
-    elements = 0
+    found: list[Bucket] = []
+    some: list[Blob] = []
     for number, blob in enumerate(blobs):
-        elements += blob.elements
-        if elements * item >= limit or number == len(blobs) - 1:
-            found.append(Blob(blob.name, elements, blob.ready_seconds))
-            elements = 0
+        some.append(blob)
+        if sum(each.elements for each in some) * item >= limit or number == len(blobs) - 1:
+            found.append(Bucket(tuple(some)))
+            some = []
     return found
 
 

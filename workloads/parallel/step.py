@@ -8,11 +8,12 @@ are means over the stages, which have equally many ranks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from nnlib.optim import Clip, Optimizer
 from nnlib.parts import PARTS, Part
 from nnlib.precision import DTYPES
+from sim.chip.processor import add_shares
 from sim.network.schemes import Scheme
 from sim.network.topology import Topology
 from workloads.jobs.node_step import NodeMemory, NodeStep
@@ -26,42 +27,7 @@ from workloads.parallel.stage_gradients import GradientEnd, StageEnd
 from workloads.parallel.stage_memory import StageMemory
 from workloads.parallel.stage_step import StageStep, Tally
 from workloads.parallel.stage_work import stage_work
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageTiming:
-    """One stage: its first and last layer, a micro-batch's passes with what its tensor ranks exchange, and memory."""
-
-    first_layer: str
-    last_layer: str
-    forward_seconds: float
-    backward_seconds: float
-    exchange_seconds: float
-    parameters: int
-    memory: NodeMemory
-
-
-@dataclass(frozen=True, kw_only=True)
-class StrategyTiming:
-    """A step under a strategy. ``timing`` and ``node``: as of data parallelism, means over the stages.
-
-    Seconds of a rank's step, on average: ``bubble_seconds`` waiting for other stages, ``tensor_seconds`` exchanging
-    within layers, ``pipeline_seconds`` later because tensors are handed on, ``replica_seconds`` exposed while gradients
-    and weights are. ``node.memory`` is that of the stage that needs most. ``replicated``: layers with matrix products
-    that every rank of a tensor group computes whole, and why.
-    """
-
-    timing: StepTiming
-    node: NodeStep
-    replicas: int
-    micro_batches: int
-    samples_per_micro_batch: int
-    stages: tuple[StageTiming, ...]
-    bubble_seconds: float
-    tensor_seconds: float
-    pipeline_seconds: float
-    replica_seconds: float
-    replicated: dict[str, str]
+from workloads.parallel.strategy_timing import StageTiming, StrategyTiming
 
 
 def time_strategy(
@@ -91,7 +57,7 @@ def time_strategy(
     ends = [
         end.end(
             step.stage,
-            buckets=list(step.ready(passes.last_begins[step.stage])),
+            messages=list(step.ready(passes.last_begins[step.stage])),
             computed=computed[step.stage],
             tied=tied,
         )
@@ -100,9 +66,7 @@ def time_strategy(
     once = timer.once()
     finish = max(each.finish for each in ends)
     seconds = finish + sum(segment.seconds for segment in once)
-    tallies: list[Tally] = [
-        [(1, once), *step.launched, (1, each.update)] for step, each in zip(steps, ends, strict=True)
-    ]
+    tallies: list[Tally] = [[*step.launched, (1, each.update)] for step, each in zip(steps, ends, strict=True)]
     bubble = _mean(
         [apart.ends[step.stage] - apart.busy[step.stage] + finish - ends[step.stage].finish for step in steps]
     )
@@ -170,6 +134,8 @@ def _node(
     for number, segment in segments:
         for name, seconds in segment.shares.items():
             reasons[name] = reasons.get(name, 0.0) + number * seconds / count
+    for name, seconds in add_shares(timer.once()).items():
+        reasons[name] = reasons.get(name, 0.0) + seconds
     by_part: dict[Part, float] = dict.fromkeys(PARTS, 0.0)
     for step in steps:
         for part, seconds in step.work.by_part.items():
@@ -192,7 +158,7 @@ def _node(
         flops=parts * timer.flops(lowered.program) // count,
         moved_bytes=sum(number * segment.memory_bytes for number, segment in segments) // count,
         busiest=busiest_label(timed),
-        launches=sum(number for number, _ in segments) // count,
+        launches=sum(number for number, segment in segments if "launch" in segment.shares) // count,
         launch_seconds=timer.launch_seconds,
         item_bytes=item,
     )

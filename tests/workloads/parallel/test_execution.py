@@ -13,8 +13,8 @@ from workloads.parallel.strategy import Strategy, parse_strategy
 
 pytestmark = pytest.mark.numeric
 
-SMALL = ("mlp", "cnn", "gpt2")
-LARGE = ("resnet", "bert")
+SMALL = ("mlp",)
+LARGE = ("cnn", "gpt2", "resnet", "bert")
 CASES = [
     ("tensor=2", 1),
     ("tensor=4", 1),

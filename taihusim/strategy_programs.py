@@ -1,0 +1,86 @@
+"""A step under a parallel strategy, checked against memory and LDM, timed."""
+
+from __future__ import annotations
+
+from nnlib.kernels.kernel import InfeasiblePlan
+from sim.network.schemes import scheme
+from sim.problems import BadInput, Problem
+from taihusim.least_batch import least_batch
+from taihusim.setup import Setup
+from taihusim.tile_problem import tile_problem
+from workloads.jobs.node_step import NodeMemory
+from workloads.parallel.lowered import LoweredStrategy, lower_strategy
+from workloads.parallel.step import memory_of, time_strategy
+from workloads.parallel.strategy_timing import StrategyTiming
+
+
+def strategy_step(setup: Setup, *, samples: int, nodes: int) -> StrategyTiming:
+    """The step of ``samples`` samples per node on ``nodes`` nodes under the mapping's strategy.
+
+    Raises BadInput, with the way out, where the strategy does not divide ranks, samples or model, and where memory or
+    LDM do not suffice.
+    """
+    mapping, recipe = setup.mapping, setup.workload.recipe
+    try:
+        lowered = lower_strategy(
+            model=setup.model,
+            strategy=mapping.strategy,
+            machine=setup.machine,
+            mapping=mapping,
+            clock=setup.clock,
+            nodes=nodes,
+            samples_per_node=samples,
+        )
+        _check(setup, lowered)
+        return time_strategy(
+            lowered,
+            optimizer=recipe.optimizer,
+            scheme=scheme(mapping.communication, network=setup.machine.network, changed=mapping.communication_choices),
+            nodes=nodes,
+            clip=recipe.clip,
+        )
+    except InfeasiblePlan as error:
+        raise BadInput([tile_problem(setup.machine, error, place=f"under the strategy {mapping.strategy}")]) from None
+
+
+def _check(setup: Setup, lowered: LoweredStrategy) -> None:
+    layer, least = least_batch(setup.graph)
+    if lowered.together < least:
+        expected = (
+            f"micro-batches of at least {least} samples for each core group, as layer {layer!r} learns from the "
+            "statistics of a batch; take fewer micro_batches or more samples"
+        )
+        raise BadInput([_problem(setup, "micro_batches", lowered.micro_batches, expected)])
+    optimizer, available = setup.workload.recipe.optimizer, setup.machine.processor.memory.bytes
+    memories = [memory_of(lowered, stage, optimizer) for stage in range(lowered.stages.count)]
+    stage = max(range(len(memories)), key=lambda number: memories[number].total)
+    if memories[stage].total > available:
+        raise BadInput([_memory_problem(setup, lowered, stage, memories[stage])])
+
+
+def _memory_problem(setup: Setup, lowered: LoweredStrategy, stage: int, memory: NodeMemory) -> Problem:
+    """What the stage needs, and what makes it need less."""
+    ways = ["more stages (pipeline)", "more ranks to a layer (tensor)", "a smaller batch"]
+    if lowered.stages.count > 1 and lowered.samples > 1:
+        ways.insert(0, "more micro_batches")
+    if not setup.mapping.recompute:
+        ways.insert(0, "--set mapping.recompute=true")
+    if not setup.mapping.optimizer_sharding and lowered.replicas > 1:
+        ways.insert(0, "optimizer_sharding")
+    if setup.mapping.precision == "fp64":
+        ways.insert(0, "--precision fp32")
+    nodes = lowered.stages.nodes(stage)
+    names = [lowered.division.origin[node.name] for node in (nodes[0], nodes[-1])]
+    expected = (
+        f"at least {memory.total} B per core group for stage {stage + 1}, layers {names[0]!r} "
+        f"to {names[1]!r} (weights {memory.weights}, gradients {memory.gradients}, optimiser {memory.optimiser}, "
+        f"activations {memory.activations}, buffers {memory.buffers}); what needs less: {', '.join(ways)}"
+    )
+    found = f"{setup.machine.processor.memory.bytes} B"
+    return Problem(
+        file=f"machine {setup.machine.name}", key="processor.memory.capacity", value=found, expected=expected
+    )
+
+
+def _problem(setup: Setup, key: str, value: object, expected: str) -> Problem:
+    return Problem(file=f"strategy {setup.mapping.strategy}", key=key, value=value, expected=expected)

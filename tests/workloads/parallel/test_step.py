@@ -1,0 +1,194 @@
+"""The time of a step under a strategy: equal to data parallelism where it is that, and to its parts by hand."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from nnlib.kernels.clock import KernelClock
+from nnlib.lowering import lower_gradients
+from nnlib.optim import LAMB, SGD, Adam, ClipByNorm, Optimizer
+from sim.machine.spec import MachineSpec
+from sim.network.schemes import scheme
+from sim.problems import BadInput
+from tests.workloads.parallel.networks import network
+from tests.workloads.small import machine, node_timer
+from workloads.jobs.node_build import build_node_step
+from workloads.jobs.training_step import StepTiming, time_step
+from workloads.mapping import Mapping, load_mapping
+from workloads.parallel.lowered import LoweredStrategy, lower_strategy
+from workloads.parallel.step import memory_of, time_strategy
+from workloads.parallel.strategy import parse_strategy
+from workloads.parallel.strategy_timing import StrategyTiming, strategy_timing_of
+from workloads.parallel.tensor import exchanges
+
+pytestmark = pytest.mark.timing
+
+SETTINGS = ("precision=fp64",)
+
+
+def mapping_of(*settings: str) -> Mapping:
+    return load_mapping("default", settings)
+
+
+@cache
+def clock() -> KernelClock:
+    return KernelClock(machine().processor)
+
+
+def lowered(
+    name: str, text: str, *settings: str, nodes: int, samples: int, spec: MachineSpec | None = None
+) -> LoweredStrategy:
+    return lower_strategy(
+        model=network(name),
+        strategy=parse_strategy(text),
+        machine=spec or machine(),
+        mapping=mapping_of(*settings),
+        clock=clock(),
+        nodes=nodes,
+        samples_per_node=samples,
+    )
+
+
+def timed(
+    name: str,
+    text: str,
+    *settings: str,
+    nodes: int = 4,
+    samples: int = 16,
+    optimizer: Optimizer | None = None,
+    clip: ClipByNorm | None = None,
+) -> StrategyTiming:
+    mapping = mapping_of(*settings)
+    chosen = scheme(mapping.communication, network=machine().network, changed=mapping.communication_choices)
+    return time_strategy(
+        lowered(name, text, *settings, nodes=nodes, samples=samples),
+        optimizer=optimizer or SGD(momentum=0.9),
+        scheme=chosen,
+        nodes=nodes,
+        clip=clip,
+    )
+
+
+def data_parallel(name: str, *settings: str, nodes: int, samples: int, optimizer: Optimizer) -> StepTiming:
+    timer = node_timer(*settings)
+    part = samples // 4
+    program = lower_gradients(model=network(name), batch=part, dtype=timer.mapping.dtype)
+    node = build_node_step(timer=timer, program=program, samples=part, optimizer=optimizer)
+    return time_step(node=node, machine=machine(), mapping=timer.mapping, nodes=nodes)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("overlap=false",),
+        ("gradient_buckets=1 KB",),
+        ("ranks_per_node=4", "gradient_buckets=2 KB"),
+        ("packing=blobs", "overlap=false"),
+    ],
+)
+@pytest.mark.parametrize("nodes", [1, 3, 8])
+def test_data_parallelism_takes_as_long_as_the_data_parallel_step(settings: tuple[str, ...], nodes: int) -> None:
+    """Two ways to the same seconds: the strategy with one stage, one tensor rank and one micro-batch."""
+    found = timed("mlp", "data", *settings, nodes=nodes, samples=8, optimizer=Adam()).timing
+    expected = data_parallel("mlp", *settings, nodes=nodes, samples=8, optimizer=Adam())
+    assert found.seconds == pytest.approx(expected.seconds, rel=1e-12)
+    assert found.communication_exposed_seconds == pytest.approx(expected.communication_exposed_seconds, abs=1e-15)
+    assert found.shares == pytest.approx(dict(expected.shares), abs=1e-12)
+    assert (found.launches, found.gradient_bytes, found.ranks, found.busiest, found.network_bytes) == (
+        expected.launches,
+        expected.gradient_bytes,
+        expected.ranks,
+        expected.busiest,
+        expected.network_bytes,
+    )
+
+
+STRATEGIES = [
+    "tensor=2",
+    "pipeline=2,micro_batches=4",
+    "tensor=2,pipeline=2",
+    "optimizer_sharding",
+    "tensor=2,pipeline=2,micro_batches=2,optimizer_sharding",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", STRATEGIES)
+@pytest.mark.parametrize("settings", [(), ("ranks_per_node=4", "recompute=true", "persistent_threads=true")])
+def test_shares_add_up_to_one(text: str, settings: tuple[str, ...]) -> None:
+    found = timed("gpt2", text, *settings, nodes=8, optimizer=LAMB(), clip=ClipByNorm(1.0))
+    assert sum(found.timing.shares.values()) == pytest.approx(1, abs=1e-12)
+    assert min(found.timing.shares.values()) >= 0
+    parts = found.tensor_seconds, found.pipeline_seconds, found.replica_seconds
+    assert found.timing.communication_exposed_seconds == pytest.approx(sum(parts), rel=1e-12)
+    assert ("pipeline_bubble" in found.timing.shares) == ("pipeline" in text)
+    assert sum(found.node.by_part.values()) == pytest.approx(sum(found.node.reasons.values()), rel=1e-12)
+    assert strategy_timing_of(found.as_json()) == found
+
+
+@pytest.mark.slow
+def test_tensor_ranks_wait_for_every_exchange() -> None:
+    """Two ranks of one node each: a sum of whole messages of 16 samples, forward or backward, for each layer that
+    exchanges numbers."""
+    found = timed("gpt2", "tensor=2", nodes=2, samples=8)
+    layers = exchanges(lowered("gpt2", "tensor=2", nodes=2, samples=8).division.graph)
+    sums = sum((each.forward_kind is not None) + (each.backward_kind is not None) for each in layers)
+    size = 16 * 6 * 16 * 8  # samples, steps, width, bytes: halves are above the limit of eager messages
+    network_spec, adding = machine().network, scheme("autotuned-2019", network=machine().network)
+    half = size // 2
+    rate = network_spec.link.node_duplex_bytes_per_second / 2
+    exchange = adding.protocol.seconds(half) + half / rate
+    added = adding.reduction.seconds(half, transfer_seconds=half / rate)
+    assert sums == 8
+    assert found.tensor_seconds == pytest.approx(sums * (2 * exchange + added), rel=1e-9)
+
+
+@pytest.mark.slow
+def test_the_bubble_of_a_pipeline_shrinks_with_more_micro_batches() -> None:
+    shares = [timed("mlp", f"pipeline=4,micro_batches={parts}", samples=32).timing.shares for parts in (1, 4, 8)]
+    bubbles = [each["pipeline_bubble"] for each in shares]
+    assert bubbles[0] > bubbles[1] > bubbles[2] > 0.1
+
+
+@pytest.mark.slow
+def test_sharding_divides_the_optimizers_memory_and_work() -> None:
+    whole, shared = (timed("gpt2", text, nodes=8, optimizer=Adam()) for text in ("data", "optimizer_sharding"))
+    numbers = network("gpt2").graph.parameter_count
+    assert whole.node.memory.optimiser == 2 * 8 * -(-numbers // 4)
+    assert shared.node.memory.optimiser == 2 * 8 * -(-numbers // 32)
+    assert shared.node.update_seconds < whole.node.update_seconds
+    assert shared.node.memory.weights == whole.node.memory.weights
+
+
+@pytest.mark.slow
+def test_stages_and_tensor_ranks_divide_memory() -> None:
+    """A stage keeps activations of as many micro-batches as there are stages from it on."""
+    whole = timed("gpt2", "data", samples=16).node.memory
+    divided = timed("gpt2", "tensor=2,pipeline=2,micro_batches=8", samples=16)
+    assert len(divided.stages) == 2
+    assert divided.node.memory.weights < whole.weights
+    parts = lowered("gpt2", "pipeline=2,micro_batches=8", nodes=2, samples=32)
+    few = lowered("gpt2", "pipeline=2,micro_batches=2", nodes=2, samples=8)
+    assert (parts.samples, few.samples) == (8, 8)
+    memories = [[memory_of(each, stage, SGD()).activations for stage in (0, 1)] for each in (parts, few)]
+    assert memories[0] == memories[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "settings", "expected"),
+    [
+        ("mlp", "tensor=3", (), "a multiple of 3 ranks"),
+        ("mlp", "pipeline=4,micro_batches=7", (), "a divisor of the 64 samples"),
+        ("mlp", "tensor=5", ("ranks_per_node=4",), "the largest, 'b', cannot be, as 5 ranks do not divide its 24"),
+        ("mlp", "pipeline=16", ("ranks_per_node=4",), "at most 6 stages"),
+        ("mlp", "tensor=2", ("precision=int16",), "data with a precision of integers"),
+    ],
+)
+def test_what_a_strategy_does_not_divide_is_refused(
+    name: str, text: str, settings: tuple[str, ...], expected: str
+) -> None:
+    with pytest.raises(BadInput, match=expected):
+        lowered(name, text, *settings, nodes=5 if "5" in text else 4, samples=16)
