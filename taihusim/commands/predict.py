@@ -42,8 +42,14 @@ def command(
     \b
       taihusim predict resnet50 --nodes 1,64,1024,40960
       taihusim predict deepspeech2 --nodes 1,16,256,1024,4096,40960 --json
+      taihusim predict hpl --nodes 40960 --set workload.mapping.broadcast=ring
     """
     from taihusim.node_counts import node_counts
+    from workloads.hpc.names import is_program
+
+    if is_program(workload):
+        _predict_program(workload, nodes=node_counts(nodes), settings=settings, as_json=as_json, **run)
+        return
     from taihusim.planning import plan_steps
     from taihusim.predict import PredictRequest, predict
 
@@ -63,3 +69,24 @@ def command(
     from taihusim.prediction_table import print_prediction
 
     print_prediction(result)
+
+
+def _predict_program(
+    name: str, *, nodes: tuple[int, ...], settings: tuple[str, ...], as_json: bool, **run: Any
+) -> None:
+    """A program that is no network, such as Linpack."""
+    from taihusim.programs.predict import predict_program, print_program
+
+    with progress() as report:
+        result = predict_program(
+            name,
+            machine=run["machine"],
+            settings=split_settings(settings),
+            nodes=nodes,
+            flags=run["mapping_flags"],
+            say=report.say,
+        )
+    if as_json:
+        print_json(result)
+    else:
+        print_program(result)

@@ -12,6 +12,7 @@ from taihusim.validation.dma_programs import compute_overlap, stream
 from taihusim.validation.dma_transfers import block_size, grid, strided_alignment
 from taihusim.validation.gemm_primitive import ldm_primitive
 from taihusim.validation.gemm_tables import block_sweep, shapes, skinny_blocking
+from taihusim.validation.hpl import hpl
 from taihusim.validation.input_pipeline import input_pipeline
 from taihusim.validation.inputs import Predictor
 from taihusim.validation.ladder import ladder
@@ -44,4 +45,5 @@ PREDICTORS: Final[Mapping[str, Predictor]] = {
     "p2p_bandwidth": p2p_bandwidth,
     "allreduce_bandwidth": allreduce_bandwidth,
     "input_pipeline": input_pipeline,
+    "hpl": hpl,
 }

@@ -11,9 +11,9 @@ from sim.named_files import find_file, shipped_files
 from sim.problems import BadInput, nearest
 from sim.validation import validate
 from workloads.hpc.hpl_spec import HplMapping, HplWorkload
+from workloads.hpc.names import FOLDER
 from workloads.hpc.schema import HplFile
 
-FOLDER: Final = Path(__file__).parent
 KINDS: Final = ("hpl",)
 
 

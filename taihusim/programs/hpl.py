@@ -1,0 +1,102 @@
+"""A Linpack run as points by node count: rate, losses, memory, energy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nnlib.kernels.clock import KernelClock
+from sim.machine.spec import MachineSpec
+from sim.power.energy import Activity, energy
+from taihusim.console import print_table
+from workloads.hpc.hpl import HplRun, run_hpl
+from workloads.hpc.hpl_spec import HplWorkload
+from workloads.words import nodes_in_words, seconds_in_words, size_in_words
+
+LOSSES: Final = {
+    "kernel": "kernel: the update reaches less than the CPEs' peak",
+    "imbalance": "imbalance: processes with fewer rows wait",
+    "row_swaps": "row swaps: rows exchanged within the process columns, not under the update",
+    "triangular_solve": "triangular solve: the block rows of U",
+    "panel": "panel: factorised by one process column at a time",
+    "panel_wait": "panel wait: process columns wait for the next panel, factorised and broadcast",
+    "back_substitution": "back substitution",
+}
+"""What takes time beside the arithmetic at peak, in words."""
+
+
+def hpl_point(workload: HplWorkload, *, machine: MachineSpec, clock: KernelClock, nodes: int) -> dict[str, Any]:
+    """One node count as JSON. Raises BadInput if it does not fit."""
+    run = run_hpl(workload, machine=machine, clock=clock, nodes=nodes)
+    peak = nodes * machine.processor.peak_flops
+    shares = dict(run.timing.shares)
+    worst = max(LOSSES, key=lambda name: shares[name])
+    return {
+        "nodes": nodes,
+        "cores": nodes * machine.processor.cores,
+        "processes": run.problem.grid.processes,
+        "grid_rows": run.problem.grid.rows,
+        "grid_columns": run.problem.grid.columns,
+        "order": run.problem.order,
+        "block": run.problem.block,
+        "seconds": run.timing.seconds,
+        "flops": run.problem.flops,
+        "flops_per_second": run.flops_per_second,
+        "peak_fraction": run.flops_per_second / peak,
+        "shares": shares,
+        "memory_bytes_per_core_group": run.bytes_per_core_group,
+        "energy_joules": _energy(run, machine),
+        "bottleneck": f"{LOSSES[worst]}; {100 * shares[worst]:.0f} % of the time",
+    }
+
+
+def print_hpl(result: Mapping[str, Any]) -> None:
+    """A table of the points and one of their losses."""
+    columns = ("nodes", "cores", "grid", "order", "time", "PFLOPS", "of peak", "memory", "energy")
+    rows = [
+        (
+            f"{point['nodes']:,}",
+            f"{point['cores']:,}",
+            f"{point['grid_rows']} x {point['grid_columns']}",
+            f"{point['order']:,}",
+            seconds_in_words(point["seconds"]),
+            f"{point['flops_per_second'] / 1e15:.4g}",
+            f"{100 * point['peak_fraction']:.1f} %",
+            size_in_words(point["memory_bytes_per_core_group"]),
+            f"{point['energy_joules'] / 3.6e9:,.3g} MWh",
+        )
+        for point in result["points"]
+    ]
+    print_table(columns, rows, title=f"{result['workload']} on {result['machine']}, simulated time", right=columns)
+    print()
+    names = ("arithmetic_at_peak", *LOSSES)
+    shares = [
+        (nodes_in_words(point["nodes"]), *(f"{100 * point['shares'][name]:.1f} %" for name in names))
+        for point in result["points"]
+    ]
+    heads = ("", *(name.replace("_", " ") for name in names))
+    print_table(heads, shares, title="where the time goes", right=heads[1:])
+
+
+def _energy(run: HplRun, machine: MachineSpec) -> float:
+    """Joules of all nodes: CPEs compute for as long as the update takes and wait else; each number of the matrix is
+    moved there and back, and read once more as a part of a panel, in every step that updates it."""
+    shares, seconds = run.timing.shares, run.timing.seconds
+    busy = (shares["arithmetic_at_peak"] + shares["kernel"] + shares["triangular_solve"]) * seconds
+    moved = run.problem.flops / (2 * run.problem.block) * 8 * 2.5
+    activity = Activity(
+        seconds=seconds,
+        compute_seconds=busy,
+        wait_seconds=seconds - busy,
+        mpe_seconds=seconds,
+        memory_bytes=moved / run.nodes,
+        network_bytes=_sent_bytes(run),
+    )
+    return energy(machine, activity, nodes=run.nodes).total_joules
+
+
+def _sent_bytes(run: HplRun) -> float:
+    """Of a node, sent and received: its panels and its block rows, each passed on once."""
+    grid, order = run.problem.grid, run.problem.order
+    per_process = 8 * order**2 / 2 * (1 / grid.rows + 2 / grid.columns)
+    return 2 * per_process * grid.processes / run.nodes
