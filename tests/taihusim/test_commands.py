@@ -7,22 +7,20 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from taihusim.cli import COMMANDS, main
+from taihusim.cli import COMMANDS
 from taihusim.setup import prepare
 from taihusim.train import TrainRequest, train
+from tests.taihusim.command import ROOT, in_own_process, refused
 from tests.taihusim.tiny import tiny_workload
 from workloads.checkpoint import load_weights, weights_sha256
 from workloads.record import load_record, without_host_times
 
-ROOT = Path(__file__).parents[2]
 INTERRUPTED = """
 import os, signal, sys
 from taihusim.cli import main
@@ -42,26 +40,11 @@ main(sys.argv[2:], prog_name="taihusim")
 RECORDS = ROOT / "docs" / "records.md"
 
 
-def taihusim(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "taihusim", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 def documented(heading: str) -> list[str]:
     """The fields of a table of docs/records.md: the names in backquotes in its first column."""
     section = RECORDS.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
     cells = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
     return [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
-
-
-def refused(*arguments: str) -> list[str]:
-    """The lines of the refusal, in this process: exit code 2, nothing on standard output, no traceback."""
-    out, error = StringIO(), StringIO()
-    with redirect_stdout(out), redirect_stderr(error), pytest.raises(SystemExit) as ended:
-        main(list(arguments), prog_name="taihusim")
-    assert (ended.value.code, out.getvalue()) == (2, ""), error.getvalue()
-    assert "Traceback" not in error.getvalue()
-    return error.getvalue().splitlines()
 
 
 @dataclass(frozen=True)
@@ -77,7 +60,7 @@ class Finished:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     place = tmp_path_factory.mktemp("finished")
     workload = tiny_workload(place)
-    done = taihusim("train", workload, "--nodes", "1,4", "--epochs", "2", "--out", str(place / "out"))
+    done = in_own_process("train", workload, "--nodes", "1,4", "--epochs", "2", "--out", str(place / "out"))
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     return Finished(workload, place / "out", done.stdout)
@@ -86,7 +69,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 @pytest.mark.slow
 class TestTrain:
     def test_one_json_object_with_every_documented_field(self, finished: Finished) -> None:
-        done = taihusim("train", finished.workload, "--nodes", "1,4", "--epochs", "2", "--json")
+        done = in_own_process("train", finished.workload, "--nodes", "1,4", "--epochs", "2", "--json")
         assert done.returncode == 0
         result = json.loads(done.stdout)
         assert {"workload", "machine", "seed", "runs"} <= set(result)
@@ -126,7 +109,7 @@ class TestTrain:
 
     def test_the_same_command_leaves_the_same_files(self, finished: Finished, tmp_path: Path) -> None:
         arguments = ["train", finished.workload, "--nodes", "1,4", "--epochs", "2", "--out", str(tmp_path / "again")]
-        assert taihusim(*arguments).returncode == 0
+        assert in_own_process(*arguments).returncode == 0
         for name in ("weights.npz", "figure.png"):
             assert (tmp_path / "again" / name).read_bytes() == (finished.folder / name).read_bytes()
         records = [json.loads((place / "train.json").read_text()) for place in (finished.folder, tmp_path / "again")]
@@ -137,7 +120,7 @@ class TestTrain:
         flags = ["--dtype", "fp32", "--ranks-per-node", "4", "--collective", "ring", "--optimizer", "adam"]
         flags += ["--batch-per-node", "32", "--epochs", "1", "--nodes", "2", "--numerics", "off"]
         arguments = ["train", finished.workload, *flags, "--set", "mapping.overlap=false", "--json"]
-        (run,) = json.loads(taihusim(*arguments).stdout)["runs"]
+        (run,) = json.loads(in_own_process(*arguments).stdout)["runs"]
         assert (run["global_batch"], run["steps"], run["final_loss"]) == (64, 1, None)
         assert run["shares"]["communication_exposed"] > 0
         setup = prepare(
@@ -163,7 +146,7 @@ class TestTrain:
         assert "step 3" in done.stderr
         assert f"--out {tmp_path} --resume" in done.stderr
         assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_1.npz"]
-        done = taihusim(*arguments, "--resume", "--json")
+        done = in_own_process(*arguments, "--resume", "--json")
         assert done.returncode == 0
         (resumed,) = json.loads(done.stdout)["runs"]
         whole = load_record(finished.folder / "train.json").result["runs"][0]
@@ -176,7 +159,9 @@ class TestTrain:
 class TestInfer:
     def test_trained_weights(self, finished: Finished, tmp_path: Path) -> None:
         weights = ["--weights", str(finished.folder / "weights.npz")]
-        done = taihusim("infer", finished.workload, "--nodes", "1,40960", *weights, "--out", str(tmp_path), "--json")
+        done = in_own_process(
+            "infer", finished.workload, "--nodes", "1,40960", *weights, "--out", str(tmp_path), "--json"
+        )
         assert (done.returncode, done.stderr) == (0, "")
         result = json.loads(done.stdout)
         assert {"workload", "machine", "outputs", "points"} <= set(result)
@@ -194,7 +179,7 @@ class TestInfer:
         assert {path.name for path in tmp_path.iterdir()} == {"outputs.npy", "infer.json"}
 
     def test_a_table_says_when_weights_are_fresh(self, finished: Finished) -> None:
-        done = taihusim("infer", finished.workload)
+        done = in_own_process("infer", finished.workload)
         assert (done.returncode, done.stderr) == (0, "")
         lines = done.stdout.splitlines()
         assert lines[0] == "inference of tiny on sunway_taihulight, simulated time"
@@ -233,7 +218,7 @@ REFUSALS: dict[str, tuple[list[str], list[str]]] = {
 
 class TestRefusals:
     def test_the_process_ends_as_bad_input_does(self) -> None:
-        done = taihusim("train", "digits", "--nodes", "50000,1,0")
+        done = in_own_process("train", "digits", "--nodes", "50000,1,0")
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.splitlines() == refused("train", "digits", "--nodes", "50000,1,0")
 
@@ -321,7 +306,7 @@ def test_help_gives_an_example_at_once(command: str | None) -> None:
     """Within half a second of processor time, which does not depend on what else the computer does."""
     arguments = [*([command] if command else []), "--help"]
     before = os.times()
-    done = taihusim(*arguments)
+    done = in_own_process(*arguments)
     after = os.times()
     assert (done.returncode, done.stderr) == (0, "")
     spent = (after.children_user - before.children_user) + (after.children_system - before.children_system)

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-def taihusim(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "taihusim", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def json_of(*arguments: str) -> dict[str, Any]:
-    done = taihusim(*arguments, "--json")
-    result = json.loads(done.stdout)
-    assert isinstance(result, dict)
-    return result
+from tests.taihusim.command import ROOT, in_own_process, json_of, taihusim
 
 
 def test_help_lists_commands_and_gives_an_example() -> None:
@@ -40,7 +26,9 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_list() -> None:
-    assert "10,649,600" in taihusim("machine", "list").stdout
+    done = in_own_process("machine", "list")
+    assert "10,649,600" in done.stdout
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", taihusim("machine", "list").stdout)
     assert json_of("machine", "list")["machines"][0]["machine"] == "sunway_taihulight"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.taihusim.test_machine_command import json_of, taihusim
+from tests.taihusim.command import json_of, taihusim
 
 
 def test_the_table_shows_both_pipes_and_the_reasons() -> None:

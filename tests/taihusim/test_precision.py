@@ -20,7 +20,7 @@ from taihusim.precision import (
     training_program,
 )
 from taihusim.setup import Setup, prepare
-from tests.taihusim.test_machine_command import json_of, taihusim
+from tests.taihusim.command import json_of, taihusim
 from tests.taihusim.tiny import tiny_workload
 
 

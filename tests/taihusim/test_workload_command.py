@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.taihusim.test_commands import taihusim
+from tests.taihusim.command import taihusim
 from workloads.spec import list_workloads
 
 
