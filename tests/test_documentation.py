@@ -186,6 +186,7 @@ def test_there_is_something_to_check() -> None:
     assert {"kernel", "pipeline", "cache", "validate"} <= {shlex.split(each)[1] for each in PAGE_COMMANDS}
 
 
+@pytest.mark.slow
 @each_command(list(dict.fromkeys([*PAGE_COMMANDS, *HELP_COMMANDS])))
 def test_a_command_runs_as_written(command: str, folder: Path, home: Path) -> None:
     words = shlex.split(command)[1:]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from sim.machine.load import DEFAULT_MACHINE, LoadedMachine, list_machines, read_machine
-from sim.machine.parameter import Parameter
-from sim.machine.quantity import FLOP_RATE, POWER, SIZE, Quantity
-from sim.machine.spec import MachineSpec
-from sim.power.energy import full_load_watts
-from sim.problems import BadInput, Problem
-from taihusim.console import print_json, print_table
 from taihusim.options import json_option, set_option, split_settings
+
+if TYPE_CHECKING:
+    from sim.machine.load import LoadedMachine
+    from sim.machine.parameter import Parameter
+    from sim.machine.spec import MachineSpec
+    from sim.problems import Problem
 
 
 @click.group(name="machine")
@@ -31,6 +32,9 @@ def list_command(as_json: bool) -> None:
 
     Example: taihusim machine list
     """
+    from sim.machine.load import list_machines, read_machine
+    from taihusim.console import print_json, print_table
+
     machines = [read_machine(name).spec for name in list_machines()]
     if as_json:
         print_json({"machines": [{"machine": spec.name, "title": spec.title, **_derived(spec)} for spec in machines]})
@@ -40,7 +44,7 @@ def list_command(as_json: bool) -> None:
 
 
 @command.command(name="show")
-@click.argument("machine", metavar="[NAME|FILE]", default=DEFAULT_MACHINE)
+@click.argument("machine", metavar="[NAME|FILE]", default="sunway_taihulight")
 @click.option("--notes", is_flag=True, help="Also print why a value was chosen.")
 @set_option
 @json_option
@@ -53,6 +57,8 @@ def show_command(machine: str, notes: bool, settings: tuple[str, ...], as_json: 
       taihusim machine show sunway_taihulight
       taihusim machine show --set machine.processor.cpe.ldm=128KiB
     """
+    from taihusim.console import print_json, print_table
+
     loaded = _read(machine, settings)
     spec = loaded.spec
     if as_json:
@@ -84,6 +90,9 @@ def check_command(machine: str, settings: tuple[str, ...], as_json: bool) -> Non
 
     Example: taihusim machine check my_machine.yaml
     """
+    from sim.problems import BadInput
+    from taihusim.console import print_json
+
     problems: tuple[Problem, ...] = ()
     try:
         _read(machine, settings)
@@ -114,6 +123,9 @@ def diff_command(a: str, b: str | None, settings: tuple[str, ...], as_json: bool
       taihusim machine diff sunway_taihulight taihulight_ldm128k
       taihusim machine diff sunway_taihulight --set machine.processor.cpe.ldm=128KiB
     """
+    from sim.machine.load import read_machine
+    from taihusim.console import print_json, print_table
+
     before, after = read_machine(a), _read(b or a, settings)
     one, other = ({each.key: each for each in loaded.parameters} for loaded in (before, after))
     keys = [key for key in {**one, **other} if _value(one.get(key)) != _value(other.get(key))]
@@ -140,6 +152,8 @@ def diff_command(a: str, b: str | None, settings: tuple[str, ...], as_json: bool
 
 
 def _read(machine: str, settings: tuple[str, ...]) -> LoadedMachine:
+    from sim.machine.load import read_machine
+
     return read_machine(machine, split_settings(settings, nouns=("machine",)).machine)
 
 
@@ -153,6 +167,8 @@ def _text(parameter: Parameter | None) -> str | None:
 
 def _derived(spec: MachineSpec) -> dict[str, object]:
     """What follows from the parameters, units in the names."""
+    from sim.power.energy import full_load_watts
+
     processor = spec.processor
     return {
         "nodes": spec.nodes,
@@ -170,6 +186,9 @@ def _derived(spec: MachineSpec) -> dict[str, object]:
 
 
 def _derived_rows(spec: MachineSpec) -> list[tuple[str, str]]:
+    from sim.machine.quantity import POWER, SIZE, Quantity
+    from sim.power.energy import full_load_watts
+
     processor = spec.processor
     watts = Quantity(dimension=POWER).round(spec.nodes * full_load_watts(spec))
     groups = spec.nodes * processor.core_groups
@@ -193,6 +212,8 @@ def _memory(spec: MachineSpec) -> int:
 
 
 def _flops(value: float) -> str:
+    from sim.machine.quantity import FLOP_RATE, Quantity
+
     return Quantity(dimension=FLOP_RATE).round(value)
 
 

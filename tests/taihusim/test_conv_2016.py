@@ -10,6 +10,7 @@ from taihusim.validation.inputs import Unpredictable
 from taihusim.validation.table import read_tables
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.parametrize("index", [22, 47, 53, 87])
 def test_rows_that_were_not_calibrated_with(index: int) -> None:

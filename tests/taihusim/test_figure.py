@@ -17,6 +17,7 @@ from tests.workloads.records import infer_record, train_record
 from workloads.record import RunRecord
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("train", "infer"),
     [

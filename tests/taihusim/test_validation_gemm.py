@@ -67,6 +67,7 @@ def test_the_long_way_along_k_is_the_efficient_one(machine: MachineSpec) -> None
     assert rates[-1] < machine.processor.core_group_cpe_peak_flops / 1e9
 
 
+@pytest.mark.slow
 def test_larger_blocks_are_better_until_nothing_overlaps(machine: MachineSpec) -> None:
     """Published: 179, 300, 350, and down to 281 with two ranges of k only."""
     small, middle, large = (

@@ -19,6 +19,7 @@ PREDICTORS: dict[str, tuple[Predictor, tuple[int, ...], float]] = {
 TABLE_3 = {"plan": "img", "K": "3", "bB": "32", "bCo": "16", "Ni": "128", "No": "128", "cgs": "1", "precision": "fp64"}
 
 
+@pytest.mark.slow
 def test_a_printed_tile_is_taken_and_both_plans_are_known() -> None:
     machine = load_machine("sunway_taihulight")
     image = plans_2017(TABLE_3, machine)
@@ -28,6 +29,7 @@ def test_a_printed_tile_is_taken_and_both_plans_are_known() -> None:
     assert 100 < batch < 742.4
 
 
+@pytest.mark.slow
 @pytest.mark.validation
 @pytest.mark.parametrize("name", PREDICTORS)
 def test_rows_are_predicted(name: str) -> None:

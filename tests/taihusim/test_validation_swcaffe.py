@@ -65,6 +65,7 @@ def test_mean_error(name: str, machine: MachineSpec) -> None:
     assert accepted.mean_abs_error <= 0.20
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_rectifiers_follow_from_streaming(machine: MachineSpec) -> None:
     """Nothing is fitted to them: five sizes, two directions, within 5 % where spawn and join do not matter."""
@@ -122,6 +123,7 @@ def test_kinds_of_layers() -> None:
     assert [kind_of(each) for each in ("conv1/bn", "drop7", "pool5", "top-1")] == ["bn", "drop", "pool", "top"]
 
 
+@pytest.mark.slow
 def test_a_subset_is_declared_beside_the_whole_table(machine: MachineSpec) -> None:
     found = report(LOG, machine, every=7)
     accepted = found.of_subset
@@ -138,6 +140,7 @@ def test_a_subset_is_declared_beside_the_whole_table(machine: MachineSpec) -> No
     assert report("dma_stream", machine, every=1000).as_json()["accepted_subset"] is None
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_subset() -> None:
     result = CliRunner().invoke(command, ["--table", FIGURE])
     assert result.exit_code == 0, result.output

@@ -116,6 +116,7 @@ def assert_same(case: Case) -> None:
     assert_same_bits(found.values, execute(schedule, case.values()))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(case=cases)
 def test_same_times_and_numbers(case: Case) -> None:
