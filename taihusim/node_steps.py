@@ -10,11 +10,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from sim.machine.spec import MachineSpec
+from sim.network.communication import Communicator
 from taihusim.code import code_digest
 from taihusim.workload_source import WorkloadSource
 from workloads.facts import WorkloadFacts, facts_of
+from workloads.jobs.gradients import communicator
 from workloads.jobs.node_answer import NodeAnswer, node_answer_of
 from workloads.jobs.node_step import NodeStep, node_step_of
+from workloads.jobs.noise import late_seconds
+from workloads.jobs.training_step import StepTiming, step_timing_of, time_step
 from workloads.mapping import Mapping as WorkloadMapping
 from workloads.parallel.strategy_timing import StrategyTiming, strategy_timing_of
 
@@ -58,6 +62,7 @@ class NodeSteps:
     prepare: Callable[[], Setup]
     store: KernelStore | None
     known: dict[str, Any] = field(default_factory=dict)
+    communicators: dict[int, Communicator] = field(default_factory=dict)
 
     @cached_property
     def setup(self) -> Setup:
@@ -79,6 +84,31 @@ class NodeSteps:
         """The step of a node with ``samples`` samples. Raises BadInput if it does not fit the memory or the LDM."""
         from_scratch = lambda: _training(self.setup, samples)  # noqa: E731
         return self._kept(self._key("node step", samples), node_step_of, from_scratch)
+
+    def timing(self, samples: int, nodes: int, *, seed: int | None = None) -> StepTiming:
+        """The step of ``samples`` samples per node on ``nodes`` nodes that hold all of the network each.
+
+        ``seed``: ranks are unequal, as the machine's noise has it, and which are late is drawn from it.
+        """
+        node = self.training(samples)
+
+        def from_scratch() -> StepTiming:
+            adding = self.communicators.get(nodes)
+            if adding is None or adding.item_bytes != node.item_bytes:
+                adding = self.communicators[nodes] = communicator(
+                    machine=self.machine, mapping=self.mapping, nodes=nodes, item_bytes=node.item_bytes
+                )
+            late = None
+            if seed is not None:
+                ranks, noise = self.mapping.ranks_per_node, self.machine.noise
+                late = late_seconds(noise, seconds=node.seconds, nodes=nodes, ranks_per_node=ranks, seed=seed)
+            return time_step(
+                node=node, machine=self.machine, mapping=self.mapping, nodes=nodes, known=adding, late=late
+            )
+
+        noise = None if seed is None else (self.machine.noise, seed)
+        which = (samples, nodes, self.machine.network, self.mapping, noise)
+        return self._kept(self._key("step", which), step_timing_of, from_scratch)
 
     def answering(self, samples: int) -> NodeAnswer:
         """A batch of inference of ``samples`` samples on a node. Raises BadInput as :meth:`training`."""

@@ -20,6 +20,7 @@ MAPPING_FLAGS = (
     "rounding",
     "calibration",
     "collective",
+    "library",
     "ranks_per_node",
     "strategy",
 )
@@ -121,6 +122,7 @@ def run_options(command: Command) -> Command:
             help="How integers for inference get their steps.",
         ),
         click.option("--collective", help="All-reduce algorithm, e.g. ring."),
+        click.option("--library", help="Generation of the kernel library, e.g. swcaffe-2018."),
         click.option("--ranks-per-node", type=click.Choice(["1", "4"]), help="Ranks of each node."),
         click.option("--strategy", help="How a step is divided among ranks: data, or e.g. tensor=4,pipeline=8."),
     ]

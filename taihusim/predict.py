@@ -13,9 +13,7 @@ from taihusim.node_steps import NodeSteps
 from taihusim.prediction_point import answer_point, training_point
 from taihusim.uncertainty import Residuals, load_residuals
 from workloads.inference import InferenceTiming, time_inference
-from workloads.jobs.gradients import communicator
 from workloads.jobs.predicted_step import PredictedStep, predict_step
-from workloads.jobs.training_step import time_step
 
 Target: TypeAlias = Literal["training", "inference", "both"]
 Say: TypeAlias = Callable[[str, float | None], None]
@@ -23,11 +21,11 @@ Say: TypeAlias = Callable[[str, float | None], None]
 
 @dataclass(frozen=True, kw_only=True)
 class PredictRequest:
-    """What is asked. ``seed`` decides which ranks are late where nodes are unequal."""
+    """What is asked. ``seed``: nodes are unequal, as the machine's noise says, and which are late is drawn from it."""
 
     nodes: tuple[int, ...]
     target: Target = "both"
-    seed: int = 0
+    seed: int | None = None
 
 
 @dataclass
@@ -35,10 +33,9 @@ class Predictor:
     """Predicts steps from what nodes do, and remembers them. ``residuals``: how far off the parts have been."""
 
     steps: NodeSteps
-    seed: int = 0
+    seed: int | None = None
     residuals: Residuals = field(default_factory=load_residuals)
     known: dict[int, PredictedStep] = field(default_factory=dict)
-    communicators: dict[int, Any] = field(default_factory=dict)
 
     def samples(self, nodes: int) -> int:
         """Samples of a step on each of ``nodes`` nodes. Raises BadInput if a global batch cannot be shared equally."""
@@ -60,16 +57,14 @@ class Predictor:
 
     def _training(self, nodes: int) -> PredictedStep:
         machine, mapping, samples = self.steps.machine, self.steps.mapping, self.samples(nodes)
-        node = self.steps.training(samples)
-        adding = self.communicators.get(nodes)
-        if adding is None:
-            adding = communicator(machine=machine, mapping=mapping, nodes=nodes, item_bytes=node.item_bytes)
-            self.communicators[nodes] = adding
-        timing = time_step(node=node, machine=machine, mapping=mapping, nodes=nodes, known=adding)
+        if mapping.strategy.is_data:
+            node, timing = self.steps.training(samples), self.steps.timing(samples, nodes, seed=self.seed)
+        else:
+            divided = self.steps.under_strategy(samples, nodes)
+            node, timing = divided.node, divided.timing
         return predict_step(
             node=node,
             timing=timing,
-            jitter_seconds=0.0,
             machine=machine,
             mapping=mapping,
             samples=samples,
@@ -86,6 +81,9 @@ def request_problems(steps: NodeSteps, request: PredictRequest) -> list[Problem]
         *node_problems(request.nodes, machine=steps.machine),
         *batch_problems(request.nodes, mapping=steps.mapping, recipe_batch_per_node=facts.batch_per_node),
     ]
+    if request.seed is not None and not steps.mapping.strategy.is_data:
+        expected = "no --noise: ranks of a divided network are timed as equals"
+        problems.append(Problem(file="--strategy", key="", value=str(steps.mapping.strategy), expected=expected))
     if not facts.learns and request.target == "training":
         expected = "--target inference: there is neither a loss nor data to learn from"
         problems.append(Problem(file="--target", key="", value=request.target, expected=expected))

@@ -21,12 +21,16 @@ from taihusim.options import json_option, run_options, set_option, split_setting
     show_default=True,
     help="What to predict.",
 )
+@click.option("--noise", is_flag=True, help="Let ranks be unequal, as the machine file's section noise has it.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the noise.")
 @set_option
 @json_option
 def command(
     workload: str,
     nodes: str,
     target: str,
+    noise: bool,
+    seed: int,
     settings: tuple[str, ...],
     as_json: bool,
     **run: Any,
@@ -60,7 +64,7 @@ def command(
         settings=split_settings(settings),
         mapping_flags=run["mapping_flags"],
     )
-    request = PredictRequest(nodes=node_counts(nodes), target=target)  # type: ignore[arg-type]
+    request = PredictRequest(nodes=node_counts(nodes), target=target, seed=seed if noise else None)  # type: ignore[arg-type]
     with progress() as report:
         result = predict(steps, request, say=report.say)
     if as_json:

@@ -58,7 +58,7 @@ def build_node_step(
         buckets=_with_sums(packed, summed),
         blobs=tuple(ready),
         reasons=add_shares([*segments, *update]),
-        by_part=dict(by_part),
+        by_part=dict(by_part.items()),
         memory=node_memory(program=program, optimizer=optimizer, mapping=mapping, sharers=timer.sharers),
         flops=timer.flops(program),
         moved_bytes=sum(segment.memory_bytes for segment in [*segments, *update]),

@@ -17,10 +17,10 @@ from workloads.mapping import Mapping as WorkloadMapping
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedStep:
-    """A step on ``nodes`` nodes. ``timing`` is that of equal nodes whose samples are there when they need them.
+    """A step on ``nodes`` nodes. ``timing`` is that of nodes whose samples are there when they need them.
 
-    ``jitter_seconds``: what unequal nodes add to that, ``input_seconds`` what waiting for samples does. ``seconds`` is
-    all of it, of which ``shares`` add up to 1; ``energy`` that of all nodes.
+    ``input_seconds``: what waiting for samples adds to it. ``seconds`` is all of it, of which ``shares`` add up to 1;
+    ``energy`` that of all nodes.
     """
 
     nodes: int
@@ -28,7 +28,6 @@ class PredictedStep:
     node: NodeStep
     timing: StepTiming
     input: InputTiming
-    jitter_seconds: float
     input_seconds: float
     seconds: float
     shares: Mapping[str, float]
@@ -54,7 +53,6 @@ def predict_step(
     *,
     node: NodeStep,
     timing: StepTiming,
-    jitter_seconds: float,
     machine: MachineSpec,
     mapping: WorkloadMapping,
     samples: int,
@@ -66,11 +64,10 @@ def predict_step(
     fetch = input_timing(
         machine=machine, plan=InputPlan.of(mapping), stored=stored, numbers=numbers, samples=samples, nodes=nodes
     )
-    busy = timing.seconds + jitter_seconds
-    waiting = fetch.exposed_seconds(busy)
-    seconds = busy + waiting
+    waiting = fetch.exposed_seconds(timing.seconds)
+    seconds = timing.seconds + waiting
     shares = {name: share * (timing.seconds / seconds) for name, share in timing.shares.items()}
-    shares |= {"jitter": jitter_seconds / seconds, "input": waiting / seconds}
+    shares |= {"input": waiting / seconds}
     activity = step_activity(
         node=node,
         seconds=seconds,
@@ -84,7 +81,6 @@ def predict_step(
         node=node,
         timing=timing,
         input=fetch,
-        jitter_seconds=jitter_seconds,
         input_seconds=waiting,
         seconds=seconds,
         shares=shares,

@@ -7,15 +7,19 @@ bucket's all-reduce may run under the rest of the backward pass; what does not i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.machine.spec import MachineSpec
 from sim.network.communication import Communicator
 from workloads.jobs.gradients import communicator, gradient_parts
 from workloads.jobs.node_step import NodeStep
 from workloads.mapping import Mapping as WorkloadMapping
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -37,27 +41,47 @@ class StepTiming:
     ranks: int
     network_bytes: float
 
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, from which :func:`step_timing_of` makes the same timing again, to the bit."""
+        return asdict(self)
+
+
+def step_timing_of(fields: Mapping[str, Any]) -> StepTiming:
+    """The timing of :meth:`StepTiming.as_json`. Raises TypeError for other values."""
+    return StepTiming(**fields)
+
 
 def time_step(
-    *, node: NodeStep, machine: MachineSpec, mapping: WorkloadMapping, nodes: int, known: Communicator | None = None
+    *,
+    node: NodeStep,
+    machine: MachineSpec,
+    mapping: WorkloadMapping,
+    nodes: int,
+    known: Communicator | None = None,
+    late: Floats | None = None,
 ) -> StepTiming:
     """Time of one step on ``nodes`` nodes when all ranks start together.
 
-    ``known``: what adds the gradients, if it has been made before; it remembers what it has timed.
+    ``known``: what adds the gradients, if it has been made before; it remembers what it has timed. ``late``: seconds by
+    which each rank (ranks,) computes longer than ``node`` says, taken to be lost at the step's beginning.
     """
     adding = known or communicator(machine=machine, mapping=mapping, nodes=nodes, item_bytes=node.item_bytes)
     topology = adding.topology
     computed = node.gradient_seconds
-    clocks = np.full(topology.ranks, computed)
+    start = np.zeros(topology.ranks) if late is None else late
+    clocks = start + computed
     communicating = 0.0
     moved = 0
     if topology.ranks > 1:
-        sent = adding.communicate(gradient_parts(node, mapping), start=np.zeros(topology.ranks))
+        sent = adding.communicate(gradient_parts(node, mapping), start=start)
         clocks = np.maximum(clocks, sent.finish)
         communicating, moved = sent.busy_seconds, sent.bytes
-    exposed = float(clocks.max()) - computed
+    jitter = float(start.max())
+    exposed = float(clocks.max()) - (computed + jitter)
     seconds = float(clocks.max()) + node.update_seconds
     shares = {**node.reasons, "communication_exposed": exposed}
+    if late is not None:
+        shares["jitter"] = jitter
     return StepTiming(
         seconds=seconds,
         communication_seconds=communicating,
