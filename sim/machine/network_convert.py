@@ -63,6 +63,7 @@ def _protocol(keys: ProtocolKeys) -> ProtocolSpec:
         rendezvous_receive_seconds=keys.rendezvous_receive_time.value,
         rendezvous_gap_seconds=keys.rendezvous_gap.value,
         blob_message_seconds=keys.blob_message_time.value,
+        blob_copy_limit_bytes=keys.blob_copy_limit.value,
     )
 
 

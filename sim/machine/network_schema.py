@@ -96,6 +96,7 @@ class ProtocolKeys(Section):
     rendezvous_receive_time: Leaf[SecondsOrZero]
     rendezvous_gap: Leaf[SecondsOrZero]
     blob_message_time: Leaf[SecondsOrZero]
+    blob_copy_limit: Leaf[BytesOrZero]
 
 
 class SharedMemoryKeys(Section):

@@ -189,7 +189,8 @@ class ProtocolSpec:
 
     ``eager_latency_seconds`` is of a blocking message of a few bytes. The others are of messages that follow one
     another: an MPE does the work of what it sends and receives in turn, and ``rendezvous_gap_seconds`` of each message
-    do not overlap with the wire. ``blob_message_seconds`` are added by a library that sends blobs one by one.
+    do not overlap with the wire. ``blob_message_seconds`` are added by a library that sends blobs one by
+    one, and messages up to ``blob_copy_limit_bytes`` are copied there.
     """
 
     eager_limit_bytes: int
@@ -202,6 +203,7 @@ class ProtocolSpec:
     rendezvous_receive_seconds: float
     rendezvous_gap_seconds: float
     blob_message_seconds: float
+    blob_copy_limit_bytes: int
 
     @property
     def eager_seconds_per_byte(self) -> float:

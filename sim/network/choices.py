@@ -44,7 +44,7 @@ GENERATIONS: Final[Mapping[str, Choices]] = MappingProxyType(
     {
         "swcaffe-2018": Choices(
             collective=REDUCE_BROADCAST,
-            reduction_by="core_group",
+            reduction_by="chip",
             reduction_overlap=False,
             packing="blobs",
             overlap=False,

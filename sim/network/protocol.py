@@ -21,8 +21,9 @@ Sizes = NDArray[np.int64]
 class Protocol:
     """Seconds of software for each message of a blocking exchange, as in collectives.
 
-    ``eager_seconds_per_byte``: copies of short messages. ``copy_seconds_per_byte``: what the MPE copies of any message
-    before or after the wire, not under it. ``message_seconds``: of the caller, for every message whatever its size.
+    ``eager_seconds_per_byte``: copies of short messages. ``copy_seconds_per_byte``: of longer ones up to
+    ``copy_limit_bytes`` (None: all), which the MPE copies before the wire, not under it. ``message_seconds``: of the
+    caller, for every message whatever its size.
 
     A message longer than ``segment_bytes`` is split. With one segment ``in_flight`` at a time each pays the whole
     latency; with several only the first does, and between the others the wire waits for ``gap_seconds``.
@@ -33,6 +34,7 @@ class Protocol:
     rendezvous_latency_seconds: float
     eager_seconds_per_byte: float = 0.0
     copy_seconds_per_byte: float = 0.0
+    copy_limit_bytes: int | None = None
     message_seconds: float = 0.0
     segment_bytes: int | None = None
     in_flight: int = 1
@@ -57,7 +59,8 @@ class Protocol:
             pieces, piece = -(-size // self.segment_bytes), self.segment_bytes
         eager = piece < self.eager_limit_bytes
         latency = self.eager_latency_seconds if eager else self.rendezvous_latency_seconds
-        copy = self.copy_seconds_per_byte + (self.eager_seconds_per_byte if eager else 0.0)
+        copied = self.copy_limit_bytes is None or piece <= self.copy_limit_bytes
+        copy = self.eager_seconds_per_byte if eager else self.copy_seconds_per_byte if copied else 0.0
         following = latency if self.in_flight == 1 else self.gap_seconds
         return (latency + self.message_seconds) + ((pieces - 1) * following + size * copy)
 
@@ -71,9 +74,11 @@ class Protocol:
         if self.segment_bytes is not None and most > self.segment_bytes:
             return np.array([self.seconds(each) for each in size.tolist()])
         eager, rendezvous = self.eager_latency_seconds, self.rendezvous_latency_seconds
-        copy, short = self.copy_seconds_per_byte, self.copy_seconds_per_byte + self.eager_seconds_per_byte
-        if least >= self.eager_limit_bytes and not copy:
+        limit = most if self.copy_limit_bytes is None else self.copy_limit_bytes
+        copy = self.copy_seconds_per_byte
+        if least >= self.eager_limit_bytes and (not copy or least > limit):
             return np.broadcast_to(np.array([rendezvous + self.message_seconds]), size.shape)
         below = size < self.eager_limit_bytes
         latency = np.where(below, eager + self.message_seconds, rendezvous + self.message_seconds)
-        return np.add(latency, size * np.where(below, short, copy), dtype=np.float64)
+        copying = np.where(below, self.eager_seconds_per_byte, np.where(size <= limit, copy, 0.0))
+        return np.add(latency, size * copying, dtype=np.float64)

@@ -47,12 +47,14 @@ def scheme(name: str, *, network: NetworkSpec, changed: Choices | None = None) -
         problems.append(Problem(file="collective", key="", value=choices.collective, expected=expected, nearest=near))
     if problems or choices.reduction_by is None or choices.packing is None or choices.collective is None:
         raise BadInput(problems)
-    protocol = replace(
-        Protocol.of(network),
-        message_seconds=network.protocol.blob_message_seconds if choices.packing == "blobs" else 0.0,
-        segment_bytes=choices.segment_bytes,
-        in_flight=choices.in_flight or 1,
-    )
+    protocol = replace(Protocol.of(network), segment_bytes=choices.segment_bytes, in_flight=choices.in_flight or 1)
+    if choices.packing == "blobs":
+        protocol = replace(
+            protocol,
+            message_seconds=network.protocol.blob_message_seconds,
+            copy_seconds_per_byte=network.protocol.eager_send_seconds_per_byte,
+            copy_limit_bytes=network.protocol.blob_copy_limit_bytes,
+        )
     stock = choices.reduction_by in ("mpe_scalar", "mpe_simd")
     return Scheme(
         name=name,

@@ -28,7 +28,7 @@ def test_what_is_left_open_about_communication_is_what_the_library_does() -> Non
         return (*words, mapping.reduction_overlap, mapping.overlap)
 
     assert chosen("overlap=null") == ("autotuned-2019", "halving_doubling", "core_group", "buckets", False, False)
-    per_blob = ("swcaffe-2018", "reduce_broadcast", "core_group", "blobs", False, True)
+    per_blob = ("swcaffe-2018", "reduce_broadcast", "chip", "blobs", False, True)
     assert chosen("communication=swcaffe-2018") == per_blob
     changed = chosen("communication=stock-mpi", "collective=ring", "reduction_by=chip", "reduction_overlap=false")
     assert changed == ("stock-mpi", "ring", "chip", "buckets", False, True)

@@ -16,16 +16,19 @@ PROTOCOL = Protocol(
     rendezvous_latency_seconds=33e-6,
     eager_seconds_per_byte=0.5e-9,
     copy_seconds_per_byte=1e-9,
+    copy_limit_bytes=500_000,
     message_seconds=2e-6,
 )
 
 
-@pytest.mark.parametrize(("size", "seconds"), [(0, 6e-6), (4000, 12e-6), (4096, 39.096e-6), (10**6, 1.035e-3)])
+@pytest.mark.parametrize(
+    ("size", "seconds"), [(0, 6e-6), (4000, 8e-6), (4096, 39.096e-6), (500_000, 535e-6), (500_001, 35e-6)]
+)
 def test_the_handshake_begins_at_the_limit(size: int, seconds: float) -> None:
     assert PROTOCOL.seconds(size) == pytest.approx(seconds, rel=1e-12)
 
 
-@pytest.mark.parametrize("sizes", [[], [7], [0, 1, 4095], [4096, 10**7], [1, 4095, 4096, 12345, 0]])
+@pytest.mark.parametrize("sizes", [[], [7], [0, 1, 4095], [4096, 10**7], [600_000, 10**7], [1, 4095, 4096, 12345, 0]])
 @pytest.mark.parametrize("copy", [0.0, 1e-9])
 @pytest.mark.parametrize(("segment", "in_flight"), [(None, 1), (1000, 1), (8192, 4)])
 def test_many_messages_cost_what_each_does(sizes: list[int], copy: float, segment: int | None, in_flight: int) -> None:
