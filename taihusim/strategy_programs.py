@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from nnlib.kernels.kernel import InfeasiblePlan
+from nnlib.precision import DTYPES
 from sim.network.schemes import scheme
 from sim.problems import BadInput, Problem
 from taihusim.least_batch import least_batch
 from taihusim.setup import Setup
 from taihusim.tile_problem import tile_problem
 from workloads.jobs.node_step import NodeMemory
+from workloads.parallel.device import StrategyDevice
+from workloads.parallel.execution import Execution
 from workloads.parallel.lowered import LoweredStrategy, lower_strategy
+from workloads.parallel.schedules import Collectives
 from workloads.parallel.step import memory_of, time_strategy
 from workloads.parallel.strategy_timing import StrategyTiming
+
+MOST_RANKS: Final = 256
+"""Virtual ranks that compute numbers one after the other in bearable time."""
 
 
 def strategy_step(setup: Setup, *, samples: int, nodes: int) -> StrategyTiming:
@@ -22,15 +32,7 @@ def strategy_step(setup: Setup, *, samples: int, nodes: int) -> StrategyTiming:
     """
     mapping, recipe = setup.mapping, setup.workload.recipe
     try:
-        lowered = lower_strategy(
-            model=setup.model,
-            strategy=mapping.strategy,
-            machine=setup.machine,
-            mapping=mapping,
-            clock=setup.clock,
-            nodes=nodes,
-            samples_per_node=samples,
-        )
+        lowered = _lowered(setup, samples, nodes)
         _check(setup, lowered)
         return time_strategy(
             lowered,
@@ -41,6 +43,57 @@ def strategy_step(setup: Setup, *, samples: int, nodes: int) -> StrategyTiming:
         )
     except InfeasiblePlan as error:
         raise BadInput([tile_problem(setup.machine, error, place=f"under the strategy {mapping.strategy}")]) from None
+
+
+def check_strategy(setup: Setup, nodes: Sequence[int]) -> None:
+    """Raise BadInput if a strategy is to compute numbers as it cannot, or on too many virtual ranks."""
+    mapping = setup.mapping
+    if mapping.strategy.is_data or mapping.numerics == "off":
+        return
+    problems = []
+    if mapping.numerics != "layer" or mapping.backend != "numpy" or mapping.precision not in ("fp64", "fp32"):
+        found = f"numerics {mapping.numerics}, backend {mapping.backend}, precision {mapping.precision}"
+        expected = "numerics layer with the backend numpy in fp64 or fp32, or --numerics off"
+        problems.append(Problem(file=f"strategy {mapping.strategy}", key="", value=found, expected=expected))
+    for count in nodes:
+        if count * mapping.ranks_per_node > MOST_RANKS:
+            expected = f"at most {MOST_RANKS} ranks that compute numbers one after the other, or --numerics off"
+            problems.append(Problem(file=f"strategy {mapping.strategy}", key="nodes", value=count, expected=expected))
+    if problems:
+        raise BadInput(problems)
+
+
+def strategy_device(setup: Setup, *, samples: int, nodes: int) -> StrategyDevice:
+    """Virtual ranks that compute a step of ``samples`` samples per node as the strategy divides it."""
+    lowered = _lowered(setup, samples, nodes)
+    return StrategyDevice(
+        Execution(
+            source=setup.model,
+            division=lowered.division,
+            stages=lowered.stages,
+            collectives=Collectives(
+                algorithm=setup.mapping.summation,
+                network=setup.machine.network,
+                item_bytes=DTYPES[setup.mapping.dtype].itemsize,
+            ),
+            replicas=lowered.replicas,
+            micro_batches=lowered.micro_batches,
+            together=lowered.together,
+            sharded=lowered.strategy.optimizer_sharding,
+        )
+    )
+
+
+def _lowered(setup: Setup, samples: int, nodes: int) -> LoweredStrategy:
+    return lower_strategy(
+        model=setup.model,
+        strategy=setup.mapping.strategy,
+        machine=setup.machine,
+        mapping=setup.mapping,
+        clock=setup.clock,
+        nodes=nodes,
+        samples_per_node=samples,
+    )
 
 
 def _check(setup: Setup, lowered: LoweredStrategy) -> None:

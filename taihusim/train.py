@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from nnlib.device import Device
 from nnlib.precision import DTYPES
 from sim.network.collectives import collective
 from sim.network.schedule import execute
@@ -21,12 +22,14 @@ from taihusim.checkpointing import CheckpointKeeper
 from taihusim.node_counts import node_problems
 from taihusim.precision import check_training, training_device
 from taihusim.setup import Setup
+from taihusim.strategy_programs import check_strategy, strategy_device
 from workloads.bottleneck import training_bottleneck
 from workloads.checkpoint import weights_sha256
 from workloads.datasets.dataset import Dataset
 from workloads.datasets.load import goal_of, load_dataset, measure_of
 from workloads.datasets.measure import HIGHER_IS_BETTER, Measure
 from workloads.datasets.stream import SampleStream
+from workloads.jobs.node_step import NodeStep
 from workloads.jobs.step_energy import step_activity
 from workloads.jobs.training_step import StepTiming, time_step
 from workloads.reduction import Reduction, choose_order
@@ -107,6 +110,7 @@ def train(
     """
     check_request(setup, request)
     check_training(setup)
+    check_strategy(setup, request.nodes)
     for nodes in request.nodes:
         _keeper(setup, request, nodes).check()
     timed = {}
@@ -130,17 +134,23 @@ def train(
 
 @dataclass(frozen=True, kw_only=True)
 class _Timed:
-    """The time of a node count's step, and how long it took to find."""
+    """A node's work and the time of a node count's step, and how long it took to find."""
 
+    node: NodeStep
     step: StepTiming
     host_seconds: float
 
     @classmethod
     def of(cls, setup: Setup, nodes: int) -> _Timed:
         begin = host.perf_counter()
-        node = setup.steps.training(setup.samples_per_node(nodes))
-        step = time_step(node=node, machine=setup.machine, mapping=setup.mapping, nodes=nodes)
-        return cls(step=step, host_seconds=host.perf_counter() - begin)
+        samples = setup.samples_per_node(nodes)
+        if setup.mapping.strategy.is_data:
+            node = setup.steps.training(samples)
+            step = time_step(node=node, machine=setup.machine, mapping=setup.mapping, nodes=nodes)
+        else:
+            divided = setup.steps.under_strategy(samples, nodes)
+            node, step = divided.node, divided.timing
+        return cls(node=node, step=step, host_seconds=host.perf_counter() - begin)
 
 
 def _goal(setup: Setup, request: TrainRequest, global_batch: int, measure: Measure | None) -> Goal:
@@ -204,7 +214,7 @@ def _run(
         reached = None
     seconds = steps * step.seconds
     processor = setup.machine.processor
-    used = _energy(setup, nodes, step)
+    used = _energy(setup, nodes, timed[nodes])
     return TrainedRun(
         parameters=None if state is None else state.variables,
         result={
@@ -231,6 +241,7 @@ def _run(
                 ranks=step.ranks,
                 gradient_bytes=step.gradient_bytes,
                 collective=setup.mapping.collective,
+                strategy=str(setup.mapping.strategy),
             ),
             "curve": [] if state is None else state.curve,
             "weights_sha256": None if state is None else weights_sha256(state.variables),
@@ -246,14 +257,13 @@ def _run(
     )
 
 
-def _energy(setup: Setup, nodes: int, step: StepTiming) -> Energy:
+def _energy(setup: Setup, nodes: int, timed: _Timed) -> Energy:
     """Energy of a step on all nodes."""
-    node = setup.steps.training(setup.samples_per_node(nodes))
     activity = step_activity(
-        node=node,
-        seconds=step.seconds,
+        node=timed.node,
+        seconds=timed.step.seconds,
         core_groups=setup.machine.processor.core_groups,
-        network_bytes=step.network_bytes,
+        network_bytes=timed.step.network_bytes,
     )
     return energy(setup.machine, activity, nodes=nodes)
 
@@ -279,7 +289,7 @@ def _numerics(
     variables = setup.model.initialise(np.random.default_rng(request.seed), DTYPES[mapping.dtype])
     optimizer = recipe.optimizer
     trainer = Trainer(
-        device=training_device(setup, together=setup.core_group_batch(nodes), seed=request.seed),
+        device=_device(setup, nodes, seed=request.seed),
         reduction=_reduction(setup, nodes, timed, repeats=global_batch > stream.distinct_samples),
         optimizer=optimizer,
         rate=recipe.learning_rate,
@@ -295,9 +305,18 @@ def _numerics(
     return trainer, TrainingState(variables=variables, optimizer=optimizer.initial_state(learned), stream=stream)
 
 
+def _device(setup: Setup, nodes: int, *, seed: int) -> Device:
+    """What computes the steps: under a strategy its virtual ranks."""
+    if setup.mapping.strategy.is_data:
+        return training_device(setup, together=setup.core_group_batch(nodes), seed=seed)
+    return strategy_device(setup, samples=setup.samples_per_node(nodes), nodes=nodes)
+
+
 def _reduction(setup: Setup, nodes: int, timed: _Timed, *, repeats: bool) -> Reduction:
     mapping = setup.mapping
     topology = Topology(network=setup.machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node)
+    if not mapping.strategy.is_data:
+        return Reduction(order="strategy", ranks=topology.ranks, add_ranks=lambda values: values)
     order = choose_order(
         wanted=mapping.reduction_order,
         ranks=topology.ranks,

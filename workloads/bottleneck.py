@@ -17,11 +17,17 @@ def training_bottleneck(
     ranks: int,
     gradient_bytes: int,
     collective: str,
+    strategy: str = "data",
 ) -> str:
     """One sentence on the largest of ``shares``."""
     name = max(shares, key=lambda share: shares[share])
     percent = f"{100 * shares[name]:.0f} %"
     match name:
+        case "communication_exposed" if strategy != "data":
+            return (
+                f"communication: what {ranks:,} ranks on {nodes_in_words(nodes)} exchange under {strategy} while "
+                f"they wait for it is {percent} of the step"
+            )
         case "communication_exposed":
             return (
                 f"communication: the {collective.replace('_', '-')} all-reduce of {size_in_words(gradient_bytes)} "

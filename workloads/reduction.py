@@ -2,7 +2,8 @@
 
 Per rank: every rank's gradient is computed on its own samples and the collective's schedule adds them, in the order
 in which the machine would. All at once: equal samples are computed once and weighted by how often they occur, in one
-fixed order; what the ranks would add is the same sum in another order.
+fixed order; what the ranks would add is the same sum in another order. Under a parallel strategy the device itself
+has ranks, which take the whole batch and add as they would.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from nnlib.model import Gradients
 from sim.chip.memory import Array
 from workloads.datasets.stream import Samples, SampleStream
 
-Order: TypeAlias = Literal["schedule", "pairwise"]
+Order: TypeAlias = Literal["schedule", "pairwise", "strategy"]
 AddRanks: TypeAlias = Callable[[Array], Array]
 
 SCHEDULE_LIMIT_BYTES = 1 << 30
@@ -40,9 +41,9 @@ class Reduction:
     ) -> Gradients:
         """Mean loss over the global batch, its gradients and the statistics after it."""
         dtype = next(iter(variables.values())).dtype
-        if self.order == "pairwise":
+        if self.order != "schedule":
             ids, weights = samples.ids, np.ones(len(samples), dtype=dtype)
-            if not device.model.graph.mixes_samples:
+            if self.order == "pairwise" and not device.model.graph.mixes_samples:
                 ids, multiplicities = samples.distinct()
                 weights = multiplicities.astype(dtype)
             batch = stream.batch(ids).astype(dtype)

@@ -1,0 +1,103 @@
+"""Training under a parallel strategy: the numbers of data parallelism, times of its own, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from taihusim.options import Settings
+from taihusim.setup import Setup, prepare
+from taihusim.strategy_programs import strategy_step
+from taihusim.train import TrainedRun, TrainRequest, train
+from tests.taihusim.command import json_of, refused
+from tests.taihusim.tiny import CONVOLUTION, tiny_workload
+from workloads.bottleneck import training_bottleneck
+
+LAYERS = f"""{CONVOLUTION.rsplit(chr(10), 1)[0]}
+    - {{type: linear, units: 16}}
+    - {{type: relu}}
+    - {{type: linear, units: 10}}"""
+
+
+@pytest.fixture(scope="module")
+def workload(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_workload(tmp_path_factory.mktemp("strategies"), layers=LAYERS)
+
+
+def setup_of(workload: str, *mapping: str, machine: tuple[str, ...] = ()) -> Setup:
+
+    return prepare(workload=workload, mapping_flags=mapping, settings=Settings(machine=machine))
+
+
+def trained(workload: str, nodes: int, *mapping: str) -> TrainedRun:
+    return train(setup_of(workload, *mapping), TrainRequest(nodes=(nodes,), epochs=2))[0]
+
+
+@pytest.mark.numeric
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "strategy", ["tensor=2", "pipeline=4,micro_batches=2", "tensor=2,pipeline=2,micro_batches=4,optimizer_sharding"]
+)
+def test_training_gives_the_weights_of_data_parallelism(workload: str, strategy: str) -> None:
+    """On 4 nodes, after as many steps, up to the order of summation; the record says who added."""
+    data, divided = (trained(workload, 4, f"strategy={each}") for each in ("data", strategy))
+    assert divided.result["reduction_order"] == "strategy"
+    assert divided.result["final_loss"] == pytest.approx(data.result["final_loss"], rel=1e-10)
+    assert data.parameters is not None
+    assert divided.parameters is not None
+    for name, array in data.parameters.items():
+        assert np.abs(divided.parameters[name] - array).max() <= 1e-10 * np.abs(array).max(), name
+    assert divided.result["seconds_per_step"] != data.result["seconds_per_step"]
+    assert sum(divided.result["shares"].values()) == pytest.approx(1, abs=1e-12)
+
+
+def test_the_command_trains_under_a_strategy(workload: str) -> None:
+    run = json_of("train", workload, "--nodes", "2", "--epochs", "0.5", "--strategy", "pipeline=2")["runs"][0]
+    assert run["shares"]["pipeline_bubble"] > 0
+    assert run["reduction_order"] == "strategy"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--strategy", "tensr=2"), "did you mean 'tensor'"),
+        (("--strategy", "tensor=3"), "a multiple of 3 ranks"),
+        (("--strategy", "tensor=2,micro_batches=5"), "a divisor of the 32 samples"),
+        (("--strategy", "pipeline=2", "--numerics", "tile"), "numerics layer"),
+        (("--strategy", "pipeline=2", "--precision", "int16"), "fp64 or fp32"),
+    ],
+)
+def test_what_cannot_be_is_one_line(workload: str, flags: tuple[str, ...], words: str) -> None:
+    (line,) = refused("train", workload, "--nodes", "2", "--epochs", "1", *flags)
+    assert words in line
+
+
+def test_too_many_ranks_for_numbers(workload: str) -> None:
+    (line,) = refused("train", workload, "--nodes", "512", "--epochs", "1", "--strategy", "pipeline=2")
+    assert "at most 256 ranks" in line
+
+
+def test_a_stage_that_does_not_fit_says_what_needs_less(workload: str) -> None:
+    setup = setup_of(workload, "strategy=pipeline=2", machine=("processor.memory.capacity=100 kB",))
+    with pytest.raises(
+        Exception, match=r"stage 1, layers 'conv2d1' to .*what needs less: --precision fp32, optimizer_"
+    ):
+        strategy_step(setup, samples=64, nodes=8)
+
+
+def test_communication_under_a_strategy_is_no_all_reduce() -> None:
+    text = training_bottleneck(
+        shares={"communication_exposed": 0.5, "compute": 0.5},
+        busiest="x",
+        launches=1,
+        launch_seconds=1e-6,
+        nodes=2,
+        ranks=8,
+        gradient_bytes=8,
+        collective="ring",
+        strategy="tensor=2",
+    )
+    assert (
+        text
+        == "communication: what 8 ranks on 2 nodes exchange under tensor=2 while they wait for it is 50 % of the step"
+    )
