@@ -6,7 +6,7 @@ a rank that sends and receives in one step waits for both. Who receives to add p
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -65,11 +65,17 @@ def run(
     reduction: ReductionCost,
     start: Floats,
     item_bytes: int,
+    observe: Callable[[Step, Floats], None] | None = None,
 ) -> CollectiveResult:
-    """Run ``schedule`` from the clocks ``start`` (ranks,); elements have ``item_bytes`` bytes."""
+    """Run ``schedule`` from the clocks ``start`` (ranks,); elements have ``item_bytes`` bytes.
+
+    ``observe`` is shown every step and the clocks after it, which it must leave as they are.
+    """
     runner = _Runner(topology, protocol=protocol, reduction=reduction, clocks=start.copy(), item_bytes=item_bytes)
     for step in schedule.timed_steps():
         runner.step(step, structure=schedule.structure)
+        if observe is not None:
+            observe(step, runner.clocks)
     contention: Literal["exact", "approximated", "none"] = "none"
     if topology.contention:
         contention = "exact" if runner.watch.exact else "approximated"
