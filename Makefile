@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
+TESTS := $(RUN) pytest -n 2 --dist worksteal
 NODES := 1,16,256,4096,40960
 
 .PHONY: demo test test-fast learning parity lint style types layers validate bench clean help
@@ -15,16 +16,16 @@ demo: $(VENV)/.installed-demo  ## train handwritten digits on 1 to 40,960 nodes 
 	@test -f runs/demo/figure.png && echo "Figure: $(CURDIR)/runs/demo/figure.png"
 
 test: $(VENV)/.installed-test  ## all tests but those that need PyTorch and those that train for minutes
-	$(RUN) pytest -n 2 -m "not learning"
+	$(TESTS) -m "not learning and not parity"
 
 learning: $(VENV)/.installed-test  ## networks that learn, and linear ones that do not, on generated data
-	$(RUN) pytest -n 2 -m learning
+	$(TESTS) -m learning
 
 test-fast: $(VENV)/.installed-test  ## the tests that take less than a few seconds each, without PyTorch
-	$(RUN) pytest -n 2 -m "not slow and not parity"
+	$(TESTS) -m "not slow and not parity"
 
 parity: $(VENV)/.installed-test $(VENV)/.installed-parity  ## comparisons with PyTorch
-	$(RUN) pytest -m parity
+	$(TESTS) -m parity
 
 lint: style types layers  ## style, types and the order of the packages
 

@@ -1,4 +1,4 @@
-"""One BLAS thread, as the command line has it: pytest's own processes take the cores. No kernel times on disk."""
+"""One thread of BLAS and of PyTorch: pytest's own processes take the cores. No kernel times on disk."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from hypothesis import settings
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["TAIHUSIM_CACHE"] = "off"
 
 # `.ci/run` draws the same examples each time, so that what landed once lands again; others search on at random
