@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ import onnx
 import pytest
 
 from tests.nnlib.importers.graphs import model, node, runtime_outputs, saved
+from tests.taihusim import command
+from tests.taihusim.command import Done
 
 pytestmark = pytest.mark.slow
 RNG = np.random.default_rng(4)
@@ -63,9 +64,9 @@ def network(batch: int | str = "N", side: int | str = SIDE) -> onnx.ModelProto:
     return model(nodes, {"x": (batch, 1, side, side)}, weights)
 
 
-def taihusim(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "taihusim", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+def taihusim(folder: Path, *arguments: str) -> Done:
+    with chdir(folder):
+        return command.taihusim(*arguments)
 
 
 def images(count: int) -> Any:
@@ -175,7 +176,7 @@ def test_inputs_that_do_not_fit(tmp_path: Path) -> None:
     check_refused(taihusim(tmp_path, "infer", "model.onnx", "--input", "x.npy"), "(samples, 1, 8, 8)")
 
 
-def check_refused(done: subprocess.CompletedProcess[str], text: str) -> None:
+def check_refused(done: Done, text: str) -> None:
     assert done.returncode == 2, done.stderr
     assert text in done.stderr
     assert "Traceback" not in done.stderr
