@@ -94,6 +94,7 @@ class StoredKeys(Section):
     bytes_per_sample: Positive
     files: Count = 1
     packed: StrictBool = False
+    audio: StrictBool = False
     source: Annotated[str, Field(min_length=1)]
 
 

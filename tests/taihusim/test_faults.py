@@ -15,6 +15,7 @@ from sim.machine.load import load_machine
 from sim.problems import BadInput
 from sim.storage.striping import Striping
 from taihusim.faults import read_interval
+from workloads.datasets.storage import GENERATED
 from workloads.facts import WorkloadFacts
 from workloads.jobs.completion import checkpoint_bytes, checkpoint_cost, complete, equal_interval
 from workloads.mapping import load_mapping
@@ -23,8 +24,8 @@ ROOT = Path(__file__).parents[2]
 MACHINE = load_machine("sunway_taihulight")
 STRIPING = Striping(stripes=32, stripe_bytes=256_000_000)
 FACTS = WorkloadFacts(
-    name="x", title="x", batch_per_node=1, train_size=1, dataset=None, learns=True, parameters=1000, steps=1,
-    optimiser_states=2, statistics=10, sample_numbers=5,
+    name="x", title="x", batch_per_node=1, train_size=1, dataset=None, learns=True, parameters=1000,
+    recipe_samples=1, stored=GENERATED, optimiser_states=2, statistics=10, sample_numbers=5,
 )  # fmt: skip
 
 
@@ -61,7 +62,7 @@ class TestCommand:
         done = taihusim("digit", "--nodes", "4,x", "--hours", "1", "--interval", "5")
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
-        for part in ("'x'", "'digit'", "'5'", "600 s"):
+        for part in ("'x'", "did you mean 'digits'", "'5'", "600 s"):
             assert part in done.stderr
         done = taihusim("digits", "--nodes", "40961", "--hours", "1000", "--interval", "1us")
         assert done.returncode == 2

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
 
 from workloads.datasets.image_folder import ImageFolder
 from workloads.datasets.pixels import Pixels
@@ -15,13 +12,14 @@ from workloads.datasets.pixels import Pixels
 class StoredSample:
     """Mean ``bytes_per_sample`` in so many ``files``; ``packed`` samples have to be decoded before they are of use.
 
-    ``source`` says where the number is from.
+    ``audio``: recordings, of which spectrograms have to be made. ``source`` says where the number is from.
     """
 
     bytes_per_sample: float
     files: int
     packed: bool
     source: str
+    audio: bool = False
 
     def __post_init__(self) -> None:
         if not self.bytes_per_sample >= 0 or self.files < 0:
@@ -51,14 +49,6 @@ IMAGENET_SWCAFFE = StoredSample(
 )
 """ImageNet as swCaffe reads it on TaihuLight: decoded pixels in one file."""
 
-SPEECH = StoredSample(
-    bytes_per_sample=4e12 / 8e6,
-    files=1,
-    packed=False,
-    source="4 TB of audio (E. Elsen, Deep Speech 2); 8 million recordings of 11,940 hours, recalled from Amodei et al.",
-)
-"""Recordings for a recogniser of the class of Deep Speech 2."""
-
 
 def stored_array(shape: tuple[int, ...], *, itemsize: int, files: int = 1, source: str) -> StoredSample:
     """A sample of ``shape`` kept as plain numbers of ``itemsize`` bytes."""
@@ -78,22 +68,3 @@ def stored_folder(folder: ImageFolder) -> StoredSample:
     """The mean size of the images' files."""
     mean = float(folder.file_bytes.mean())
     return StoredSample(bytes_per_sample=mean, files=len(folder), packed=True, source="sizes of the files")
-
-
-def usual_sample(dataset: str | None) -> StoredSample:
-    """What a sample of a dataset costs on storage when its files are not at hand; None: no data at all.
-
-    Images are swCaffe's pixels, whatever folder they are in here, as decoding each of them in every epoch is what that
-    file is for.
-    """
-    return _USUAL.get(dataset or "", GENERATED)
-
-
-_USUAL: Final[Mapping[str, StoredSample]] = MappingProxyType(
-    {
-        "images": IMAGENET_SWCAFFE,
-        "digits": stored_array((8, 8, 1), itemsize=8, source="numbers of eight bytes"),
-        "mnist": stored_array((28, 28, 1), itemsize=1, source="bytes of IDX files"),
-        "cifar10": stored_array((32, 32, 3), itemsize=1, source="bytes of the binary files"),
-    }
-)

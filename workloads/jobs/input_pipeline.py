@@ -6,14 +6,16 @@ step before is computed, and only what takes longer than that step is seen.
 
 from __future__ import annotations
 
+from collections.abc import Mapping as WordMapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
 
 from sim.machine.spec import MachineSpec
-from sim.storage.access import Access, AccessTiming, access
+from sim.storage.access import Access, AccessTiming, Limit, access
 from sim.storage.striping import ONE_ARRAY, Striping
 from workloads.datasets.storage import StoredSample
-from workloads.jobs.preparation import DECODE, TRANSFORM, Instructions
+from workloads.jobs.preparation import preparation
 from workloads.mapping import Mapping
 from workloads.mapping_schema import InputPlace
 
@@ -26,7 +28,7 @@ class InputPlan:
 
     ``place``: where samples are read from in every step; from ``memory`` each node has its part of them, read once
     before. ``order``: one behind the other in a file, or each somewhere. ``prefetch`` batches are fetched ahead, 0 for
-    none. ``processes_per_node``: which share a node's batch, each on an MPE of its own.
+    none. ``processes_per_node``, as many as there are MPEs at most, share a node's batch, each on an MPE of its own.
     """
 
     striping: Striping = ONE_ARRAY
@@ -50,7 +52,8 @@ class InputPlan:
 class InputTiming:
     """Fetching one batch on each of the nodes. ``total_bytes`` are read by all nodes, ``storage`` says how.
 
-    ``fetch_seconds`` is what a process needs: ``read_seconds``, then ``prepare_seconds``.
+    ``fetch_seconds`` is what a process needs: ``read_seconds``, then ``prepare_seconds``. ``processes`` of a node's
+    ``mpes`` and ``arrays`` of ``all_arrays`` are used.
     """
 
     read_seconds: float
@@ -58,6 +61,10 @@ class InputTiming:
     total_bytes: float
     storage: AccessTiming | None
     prefetch: int
+    processes: int
+    mpes: int
+    arrays: int
+    all_arrays: int
 
     @property
     def fetch_seconds(self) -> float:
@@ -86,20 +93,30 @@ class InputTiming:
         return self.storage.bytes_per_second if self.storage is not None else None
 
     def limit(self, step_seconds: float) -> str | None:
-        """What input is held back by in words, None if it is ready in time."""
+        """What input is held back by in words, with a way out if there is one; None if it is ready in time."""
         if self.exposed_seconds(step_seconds) <= 0:
             return None
         if self.prepare_seconds >= self.read_seconds or self.storage is None:
-            return "preparation of samples on the MPEs"
+            return f"preparation of samples on {_of(self.processes, self.mpes, 'MPEs', 'input_processes')}"
+        if self.storage.limit == "arrays":
+            return _of(self.arrays, self.all_arrays, "disk arrays", "stripes")
         return WORDS[self.storage.limit]
 
 
-WORDS = {
-    "process": "what one process reads alone",
-    "arrays": "disk arrays",
-    "forwarding": "forwarding nodes of storage",
-    "metadata": "metadata servers, one open per sample",
-}
+WORDS: Final[WordMapping[Limit, str]] = MappingProxyType(
+    {
+        "process": "what one process reads alone",
+        "forwarding": "forwarding nodes of storage",
+        "metadata": "metadata servers, one open per sample,",
+    }
+)
+
+
+def _of(used: int, there: int, noun: str, key: str) -> str:
+    """``32 of 144 disk arrays (--set mapping.stripes=144 takes all)``."""
+    if used >= there:
+        return f"all {there} {noun}"
+    return f"{used} of {there} {noun} (--set mapping.{key}={there} takes all)"
 
 
 def input_timing(
@@ -110,14 +127,13 @@ def input_timing(
     numbers: int,
     samples: int,
     nodes: int,
-    preparation: Instructions | None = None,
 ) -> InputTiming:
     """Time of fetching ``samples`` samples on each of ``nodes`` nodes; the network takes ``numbers`` of each sample.
 
-    ``preparation`` of each number, by default Caffe's of images, decoded first if they are packed. A data set in more
-    than one file costs one open per sample. Samples that are generated cost nothing here.
+    A data set in more than one file costs one open per sample. Samples that are generated cost nothing here.
     """
-    processes = min(plan.processes_per_node, samples)
+    mpes = machine.processor.core_groups
+    processes = min(plan.processes_per_node, mpes, samples)
     each = -(-samples // processes)
     reading = None
     if plan.place == "storage" and stored.bytes_per_sample:
@@ -133,15 +149,17 @@ def input_timing(
                 opens=each if many else 0,
             ),
         )
-    if preparation is None:
-        preparation = DECODE.then(TRANSFORM) if stored.packed else TRANSFORM
-    one = preparation.seconds(machine.processor) if stored.bytes_per_sample else 0.0
+    one = preparation(stored).seconds(machine.processor) if stored.bytes_per_sample else 0.0
     return InputTiming(
         read_seconds=0.0 if reading is None else reading.seconds,
         prepare_seconds=each * numbers * one,
         total_bytes=nodes * samples * stored.bytes_per_sample if reading is not None else 0.0,
         storage=reading,
         prefetch=plan.prefetch,
+        processes=processes,
+        mpes=mpes,
+        arrays=min(plan.striping.stripes, machine.storage.arrays),
+        all_arrays=machine.storage.arrays,
     )
 
 
@@ -149,7 +167,7 @@ def loading_seconds(*, machine: MachineSpec, plan: InputPlan, stored: StoredSamp
     """Seconds to read a data set of ``samples`` samples once, each of ``nodes`` nodes its part, into their memory."""
     if not stored.bytes_per_sample:
         return 0.0
-    processes = nodes * plan.processes_per_node
+    processes = nodes * min(plan.processes_per_node, machine.processor.core_groups)
     part = -(-samples // processes)
     request = Access(
         processes=processes,

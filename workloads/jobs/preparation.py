@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from sim.machine.spec import ProcessorSpec
+from workloads.datasets.storage import StoredSample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +59,10 @@ SPECTROGRAM: Final = Instructions(integer=40, load=40, floating=72)
 """One number of a spectrogram of 161 frequencies, an estimate: its part of a real transform of 512 points, 2.5 n log2 n
 operations in all, each with less than one load and one address.
 """
+
+
+def preparation(stored: StoredSample) -> Instructions:
+    """Of one number of a stored sample: of a spectrogram, else Caffe's transformation, of packed samples after decoding."""
+    if stored.audio:
+        return SPECTROGRAM
+    return DECODE.then(TRANSFORM) if stored.packed else TRANSFORM

@@ -9,7 +9,7 @@ import pytest
 
 from sim.machine.load import load_machine
 from sim.storage.striping import ONE_ARRAY, Striping
-from workloads.datasets.storage import GENERATED, IMAGENET_SWCAFFE, IMAGENET_TRAIN, SPEECH, StoredSample
+from workloads.datasets.storage import GENERATED, IMAGENET_SWCAFFE, IMAGENET_TRAIN, StoredSample
 from workloads.jobs.input_pipeline import InputPlan, InputTiming, input_timing, loading_seconds
 from workloads.jobs.preparation import DECODE, TRANSFORM
 from workloads.mapping import load_mapping
@@ -26,7 +26,7 @@ def timed(
 
 
 def test_a_mapping_says_how_input_comes() -> None:
-    assert InputPlan.of(load_mapping()) == SWCAFFE
+    assert InputPlan.of(load_mapping()) == replace(SWCAFFE, processes_per_node=4)
     changed = ("input_from=memory", "input_processes=4", "prefetch=0", "stripes=144", "stripe_size=1 MB")
     assert InputPlan.of(load_mapping("default", changed)) == InputPlan(
         striping=Striping(stripes=144, stripe_bytes=1_000_000), place="memory", prefetch=0, processes_per_node=4
@@ -69,11 +69,13 @@ def test_a_step_as_long_as_prefetching_needs_the_bandwidth_there_is() -> None:
 
 def test_what_holds_input_back() -> None:
     """A node is held by its MPE; all nodes by the arrays; files of one image each by their names."""
-    assert timed().limit(1.0) == "preparation of samples on the MPEs"
+    preparing = "preparation of samples on 1 of 4 MPEs (--set mapping.input_processes=4 takes all)"
+    assert timed().limit(1.0) == preparing
+    assert timed(replace(SWCAFFE, processes_per_node=9)).limit(0.1) == "preparation of samples on all 4 MPEs"
     assert timed().limit(10.0) is None
-    assert timed(nodes=40_960).limit(10.0) == "disk arrays"
-    assert timed(stored=IMAGENET_TRAIN, nodes=4096).limit(10.0) == "metadata servers, one open per sample"
-    assert timed(replace(SWCAFFE, striping=ONE_ARRAY), nodes=64).limit(5.0) == "disk arrays"
+    assert timed(nodes=40_960).limit(10.0) == "32 of 144 disk arrays (--set mapping.stripes=144 takes all)"
+    assert timed(stored=IMAGENET_TRAIN, nodes=4096).limit(10.0) == "metadata servers, one open per sample,"
+    assert timed(replace(SWCAFFE, striping=ONE_ARRAY), nodes=64).limit(5.0).startswith("1 of 144 disk arrays")
 
 
 def test_stripes_relieve_an_array_as_swcaffe_found() -> None:
@@ -88,6 +90,12 @@ def test_packed_samples_are_decoded_too() -> None:
     assert packed.prepare_seconds - timed().prepare_seconds == pytest.approx(256 * PIXELS * cycles / 1.45e9, rel=1e-9)
 
 
+def test_recordings_become_spectrograms() -> None:
+    """40 + 40 loads of 3 + 72 floating ones of 7 cycles for each number."""
+    audio = timed(stored=replace(IMAGENET_SWCAFFE, audio=True))
+    assert audio.prepare_seconds == pytest.approx(256 * PIXELS * (40 + 120 + 504) / 1.45e9, rel=1e-12)
+
+
 def test_from_memory_nothing_is_read_and_what_is_generated_costs_nothing() -> None:
     memory = timed(replace(SWCAFFE, place="memory"), nodes=40_960)
     assert (memory.read_seconds, memory.total_bytes, memory.available_bytes_per_second) == (0, 0, None)
@@ -99,6 +107,7 @@ def test_from_memory_nothing_is_read_and_what_is_generated_costs_nothing() -> No
 
 
 def test_four_terabytes_are_loaded_at_what_the_arrays_give() -> None:
+    audio = StoredSample(bytes_per_sample=5e5, files=1, packed=False, source="4 TB in 8,000,000 recordings")
     plan = InputPlan(striping=Striping(stripes=144, stripe_bytes=256_000_000))
-    seconds = loading_seconds(machine=MACHINE, plan=plan, stored=SPEECH, samples=8_000_000, nodes=4096)
+    seconds = loading_seconds(machine=MACHINE, plan=plan, stored=audio, samples=8_000_000, nodes=4096)
     assert seconds == pytest.approx(4e12 / 288e9, rel=0.1)
