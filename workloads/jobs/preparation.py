@@ -62,7 +62,7 @@ operations in all, each with less than one load and one address.
 
 
 def preparation(stored: StoredSample) -> Instructions:
-    """Of one number of a stored sample: of a spectrogram, else Caffe's transformation, of packed samples after decoding."""
+    """Of one number of a stored sample: spectrograms of recordings; of others Caffe's, decoded first if packed."""
     if stored.audio:
         return SPECTROGRAM
     return DECODE.then(TRANSFORM) if stored.packed else TRANSFORM
