@@ -19,6 +19,7 @@ from nnlib.kernels.kernel import Arguments, Kernel, blank
 from nnlib.layers.layer import Run
 from nnlib.layers.randomness import key_numbers, layer_key, rounding_key
 from nnlib.lowering import lower_forward, lower_gradients
+from nnlib.lowering.choice import OWN, Choice
 from nnlib.lowering.site import loss_buffer, shares_buffer, target_buffer
 from nnlib.model import Gradients, Model
 from nnlib.optim import Clip, Optimizer, State
@@ -27,7 +28,7 @@ from nnlib.precision.random import key_numbers as rounding_numbers
 from nnlib.program import Program
 from nnlib.update import begin_update, clip_gradients, update_tensor
 from sim.chip.core_group import CoreGroup
-from sim.chip.memory import Array, MemoryArray
+from sim.chip.memory import Array, MemoryArray, Shape
 from sim.machine.spec import ProcessorSpec
 
 TRAINING = Run(training=True)
@@ -90,6 +91,7 @@ class CoreGroupDevice:
 
     More samples run as more batches, as on more core groups, and their gradients are added in that order.
     ``arithmetic``: what the kernels compute with, if not in ``dtype``; see :class:`sim.chip.core_group.CoreGroup`.
+    ``choice``: whose kernels they are.
     """
 
     model: Model
@@ -98,6 +100,7 @@ class CoreGroupDevice:
     processor: ProcessorSpec
     recompute: bool = False
     arithmetic: np.dtype[np.floating] | None = None
+    choice: Choice = OWN
     programs: dict[tuple[bool, int], Program] = field(default_factory=dict, compare=False, repr=False)
 
     def gradients(self, *, variables: Variables, batch: Batch, weights: Array, run: Run = TRAINING) -> Gradients:
@@ -147,9 +150,11 @@ class CoreGroupDevice:
         """The network lowered for ``batch`` samples, once."""
         if (training, batch) not in self.programs:
             if training:
-                program = lower_gradients(model=self.model, batch=batch, dtype=self.dtype, recompute=self.recompute)
+                program = lower_gradients(
+                    model=self.model, batch=batch, dtype=self.dtype, recompute=self.recompute, choice=self.choice
+                )
             else:
-                program = lower_forward(graph=self.model.graph, batch=batch, dtype=self.dtype)
+                program = lower_forward(graph=self.model.graph, batch=batch, dtype=self.dtype, choice=self.choice)
             self.programs[training, batch] = program
         return self.programs[training, batch]
 
@@ -180,6 +185,11 @@ def _rounding_key(run: Run, name: str) -> int:
     """The key of a buffer ``rounding:LAYER:WHAT``."""
     layer, _, what = name.rpartition(":")
     return rounding_key(run.key, layer, what, run.first_sample)
+
+
+def planar_shape(shape: Shape) -> Shape:
+    """Of images (batch, rows, columns, channels) in Caffe's order."""
+    return shape[0], shape[-1], *shape[1:-1]
 
 
 class Loaded:
@@ -217,6 +227,10 @@ class Loaded:
                 self.arrays[name][...] = key_numbers(layer_key(run.key, layer), run.first_sample)
             elif kind == "rounding":
                 self.arrays[name][...] = rounding_numbers(_rounding_key(run, layer))
+            elif kind == "ones":
+                self.arrays[name][...] = 1
+            elif buffer.layout == "planar":
+                self.arrays[name].reshape(planar_shape(buffer.shape))[...] = np.moveaxis(inputs[name], -1, 1)
             else:
                 self.arrays[name][...] = inputs[name].reshape(buffer.shape)
         for launch in self.program.launches:

@@ -14,13 +14,16 @@ from sim.chip.memory import AddressSpace, Shape
 
 Phase: TypeAlias = Literal["forward", "recompute", "backward"]
 Role: TypeAlias = Literal["input", "parameter", "gradient", "statistic", "activation"]
+Layout: TypeAlias = Literal["channels-last", "planar"]
+"""How images lie in a buffer: (batch, rows, columns, channels), or Caffe's (batch, channels, rows, columns)."""
 
 
 @dataclass(frozen=True)
 class Buffer:
     """An array in main memory, stored in ``dtype``, live from launch ``first`` to launch ``last``.
 
-    Inputs, parameters, gradients and statistics live as long as the program.
+    Inputs, parameters, gradients and statistics live as long as the program. ``shape`` has channels last whatever the
+    ``layout``.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Buffer:
     first: int
     last: int
     dtype: StorageName = "fp64"
+    layout: Layout = "channels-last"
 
     @property
     def nbytes(self) -> int:
@@ -116,9 +120,18 @@ class ProgramBuilder:
         self.roles: dict[str, Role] = {}
         self.dtypes: dict[str, StorageName] = {}
         self.aliases: dict[str, str] = {}
+        self.planar: set[str] = set()
         self.again = False
 
-    def buffer(self, name: str, shape: Shape, role: Role = "activation", *, dtype: StorageName | None = None) -> str:
+    def buffer(
+        self,
+        name: str,
+        shape: Shape,
+        role: Role = "activation",
+        *,
+        dtype: StorageName | None = None,
+        layout: Layout = "channels-last",
+    ) -> str:
         """Declare a buffer, by default of the program's precision; returns its name."""
         stored = self.dtype if dtype is None else dtype
         if self.again and (name in self.shapes or name in self.aliases):
@@ -127,10 +140,18 @@ class ProgramBuilder:
             new = self.fresh(name)
             self.shapes[new], self.roles[new], self.dtypes[new] = shape, "activation", stored
             self.aliases[name] = new
+            if layout == "planar":
+                self.planar.add(new)
             return name
         self._check_new(name)
         self.shapes[name], self.roles[name], self.dtypes[name] = shape, role, stored
+        if layout == "planar":
+            self.planar.add(name)
         return name
+
+    def layout(self, name: str) -> Layout:
+        """How images lie in the buffer behind a name."""
+        return "planar" if self.resolve(name) in self.planar else "channels-last"
 
     def alias(self, name: str, of: str) -> str:
         """Another name of a buffer: the same bytes under another shape."""
@@ -138,6 +159,10 @@ class ProgramBuilder:
             self._check_new(name)
         self.aliases[name] = self.resolve(of)
         return name
+
+    def rename(self, name: str, to: str) -> None:
+        """From now on ``name`` means the buffer ``to``."""
+        self.aliases[name] = self.resolve(to)
 
     def fresh(self, name: str) -> str:
         """``name``, or with a number behind it if that is taken."""
@@ -190,6 +215,7 @@ class ProgramBuilder:
                 first=min(uses[name], default=0),
                 last=max(uses[name], default=0),
                 dtype=self.dtypes[name],
+                layout=self.layout(name),
             )
             for name, shape in self.shapes.items()
         }

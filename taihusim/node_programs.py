@@ -13,7 +13,6 @@ from workloads.jobs.node_answer import NodeAnswer
 from workloads.jobs.node_build import build_node_answer, build_node_step
 from workloads.jobs.node_memory import node_memory
 from workloads.jobs.node_step import NodeStep
-from workloads.jobs.parts import layer_parts
 
 
 def training_node(setup: Setup, *, samples: int) -> NodeStep:
@@ -35,7 +34,6 @@ def training_node(setup: Setup, *, samples: int) -> NodeStep:
             samples=part,
             optimizer=recipe.optimizer,
             clip=recipe.clip,
-            layers=layer_parts(setup.graph),
         )
     except InfeasiblePlan as error:
         raise BadInput([tile_problem(setup.machine, error, place="in the optimiser's update")]) from None

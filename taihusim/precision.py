@@ -8,6 +8,7 @@ from nnlib.backends import layer_device
 from nnlib.batch import Arrays
 from nnlib.device import CoreGroupDevice, Device
 from nnlib.lowering import lower_forward, lower_gradients
+from nnlib.lowering.choice import Choice
 from nnlib.model import Model
 from nnlib.precision.calibration import Calibration
 from nnlib.program import Program
@@ -38,7 +39,10 @@ def training_device(setup: Setup, *, together: int, seed: int) -> Device:
         return FixedDevice(setup.model, mapping.fixed, seed, together, mapping.recompute, chip)
     if tiles:
         arithmetic = DOUBLE if mapping.precision == "fp32-fp64" else None
-        return CoreGroupDevice(setup.model, together, mapping.dtype, processor, mapping.recompute, arithmetic)
+        choice = network_choice(setup)
+        return CoreGroupDevice(
+            setup.model, together, mapping.dtype, processor, mapping.recompute, arithmetic, choice=choice
+        )
     if mapping.precision == "fp32-fp64":
         return StorageDevice(setup.model, together)
     return layer_device(setup.model, backend=mapping.backend, together=together, recompute=mapping.recompute)
@@ -54,7 +58,14 @@ def training_program(setup: Setup, *, batch: int, recompute: bool | None = None)
         dtype=mapping.dtype,
         alignment=setup.machine.processor.memory.alignment_bytes,
         recompute=mapping.recompute if recompute is None else recompute,
+        choice=network_choice(setup),
     )
+
+
+def network_choice(setup: Setup) -> Choice:
+    """Whose kernels the layers run on; core groups that are ranks of their own share no products."""
+    shared = setup.mapping.ranks_per_node == 1
+    return Choice(library=setup.mapping.library, core_groups=setup.machine.processor.core_groups if shared else 1)
 
 
 def inference_device(setup: Setup, sample: Arrays | None) -> Device:
@@ -70,7 +81,8 @@ def inference_device(setup: Setup, sample: Arrays | None) -> Device:
         return IntegerDevice(setup.model, mapping.integers, sample, calibration, chip, together)
     if tiles:
         arithmetic = DOUBLE if mapping.precision == "fp32-fp64" else None
-        return CoreGroupDevice(setup.model, together, mapping.dtype, processor, arithmetic=arithmetic)
+        choice = network_choice(setup)
+        return CoreGroupDevice(setup.model, together, mapping.dtype, processor, arithmetic=arithmetic, choice=choice)
     if mapping.precision == "fp32-fp64":
         return StorageDevice(setup.model)
     return layer_device(setup.model, backend=mapping.backend)
@@ -80,7 +92,9 @@ def inference_program(setup: Setup, *, batch: int) -> Program:
     """A batch on one core group."""
     mapping, alignment = setup.mapping, setup.machine.processor.memory.alignment_bytes
     if mapping.integers is None:
-        return lower_forward(graph=setup.graph, batch=batch, dtype=mapping.dtype, alignment=alignment)
+        return lower_forward(
+            graph=setup.graph, batch=batch, dtype=mapping.dtype, alignment=alignment, choice=network_choice(setup)
+        )
     return lower_integer(integer_shape(setup.graph, mapping.integers), batch=batch, alignment=alignment)
 
 

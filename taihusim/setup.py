@@ -86,9 +86,10 @@ class Setup:
 
     def _tile_problems(self, program: Program) -> list[Problem]:
         problems = []
+        timer = self.timer(self.machine.processor.core_groups)
         for launch in program.launches:
             try:
-                self.clock.time(launch.kernel)
+                timer.launch(launch.kernel)
             except InfeasiblePlan as error:
                 place = f"in layer {launch.layer!r} ({launch.phase})"
                 problems.append(tile_problem(self.machine, error, place=place))

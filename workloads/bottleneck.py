@@ -73,6 +73,8 @@ def node_bottleneck(
             return f"unequal nodes: the others wait for the slowest {percent} of the {unit}"
         case "pipeline_bubble":
             return f"pipeline: stages wait for one another {percent} of the {unit}; more micro-batches would fill it"
+        case "mpe":
+            return f"the MPE: layers that it runs by itself take {percent} of the {unit}, most in {busiest}"
         case "group_sync":
             return f"synchronisation of the core groups of a chip: {percent} of the {unit}"
         case _:

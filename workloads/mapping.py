@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from nnlib.backend import Backend
 from nnlib.precision import DTypeName, IntegerName, PrecisionName
@@ -29,6 +30,8 @@ from workloads.parallel.strategy import Strategy, strategy_settings
 
 DEFAULT_MAPPING = "default"
 FOLDER = Path(__file__).parent / "mappings"
+COMMUNICATES_AS: Final = {"swcaffe-2019": "autotuned-2019"}
+"""Libraries whose communication has another's name: what THESIS measures ran under swCaffe with the tuned kernels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +172,8 @@ def _communication(file: MappingFile) -> dict[str, object]:
 
     Generations from before training ran on several nodes use what MPI offers.
     """
-    name = file.communication or (file.library if file.library in GENERATIONS else "stock-mpi")
+    library = COMMUNICATES_AS.get(file.library, file.library)
+    name = file.communication or (library if library in GENERATIONS else "stock-mpi")
     keys = ("collective", "reduction_by", "reduction_overlap", "packing", "overlap")
     own = Choices(**{key: getattr(file, key) for key in keys}).over(GENERATIONS[name])
     return {"communication": name, **{key: getattr(own, key) for key in keys}}

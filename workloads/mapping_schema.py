@@ -26,7 +26,7 @@ Collective: TypeAlias = Literal[
     "parameter_server",
 ]
 Communication: TypeAlias = Literal["swcaffe-2018", "autotuned-2019", "stock-mpi"]
-LibraryGeneration: TypeAlias = Literal["autotuned-2019"]
+LibraryGeneration: TypeAlias = Literal["swcaffe-2018", "swcaffe-2019", "autotuned-2019"]
 Numerics: TypeAlias = Literal["tile", "layer", "off"]
 InputPlace: TypeAlias = Literal["storage", "memory"]
 ReductionOrder: TypeAlias = Literal["auto", "schedule", "pairwise"]

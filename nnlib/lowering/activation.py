@@ -15,7 +15,8 @@ from nnlib.parts import Part
 
 def _forward(layer: Pointwise, site: Site) -> None:
     kernel = Elementwise(layer.function, site.elements(site.out_shape), site.dtype, tuple(layer.options.values()))
-    site.launch(kernel, x=site.input, y=site.output())
+    layout = site.layout()
+    site.launch(kernel, x=site.input_as(layout), y=site.output(layout))
 
 
 def _backward(layer: Pointwise, site: Site) -> None:
@@ -24,9 +25,11 @@ def _backward(layer: Pointwise, site: Site) -> None:
     kernel = Elementwise(
         gradient_name(layer.function), site.elements(site.out_shape), site.dtype, tuple(layer.options.values())
     )
-    grad = site.input_gradient()
-    saved = {"y": site.name} if ACTIVATIONS[layer.function].saves == "output" else {"x": site.input}
-    site.launch(kernel, **saved, grad_y=site.grad_output, grad_x=grad)
+    layout = site.layout()
+    grad = site.input_gradient(layout=layout)
+    saves_output = ACTIVATIONS[layer.function].saves == "output"
+    saved = {"y": site.name} if saves_output else {"x": site.input_as(layout)}
+    site.launch(kernel, **saved, grad_y=site.grad_output_as(layout), grad_x=grad)
     site.contribute(grad)
 
 

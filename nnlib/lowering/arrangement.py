@@ -11,6 +11,7 @@ from nnlib.kernels.reducing.axis_rules import AxisRule, Bordered, Chosen, Same, 
 from nnlib.layers import Concatenate, Flatten, Pad, Reshape, Select, Slice, Transpose
 from nnlib.layers.layer import Shape
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
+from nnlib.program import Layout
 
 
 @lower_forward_of.register(Flatten)
@@ -45,25 +46,35 @@ def _(layer: Transpose, site: Site) -> None:
 
 @lower_forward_of.register
 def _(layer: Concatenate, site: Site) -> None:
-    axis = layer.place(site.out_shape)
+    axis, layout = _joined(layer, site)
     outer, inner = _around(site, site.out_shape, axis)
+    if layout == "planar":
+        outer, inner = site.batch, prod(site.out_shape[:-1])
     sizes = tuple(shape[axis] for shape in site.in_shapes)
-    arrays = {f"x{number}": name for number, name in enumerate(site.inputs)}
-    site.launch(ConcatenateKernel(outer, sizes, inner, site.dtype), **arrays, y=site.output())
+    arrays = {f"x{number}": site.input_as(layout, number) for number in range(len(sizes))}
+    site.launch(ConcatenateKernel(outer, sizes, inner, site.dtype), **arrays, y=site.output(layout))
 
 
 @lower_backward_of.register
 def _(layer: Concatenate, site: Site) -> None:
-    axis = layer.place(site.out_shape)
+    axis, layout = _joined(layer, site)
     outer, inner = _around(site, site.out_shape, axis)
+    if layout == "planar":
+        outer, inner = site.batch, prod(site.out_shape[:-1])
     first = 0
     for number, shape in enumerate(site.in_shapes):
         if site.needs[number]:
-            grad = site.input_gradient(number)
+            grad = site.input_gradient(number, layout)
             move = shifted_move((outer, site.out_shape[axis], inner), (outer, shape[axis], inner), (0, first, 0))
-            site.launch(Copy(move, site.dtype, label="slice"), x=site.grad_output, y=grad)
+            site.launch(Copy(move, site.dtype, label="slice"), x=site.grad_output_as(layout), y=grad)
             site.contribute(grad, number)
         first += shape[axis]
+
+
+def _joined(layer: Concatenate, site: Site) -> tuple[int, Layout]:
+    """The axis, and the layout in which inputs are joined: Caffe's where channels are."""
+    axis = layer.place(site.out_shape)
+    return axis, site.layout() if axis == len(site.out_shape) - 1 else "channels-last"
 
 
 @lower_forward_of.register

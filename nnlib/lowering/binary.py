@@ -12,24 +12,30 @@ from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 
 @lower_forward_of.register
 def _(layer: Add, site: Site) -> None:
-    if len(site.inputs) == 1:
-        site.output_is(site.input)
+    if len(site.in_shapes) == 1:
+        site.output_is(site.input_as(site.layout()))
         return
     shapes = _shapes(site)
-    total, shape = site.inputs[0], shapes[0]
+    alike = all(each == site.out_shape for each in site.in_shapes)
+    layout = site.layout() if alike else "channels-last"
+    total, shape = site.input_as(layout), shapes[0]
     for number in range(1, len(shapes)):
         kernel = Broadcast("add", shape, shapes[number], site.dtype)
         shape = kernel.result
         last = number == len(shapes) - 1
-        target = site.output() if last else site.buffer(f"sum{number}", shape)
-        site.launch(kernel, x=total, y=site.inputs[number], z=target)
+        target = site.output(layout) if last else site.buffer(f"sum{number}", shape)
+        site.launch(kernel, x=total, y=site.input_as(layout, number), z=target)
         total = target
 
 
 @lower_backward_of.register
 def _(layer: Add, site: Site) -> None:
-    for number in range(len(site.inputs)):
-        if site.needs[number]:
+    for number, shape in enumerate(site.in_shapes):
+        if not site.needs[number]:
+            continue
+        if shape == site.out_shape:
+            site.pass_gradient(number)
+        else:
             _contribute(site, site.grad_output, number)
 
 

@@ -9,6 +9,7 @@ from nnlib.kernels.arranging.layout import Transpose
 from nnlib.kernels.convolutions.depthwise import DepthwiseForward, DepthwiseInputGradient, DepthwiseWeightGradient
 from nnlib.kernels.convolutions.patch_window import PatchWindow
 from nnlib.layers import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from nnlib.lowering import swcaffe
 from nnlib.lowering.columns import ColumnProducts
 from nnlib.lowering.products import add_bias, lower_bias_gradient
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of, part_of
@@ -25,6 +26,12 @@ def _(layer: Conv2d | Conv1d | ConvTranspose2d | ConvTranspose1d) -> Part:
 
 @lower_forward_of.register
 def _(layer: Conv2d | Conv1d, site: Site) -> None:
+    version = site.choice.swcaffe
+    if version is not None and isinstance(layer, Conv2d):
+        convolution = swcaffe.convolution_of(layer, site)
+        if convolution is not None:
+            swcaffe.convolution_forward(version, convolution, layer, site)
+            return
     products = _products(layer, site)
     weight, out = site.variable("weight"), site.output()
     if products.is_depthwise:
@@ -38,6 +45,12 @@ def _(layer: Conv2d | Conv1d, site: Site) -> None:
 
 @lower_backward_of.register
 def _(layer: Conv2d | Conv1d, site: Site) -> None:
+    version = site.choice.swcaffe
+    if version is not None and isinstance(layer, Conv2d):
+        convolution = swcaffe.convolution_of(layer, site)
+        if convolution is not None:
+            swcaffe.convolution_backward(version, convolution, layer, site)
+            return
     products = _products(layer, site)
     grad, weight, window = site.grad_output, site.variable("weight"), products.window
     weight_gradient = site.parameter_gradient("weight")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from math import prod
 
+from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.pointwise.dropout import Dropout as DropoutKernel
 from nnlib.layers import Dropout
+from nnlib.lowering import swcaffe
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 
 
@@ -14,7 +16,7 @@ def _(layer: Dropout, site: Site) -> None:
     if not site.training or layer.rate == 0:
         site.output_is(site.input)
         return
-    site.launch(_kernel(layer, site), x=site.input, hyper=site.random_key(), y=site.output())
+    site.launch(_kernel(layer, site, forward=True), x=site.input, hyper=site.random_key(), y=site.output())
 
 
 @lower_backward_of.register
@@ -25,9 +27,10 @@ def _(layer: Dropout, site: Site) -> None:
         site.pass_gradient()
         return
     grad = site.input_gradient()
-    site.launch(_kernel(layer, site), x=site.grad_output, hyper=site.random_key(), y=grad)
+    site.launch(_kernel(layer, site, forward=False), x=site.grad_output, hyper=site.random_key(), y=grad)
     site.contribute(grad)
 
 
-def _kernel(layer: Dropout, site: Site) -> DropoutKernel:
-    return DropoutKernel(site.batch, prod(site.in_shape), layer.rate, site.dtype)
+def _kernel(layer: Dropout, site: Site, *, forward: bool) -> Kernel:
+    kernel = DropoutKernel(site.batch, prod(site.in_shape), layer.rate, site.dtype)
+    return kernel if site.choice.swcaffe is None else swcaffe.dropout(kernel, forward=forward)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nnlib.kernels.products.gemm import Gemm
 from nnlib.layers import Linear
+from nnlib.lowering import swcaffe
 from nnlib.lowering.products import add_bias, lower_bias_gradient
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of, part_of
 from nnlib.parts import Part
@@ -16,6 +17,9 @@ def _(layer: Linear) -> Part:
 
 @lower_forward_of.register
 def _(layer: Linear, site: Site) -> None:
+    if site.choice.swcaffe is not None:
+        swcaffe.linear_forward(site.choice.swcaffe, layer, site)
+        return
     rows, ins, outs = _sizes(layer, site)
     out = site.output()
     product = Gemm(m=rows, n=outs, k=ins, dtype=site.dtype, transpose_b=layer.transposed)
@@ -26,6 +30,9 @@ def _(layer: Linear, site: Site) -> None:
 
 @lower_backward_of.register
 def _(layer: Linear, site: Site) -> None:
+    if site.choice.swcaffe is not None:
+        swcaffe.linear_backward(site.choice.swcaffe, layer, site)
+        return
     rows, ins, outs = _sizes(layer, site)
     grad, weight_gradient = site.grad_output, site.parameter_gradient("weight")
     if layer.transposed:

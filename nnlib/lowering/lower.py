@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnlib.graph import Graph
+from nnlib.lowering.choice import OWN, Choice
 from nnlib.lowering.site import (
+    IMAGE_AXES,
     LossSite,
     Lowering,
     Site,
@@ -22,23 +24,37 @@ from nnlib.program import Program, ProgramBuilder
 from nnlib.segments import segments
 
 
-def lower_forward(*, graph: Graph, batch: int, dtype: DTypeName, alignment: int = 128) -> Program:
-    """Inference of ``batch`` samples on one core group: results in the buffers of the graph's outputs."""
-    lowering = _declare(graph.inference, batch=batch, dtype=dtype, alignment=alignment, training=False)
-    _lower_layers(lowering)
+def lower_forward(*, graph: Graph, batch: int, dtype: DTypeName, alignment: int = 128, choice: Choice = OWN) -> Program:
+    """Inference of ``batch`` samples on one core group: results in the buffers of the graph's outputs.
+
+    ``choice``: whose kernels it launches.
+    """
+    lowering = _declare(graph.inference, batch=batch, dtype=dtype, alignment=alignment, training=False, choice=choice)
+    sites = {site.name: site for site in _lower_layers(lowering)}
+    for name in graph.outputs:
+        if name in sites and lowering.builder.layout(name) != "channels-last":
+            shape = lowering.graph.shapes[name]
+            copy = lowering.in_layout(name, "channels-last", shape, layer=name, phase="forward")
+            lowering.builder.rename(name, copy)
     return lowering.builder.finish(kept=graph.outputs)
 
 
 def lower_gradients(
-    *, model: Model, batch: int, dtype: DTypeName, alignment: int = 128, recompute: bool = False
+    *,
+    model: Model,
+    batch: int,
+    dtype: DTypeName,
+    alignment: int = 128,
+    recompute: bool = False,
+    choice: Choice = OWN,
 ) -> Program:
     """Forward, losses and backward of ``batch`` samples on one core group.
 
     Gradients are in buffers ``grad:PARAMETER``, statistics after the batch in ``new:STATISTIC``. Of layers that no loss
     depends on there is nothing. ``recompute``: before the backward pass of a segment of the network its forward pass
-    is launched once more, so that its activations need not be kept until then.
+    is launched once more, so that its activations need not be kept until then. ``choice``: whose kernels it launches.
     """
-    lowering = _declare(model.training, batch=batch, dtype=dtype, alignment=alignment, training=True)
+    lowering = _declare(model.training, batch=batch, dtype=dtype, alignment=alignment, training=True, choice=choice)
     builder = lowering.builder
     sites = _lower_layers(lowering)
     for target, shape in model.targets.items():
@@ -57,13 +73,14 @@ def lower_gradients(
     return builder.finish(kept=[loss_buffer(number) for number in range(len(model.losses))])
 
 
-def _declare(graph: Graph, *, batch: int, dtype: DTypeName, alignment: int, training: bool) -> Lowering:
+def _declare(graph: Graph, *, batch: int, dtype: DTypeName, alignment: int, training: bool, choice: Choice) -> Lowering:
     builder = ProgramBuilder(dtype=dtype, alignment=alignment)
     for each in graph.inputs:
-        builder.buffer(each.name, (batch, *each.shape), "input")
+        planar = choice.swcaffe is not None and len(each.shape) == IMAGE_AXES
+        builder.buffer(each.name, (batch, *each.shape), "input", layout="planar" if planar else "channels-last")
     for name, shape in graph.variables.items():
         builder.buffer(name, shape, "parameter")
-    return Lowering(graph=graph, builder=builder, batch=batch, training=training)
+    return Lowering(graph=graph, builder=builder, batch=batch, training=training, choice=choice)
 
 
 def _lower_again(lowering: Lowering, sites: Sequence[Site]) -> None:

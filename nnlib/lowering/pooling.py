@@ -22,6 +22,7 @@ from nnlib.layers import (
 )
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of, part_of
 from nnlib.ops.pool_axis import PoolAxis
+from nnlib.program import Layout
 
 for _kind in (
     AdaptiveAveragePool,
@@ -39,7 +40,9 @@ for _kind in (
 @lower_forward_of.register(MaxPool)
 @lower_forward_of.register(MaxPool1d)
 def _(layer: MaxPool | MaxPool1d, site: Site) -> None:
-    site.launch(kernels.MaxPool(_window(layer, site), site.dtype), x=site.input, y=site.output())
+    layout = site.layout()
+    kernel = kernels.MaxPool(_window(layer, site, layout), site.dtype)
+    site.launch(kernel, x=site.input_as(layout), y=site.output(layout))
 
 
 @lower_backward_of.register(MaxPool)
@@ -47,16 +50,19 @@ def _(layer: MaxPool | MaxPool1d, site: Site) -> None:
 def _(layer: MaxPool | MaxPool1d, site: Site) -> None:
     if not site.needs[0]:
         return
-    grad = site.input_gradient()
-    kernel = kernels.MaxPoolGradient(_window(layer, site), site.dtype)
-    site.launch(kernel, x=site.input, grad_y=site.grad_output, grad_x=grad)
+    layout = site.layout()
+    grad = site.input_gradient(layout=layout)
+    kernel = kernels.MaxPoolGradient(_window(layer, site, layout), site.dtype)
+    site.launch(kernel, x=site.input_as(layout), grad_y=site.grad_output_as(layout), grad_x=grad)
     site.contribute(grad)
 
 
 @lower_forward_of.register(AveragePool)
 @lower_forward_of.register(AveragePool1d)
 def _(layer: AveragePool | AveragePool1d, site: Site) -> None:
-    site.launch(_average(layer, site, gradient=False), x=site.input, y=site.output())
+    layout = site.layout()
+    kernel = _average(layer, site, layout, gradient=False)
+    site.launch(kernel, x=site.input_as(layout), y=site.output(layout))
 
 
 @lower_backward_of.register(AveragePool)
@@ -64,8 +70,9 @@ def _(layer: AveragePool | AveragePool1d, site: Site) -> None:
 def _(layer: AveragePool | AveragePool1d, site: Site) -> None:
     if not site.needs[0]:
         return
-    grad = site.input_gradient()
-    site.launch(_average(layer, site, gradient=True), x=site.grad_output, y=grad)
+    layout = site.layout()
+    grad = site.input_gradient(layout=layout)
+    site.launch(_average(layer, site, layout, gradient=True), x=site.grad_output_as(layout), y=grad)
     site.contribute(grad)
 
 
@@ -147,14 +154,22 @@ def _two(axes: Sequence[PoolAxis]) -> tuple[PoolAxis, PoolAxis]:
     return (axes[0], axes[1]) if len(axes) == 2 else (axes[0], PoolAxis(1, 1, 1))
 
 
-def _window(layer: MaxPool | MaxPool1d, site: Site) -> PoolWindow:
+def _images(site: Site, layout: Layout) -> tuple[int, int]:
+    """Images and their channels; in Caffe's order every channel is an image of its own."""
+    channels = site.in_shape[-1]
+    return (site.batch * channels, 1) if layout == "planar" else (site.batch, channels)
+
+
+def _window(layer: MaxPool | MaxPool1d, site: Site, layout: Layout) -> PoolWindow:
     rows, columns = _two(layer.axes(site.in_shape))
-    return PoolWindow(site.batch, rows, columns, site.in_shape[-1])
+    images, channels = _images(site, layout)
+    return PoolWindow(images, rows, columns, channels)
 
 
-def _average(layer: AveragePool | AveragePool1d, site: Site, *, gradient: bool) -> Resample:
+def _average(layer: AveragePool | AveragePool1d, site: Site, layout: Layout, *, gradient: bool) -> Resample:
     rows, columns = (Averaged(pool, layer.count_padding) for pool in _two(layer.axes(site.in_shape)))
-    return Resample(site.batch, rows, columns, site.in_shape[-1], site.dtype, gradient, "average_pool")
+    images, channels = _images(site, layout)
+    return Resample(images, rows, columns, channels, site.dtype, gradient, "average_pool")
 
 
 def _pixels(site: Site) -> tuple[int, int]:
@@ -167,14 +182,19 @@ def _pixels(site: Site) -> tuple[int, int]:
 
 
 def _global_average(site: Site) -> None:
-    pixels, channels = _pixels(site)
-    site.launch(AxisReduce("mean", site.batch, pixels, channels, site.dtype), x=site.input, y=site.output())
+    layout = site.layout()
+    pixels, _ = _pixels(site)
+    images, channels = _images(site, layout)
+    kernel = AxisReduce("mean", images, pixels, channels, site.dtype)
+    site.launch(kernel, x=site.input_as(layout), y=site.output())
 
 
 def _global_average_gradient(site: Site) -> None:
-    pixels, channels = _pixels(site)
-    grad = site.input_gradient()
-    kernel = Repeat((site.batch, 1, channels), (site.batch, pixels, channels), site.dtype, 1 / pixels)
+    layout = site.layout()
+    pixels, _ = _pixels(site)
+    images, channels = _images(site, layout)
+    grad = site.input_gradient(layout=layout)
+    kernel = Repeat((images, 1, channels), (images, pixels, channels), site.dtype, 1 / pixels)
     site.launch(kernel, x=site.grad_output, y=grad)
     site.contribute(grad)
 

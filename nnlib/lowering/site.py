@@ -6,16 +6,22 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, singledispatch
+from typing import Final
 
 from nnlib.graph import Graph, Node
+from nnlib.kernels.arranging.layout import Transpose
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.pointwise.elementwise import Elementwise
 from nnlib.layers.layer import Layer, Shape
 from nnlib.layers.randomness import KEY_NUMBERS
 from nnlib.losses import Loss
+from nnlib.lowering.choice import OWN, Choice
 from nnlib.parts import Part
 from nnlib.precision import DTypeName
-from nnlib.program import Phase, ProgramBuilder
+from nnlib.program import Layout, Phase, ProgramBuilder
+
+IMAGE_AXES: Final = 3
+"""Of a sample that is an image: the only ones that have a choice of layouts."""
 
 
 @dataclass
@@ -23,23 +29,43 @@ class Lowering:
     """One program being built: the buffers of ``batch`` samples of ``graph``, and the gradients so far.
 
     ``gradients`` names the buffer of the gradient of each node's output, as far as its consumers are lowered, and
-    ``parts`` those of parameters that several layers share, as far as these are.
+    ``parts`` those of parameters that several layers share, as far as these are. ``choice``: whose kernels there are.
+    ``turned`` names copies of buffers in the other layout.
     """
 
     graph: Graph
     builder: ProgramBuilder
     batch: int
     training: bool
+    choice: Choice = OWN
     gradients: dict[str, str] = field(default_factory=dict)
     parts: dict[str, list[str]] = field(default_factory=dict)
+    turned: dict[str, str] = field(default_factory=dict)
 
     def contribute(self, node: str, buffer: str, *, layer: str) -> None:
         """``buffer`` holds a part of the gradient of ``node``'s output; a second part is added by a kernel."""
         known = self.gradients.get(node)
         if known is not None:
-            total = self.builder.buffer(self.builder.fresh(f"grad:{node}"), self.builder.shape(buffer))
-            buffer = self._sum(known, buffer, total, layer=layer)
+            layout = self.builder.layout(known)
+            other = self.in_layout(buffer, layout, self.graph.shapes[node], layer=layer, phase="backward")
+            total = self.builder.buffer(self.builder.fresh(f"grad:{node}"), self.builder.shape(buffer), layout=layout)
+            buffer = self._sum(known, other, total, layer=layer)
         self.gradients[node] = buffer
+
+    def in_layout(self, buffer: str, layout: Layout, shape: Shape, *, layer: str, phase: Phase) -> str:
+        """``buffer`` of images of ``shape``, or its copy in ``layout``, made by a launch where there is none yet."""
+        found = self.builder.resolve(buffer)
+        if self.builder.layout(found) == layout or len(shape) != IMAGE_AXES:
+            return buffer
+        if found not in self.turned:
+            height, width, channels = shape
+            sizes = (height * width, channels) if layout == "planar" else (channels, height * width)
+            name = self.builder.fresh(f"{found}:{layout}")
+            copy = self.builder.buffer(name, (self.batch, *shape), layout=layout)
+            kernel = Transpose(self.batch, *sizes, self.builder.dtype, "tensor_transform")
+            self.builder.launch(kernel, layer=layer, phase=phase, part="tensor_trans", x=found, y=copy)
+            self.turned[found], self.turned[copy] = copy, found
+        return self.turned[found]
 
     def parameter_gradient(self, full: str) -> str:
         """A new buffer for the gradient of a parameter, or for a part of it where layers share the parameter."""
@@ -85,7 +111,6 @@ class Site:
         self.name = node.name
         self.batch = lowering.batch
         self.training = lowering.training
-        self.inputs = node.inputs
         self.in_shapes = graph.input_shapes(node)
         self.out_shape = graph.shapes[node.name]
         self.needs = tuple(name in graph.learned for name in node.inputs)
@@ -97,10 +122,27 @@ class Site:
         return self.builder.dtype
 
     @property
+    def choice(self) -> Choice:
+        return self.lowering.choice
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The buffers of the inputs, images with their channels last."""
+        return tuple(self.input_as("channels-last", number) for number in range(len(self.node.inputs)))
+
+    @property
     def input(self) -> str:
-        """The buffer of the only input."""
+        """The buffer of the only input, images with their channels last."""
         (name,) = self.inputs
         return name
+
+    def input_as(self, layout: Layout, number: int = 0) -> str:
+        """The buffer of an input in a layout."""
+        return self._in_layout(self.node.inputs[number], layout, self.in_shapes[number])
+
+    def layout(self, number: int = 0) -> Layout:
+        """The layout that an input has."""
+        return self.builder.layout(self.node.inputs[number])
 
     @property
     def in_shape(self) -> Shape:
@@ -110,8 +152,15 @@ class Site:
 
     @property
     def grad_output(self) -> str:
-        """The buffer of the gradient of the output."""
-        return self.lowering.gradients[self.name]
+        """The buffer of the gradient of the output, images with their channels last."""
+        return self.grad_output_as("channels-last")
+
+    def grad_output_as(self, layout: Layout) -> str:
+        """The buffer of the gradient of the output in a layout."""
+        return self._in_layout(self.lowering.gradients[self.name], layout, self.out_shape)
+
+    def _in_layout(self, buffer: str, layout: Layout, shape: Shape) -> str:
+        return self.lowering.in_layout(buffer, layout, shape, layer=self.name, phase=self.phase)
 
     def elements(self, shape: Shape) -> int:
         """Numbers of a whole batch of ``shape``."""
@@ -120,9 +169,9 @@ class Site:
             total *= length
         return total
 
-    def output(self) -> str:
+    def output(self, layout: Layout = "channels-last") -> str:
         """Declare the buffer of the output."""
-        return self.builder.buffer(self.name, (self.batch, *self.out_shape))
+        return self.builder.buffer(self.name, (self.batch, *self.out_shape), layout=layout)
 
     def output_is(self, source: str) -> None:
         """The output is ``source``'s buffer under another shape."""
@@ -152,18 +201,20 @@ class Site:
             return self.builder.buffer(self.builder.fresh(f"unused:{full}"), self.lowering.graph.statistics[full])
         return self.lowering.parameter_gradient(self.variable(name))
 
-    def input_gradient(self, number: int = 0) -> str:
+    def input_gradient(self, number: int = 0, layout: Layout = "channels-last") -> str:
         """Declare the buffer of the gradient by an input, which the layer writes before it calls :meth:`contribute`."""
-        name = self.builder.fresh(f"grad:{self.inputs[number]}")
-        return self.builder.buffer(name, (self.batch, *self.in_shapes[number]))
+        name = self.builder.fresh(f"grad:{self.node.inputs[number]}")
+        return self.builder.buffer(name, (self.batch, *self.in_shapes[number]), layout=layout)
 
     def contribute(self, buffer: str, number: int = 0) -> None:
         """``buffer`` holds, once the launches so far are done, the gradient by an input."""
-        self.lowering.contribute(self.inputs[number], buffer, layer=self.name)
+        self.lowering.contribute(self.node.inputs[number], buffer, layer=self.name)
 
     def pass_gradient(self, number: int = 0) -> None:
         """The gradient by an input is that of the output, under the input's shape."""
-        name = self.builder.alias(self.builder.fresh(f"grad:{self.inputs[number]}"), self.grad_output)
+        alike = self.in_shapes[number] == self.out_shape
+        source = self.lowering.gradients[self.name] if alike else self.grad_output
+        name = self.builder.alias(self.builder.fresh(f"grad:{self.node.inputs[number]}"), source)
         self.contribute(name, number)
 
     def random_key(self) -> str:
@@ -183,14 +234,18 @@ class LossSite:
         self.lowering = lowering
         self.builder = lowering.builder
         self.batch = lowering.batch
-        self.outputs = loss.outputs
+        self.name = "loss" if number == 0 else f"loss{number + 1}"
+        self.names = loss.outputs
         self.shapes = tuple(lowering.graph.shapes[name] for name in loss.outputs)
+        self.outputs = tuple(
+            lowering.in_layout(name, "channels-last", shape, layer=self.name, phase="forward")
+            for name, shape in zip(self.names, self.shapes, strict=True)
+        )
         self.target = None if loss.target is None else target_buffer(loss.target)
         self.shares = shares_buffer(number)
         """Buffer (batch, 1): each sample's part of the mean, times the loss's weight."""
         self.losses = loss_buffer(number)
         """Buffer (batch, 1): shares times the loss of each sample."""
-        self.name = "loss" if number == 0 else f"loss{number + 1}"
 
     @property
     def dtype(self) -> DTypeName:
@@ -202,12 +257,12 @@ class LossSite:
 
     def gradient(self, number: int = 0) -> str:
         """Declare the buffer of the gradient by an output, which the loss writes next."""
-        name = self.builder.fresh(f"grad:{self.outputs[number]}")
+        name = self.builder.fresh(f"grad:{self.names[number]}")
         return self.builder.buffer(name, (self.batch, *self.shapes[number]))
 
     def contribute(self, buffer: str, number: int = 0) -> None:
         """``buffer``, once the launches so far are done, holds the gradient by an output."""
-        self.lowering.contribute(self.outputs[number], buffer, layer=self.name)
+        self.lowering.contribute(self.names[number], buffer, layer=self.name)
 
     def launch(self, kernel: Kernel, **arguments: str) -> None:
         """Append a launch of the loss."""

@@ -14,6 +14,11 @@ def copy_seconds(processor: ProcessorSpec, *, nbytes: int) -> float:
     return nbytes / processor.mpe.copy_bytes_per_second
 
 
+def clear_seconds(processor: ProcessorSpec, *, nbytes: int) -> float:
+    """Setting ``nbytes`` to zero: half of what a copy moves."""
+    return nbytes / processor.mpe.copy_bytes_per_second / 2
+
+
 def serial_seconds(processor: ProcessorSpec, *, nbytes: int) -> float:
     """A scalar loop over ``nbytes``, such as adding an array to another without the CPEs."""
     return nbytes * processor.mpe.serial_seconds_per_byte

@@ -33,6 +33,13 @@ class Segment:
     shares: dict[str, float]
     memory_bytes: int = 0
 
+    def times(self, count: int) -> Segment:
+        """So often, one after the other."""
+        if count == 1:
+            return self
+        shares = {name: count * seconds for name, seconds in self.shares.items()}
+        return Segment(seconds=count * self.seconds, shares=shares, memory_bytes=count * self.memory_bytes)
+
 
 def total_seconds(timings: Sequence[KernelTiming], processor: ProcessorSpec) -> float:
     """Seconds of kernels one after the other, each spawned and joined by the MPE."""
@@ -50,6 +57,20 @@ def launch_segment(*, timing: KernelTiming, processor: ProcessorSpec, launch_sec
         mean = timing.mean_ticks(reason) / (clock * TICKS_PER_CYCLE)
         shares[name] = shares.get(name, 0.0) + mean
     return Segment(seconds=seconds, shares=shares, memory_bytes=timing.dma_lines * processor.dma.line_bytes)
+
+
+def mpe_segment(seconds: float) -> Segment:
+    """Work of the MPE by itself, while the CPEs have nothing to do."""
+    return Segment(seconds=seconds, shares={"mpe": seconds})
+
+
+def joined(segments: Sequence[Segment]) -> Segment:
+    """One after the other, as one."""
+    return Segment(
+        seconds=sum(each.seconds for each in segments),
+        shares=add_shares(segments),
+        memory_bytes=sum(each.memory_bytes for each in segments),
+    )
 
 
 def group_sync_segment(processor: ProcessorSpec) -> Segment:

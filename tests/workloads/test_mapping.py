@@ -66,7 +66,7 @@ def test_every_algorithm_of_the_network_can_be_chosen() -> None:
 @pytest.mark.parametrize(
     ("setting", "key", "words"),
     [
-        ("library=swdnn-2016", "library", "expected one of 'autotuned-2019'"),
+        ("library=swdnn-2016", "library", "expected one of 'swcaffe-2018'"),
         ("colective=ring", "colective", "did you mean 'collective'"),
         ("collective=rings", "collective", "did you mean 'ring'"),
         ("ranks_per_node=2", "ranks_per_node", "1 (one rank for the whole chip) or 4"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 
 import numpy as np
 
 from nnlib.optim import Clip, Optimizer
+from nnlib.parts import PARTS
 from nnlib.precision import DTYPES
 from nnlib.program import Program
 from sim.chip.processor import Segment, add_shares
@@ -15,7 +16,6 @@ from workloads.jobs.node_answer import NodeAnswer
 from workloads.jobs.node_memory import node_memory
 from workloads.jobs.node_step import Blob, Bucket, NodeStep
 from workloads.jobs.node_timer import NodeTimer, busiest_label
-from workloads.jobs.parts import PARTS, Part, part_of
 
 
 def build_node_step(
@@ -25,9 +25,8 @@ def build_node_step(
     samples: int,
     optimizer: Optimizer,
     clip: Clip | None = None,
-    layers: Mapping[str, Part] | None = None,
 ) -> NodeStep:
-    """The step of ``program``, lowered for ``samples``. ``layers``: see :func:`workloads.jobs.parts.layer_parts`.
+    """The step of ``program``, lowered for ``samples``.
 
     Raises InfeasiblePlan if a kernel finds no tile that fits the LDM.
     """
@@ -42,9 +41,9 @@ def build_node_step(
     segments = [*once, *(segment for _, segment in timed), *(part for parts in summed for part in parts)]
     gradient_seconds = sum(segment.seconds for segment in segments)
     update = timer.update(optimizer=optimizer, sizes=[blob.elements for blob in blobs], clip=clip)
-    by_part: dict[Part, float] = dict.fromkeys(PARTS, 0.0)
+    by_part: dict[str, float] = dict.fromkeys(map(str, PARTS), 0.0)
     for launch, segment in timed:
-        by_part[part_of(launch, layers or {})] += segment.seconds
+        by_part[launch.part] += segment.seconds
     others = [*once, *update, *(part for parts in summed for part in parts)]
     by_part["others"] += sum(segment.seconds for segment in others)
     forward = sum(segment.seconds for launch, segment in timed if launch.phase == "forward")
@@ -58,7 +57,7 @@ def build_node_step(
         buckets=_with_sums(packed, summed),
         blobs=tuple(ready),
         reasons=add_shares([*segments, *update]),
-        by_part=dict(by_part.items()),
+        by_part=by_part,
         memory=node_memory(program=program, optimizer=optimizer, mapping=mapping, sharers=timer.sharers),
         flops=timer.flops(program),
         moved_bytes=sum(segment.memory_bytes for segment in [*segments, *update]),

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.launching import launches_of, mpe_seconds
 from nnlib.kernels.pointwise.elementwise import SumCopies
 from nnlib.optim import Clip, Optimizer
 from nnlib.program import Launch, Program
 from nnlib.quantised.lower_training import update_roundings
 from nnlib.update import clip_kernels, state_kinds, update_kernels
-from sim.chip.processor import Segment, add_shares, group_sync_segment, launch_segment
+from sim.chip.processor import Segment, add_shares, group_sync_segment, joined, launch_segment, mpe_segment
 from sim.machine.spec import MachineSpec
 from workloads.mapping import Mapping
 
@@ -45,10 +46,16 @@ class NodeTimer:
         return [Segment(seconds=seconds, shares={"launch": seconds})]
 
     def launch(self, kernel: Kernel) -> Segment:
-        """One kernel on every active core group."""
-        return launch_segment(
-            timing=self.clock.time(kernel), processor=self.machine.processor, launch_seconds=self.launch_seconds
-        )
+        """One kernel on every active core group, or the launches that stand for it."""
+        segments = [self._one(each).times(count) for each, count in launches_of(kernel)]
+        return segments[0] if len(segments) == 1 else joined(segments)
+
+    def _one(self, kernel: Kernel) -> Segment:
+        processor = self.machine.processor
+        alone = mpe_seconds(kernel, processor)
+        if alone is not None:
+            return mpe_segment(alone)
+        return launch_segment(timing=self.clock.time(kernel), processor=processor, launch_seconds=self.launch_seconds)
 
     def program(self, program: Program) -> Iterator[tuple[Launch, Segment]]:
         """Each launch of a program with its time."""
@@ -57,7 +64,10 @@ class NodeTimer:
 
     def flops(self, program: Program) -> int:
         """Floating-point operations of the program on all active core groups."""
-        return self.active_core_groups * sum(self.clock.time(launch.kernel).flops for launch in program.launches)
+        processor = self.machine.processor
+        each = (pair for launch in program.launches for pair in launches_of(launch.kernel))
+        on_cpes = ((kernel, count) for kernel, count in each if mpe_seconds(kernel, processor) is None)
+        return self.active_core_groups * sum(count * self.clock.time(kernel).flops for kernel, count in on_cpes)
 
     def sum_groups(self, elements: int) -> list[Segment]:
         """The core groups meet and each adds up its part of all their gradients."""

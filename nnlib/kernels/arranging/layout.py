@@ -39,10 +39,11 @@ class Transpose:
     rows: int
     columns: int
     dtype: DTypeName
+    label: str = "transpose"
 
     @property
     def name(self) -> str:
-        return "transpose"
+        return self.label
 
     def parameters(self) -> tuple[Parameter, ...]:
         """x and y."""

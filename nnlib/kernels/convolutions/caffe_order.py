@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from nnlib.kernels.kernel import Arguments, Parameter, check_fits
+from nnlib.kernels.views import seen_as
 from nnlib.kernels.window import Window
 from nnlib.ops.patches import im2col
 from nnlib.precision import DTYPES, DTypeName
@@ -30,10 +31,14 @@ CYCLES_PER_ELEMENT: Final = 2
 
 @dataclass(frozen=True)
 class RowIm2col:
-    """``cols[(channel, tap), (image, pixel)] =`` the pixel of x (batch, channels, rows, columns) under a tap."""
+    """``cols[(channel, tap), (image, pixel)] =`` the pixel of x (batch, channels, rows, columns) under a tap.
+
+    ``taps_first``: the rows of the column matrix are (tap, channel), as those of weights (kr, kc, ni, no) are.
+    """
 
     window: Window
     dtype: DTypeName
+    taps_first: bool = False
 
     @property
     def name(self) -> str:
@@ -41,9 +46,10 @@ class RowIm2col:
 
     @property
     def columns_shape(self) -> Shape:
-        """Channels, kernel rows and columns, images, output rows and columns."""
+        """Channels, kernel rows and columns, or these in front, then images, output rows and columns."""
         window = self.window
-        return window.channels, *window.kernel, window.batch, window.out_height, window.out_width
+        rows = (*window.kernel, window.channels) if self.taps_first else (window.channels, *window.kernel)
+        return *rows, window.batch, window.out_height, window.out_width
 
     def parameters(self) -> tuple[Parameter, ...]:
         window = self.window
@@ -56,7 +62,8 @@ class RowIm2col:
     def reference(self, arrays: Mapping[str, Array]) -> None:
         window = self.window
         patches = im2col(arrays["x"].transpose(0, 2, 3, 1), window.kernel, window.stride, window.padding)
-        patches = patches.reshape(-1, window.taps, window.channels).transpose(2, 1, 0)
+        patches = patches.reshape(-1, window.taps, window.channels)
+        patches = patches.transpose(1, 2, 0) if self.taps_first else patches.transpose(2, 1, 0)
         arrays["cols"][...] = patches.reshape(arrays["cols"].shape)
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
@@ -72,12 +79,12 @@ class _Program:
     """State of a run: two rows of the image, and for each kernel row what is put."""
 
     def __init__(self, kernel: RowIm2col, core_group: CoreGroup, arguments: Arguments) -> None:
-        self.window, self.core_group = kernel.window, core_group
+        self.window, self.core_group, self.taps_first = kernel.window, core_group, kernel.taps_first
         window, dtype = kernel.window, DTYPES[kernel.dtype]
-        self.x, self.cols = arguments["x"], arguments["cols"].reshape(*kernel.columns_shape)
+        self.x, self.cols = arguments["x"], seen_as(arguments["cols"], kernel.columns_shape)
         self.rows = [core_group.alloc(f"row{i}", size=(1, 1, 1, window.width), dtype=dtype) for i in range(2)]
         kh, kw = window.kernel
-        size = (1, 1, kw, 1, 1, window.out_width)
+        size = (*((1, kw, 1) if kernel.taps_first else (1, 1, kw)), 1, 1, window.out_width)
         self.shifted = [core_group.alloc(f"shifted{i}", size=size, dtype=dtype) for i in range(kh)]
         self.puts: list[Transfer | None] = [None] * kh
 
@@ -128,15 +135,15 @@ class _Program:
 
             cycles = np.where(met, CYCLES_PER_ELEMENT * window.kernel[1] * window.out_width, 0).tolist()
             group.compute("shift", cycles=cycles, reads=[source], writes=[tile], run=run)
-            starts = np.stack(
-                [channel, zero + tap_row, zero, zero + image, np.where(met, reached, OUTSIDE), zero], axis=1
-            )
+            rows = (zero + tap_row, zero, channel) if self.taps_first else (channel, zero + tap_row, zero)
+            starts = np.stack([*rows, zero + image, np.where(met, reached, OUTSIDE), zero], axis=1)
             self.puts[tap_row] = group.put(tile, self.cols, starts)
 
     def shift(self, rows: Array) -> Array:
-        """Rows (CPEs, columns) under the taps of a kernel row: (CPEs, 1, 1, kc, 1, 1, output columns)."""
+        """Rows (CPEs, columns) under the taps of a kernel row, in the boxes that are put."""
         window = self.window
         padded = np.pad(rows, ((0, 0), (window.padding, window.padding)))
         last = (window.out_width - 1) * window.stride + 1
         taps = [padded[:, tap : tap + last : window.stride] for tap in range(window.kernel[1])]
-        return np.stack(taps, axis=1)[:, None, None, :, None, None]
+        shifted = np.stack(taps, axis=1)[:, :, None, None]
+        return shifted[:, None, :, None] if self.taps_first else shifted[:, None, None]

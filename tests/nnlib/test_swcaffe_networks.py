@@ -1,0 +1,115 @@
+"""A step of training as swCaffe ran it: tiles and host agree, and exact lists of launches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nnlib.device import TRAINING, CoreGroupDevice, Device, HostDevice
+from nnlib.layers import (
+    AveragePool,
+    BatchNorm,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Linear,
+    MaxPool,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
+from nnlib.layers.layer import Array
+from nnlib.losses import CrossEntropy
+from nnlib.lowering.choice import Choice, NetworkLibrary
+from nnlib.model import Model
+from nnlib.models.network import Network
+from nnlib.optim import SGD
+from nnlib.precision import DTYPES, DTypeName
+from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.spec import ProcessorSpec
+from tests.nnlib.image_networks import REDUCED, batch_of, weights_of
+from tests.nnlib.kernels.tiles import relative_error
+
+SAMPLES = 2
+VERSIONS: tuple[NetworkLibrary, ...] = ("swcaffe-2018", "swcaffe-2019")
+TOLERANCE: dict[DTypeName, float] = {"fp64": 1e-9, "fp32": 2e-3}
+
+
+@pytest.fixture(scope="module")
+def processor() -> ProcessorSpec:
+    return load_machine(DEFAULT_MACHINE).processor
+
+
+def of_all_sorts() -> Model:
+    """Groups, strides, padding, a pointwise convolution, normalisation, both poolings, saved inputs and outputs."""
+    network = Network((9, 9, 3))
+    network.add(Conv2d("c1", 6, (3, 3), 2, 1, False), BatchNorm("b1"), ReLU("r1"), MaxPool("p1", (2, 2), 1))
+    network.add(Conv2d("c2", 8, (3, 3), 1, 1, True, groups=2), Tanh("t2"), AveragePool("p2", (2, 2), 2))
+    network.add(Conv2d("c3", 4, (1, 1)), BatchNorm("b3"), Sigmoid("s3"), Flatten("flatten"))
+    network.add(Dropout("drop", 0.4), Linear("fc", 5), ReLU("r4"), Linear("out", 7))
+    return Model(network.graph(), (CrossEntropy(outputs=("out",)),))
+
+
+def step(device: Device, variables: dict[str, Array], model: Model, dtype: DTypeName) -> tuple[float, dict[str, Array]]:
+    """The loss, and weights and statistics after one step with momentum."""
+    batch = batch_of(model, SAMPLES)
+    inputs = {name: array.astype(DTYPES[dtype]) for name, array in batch.inputs.items()}
+    batch = type(batch)(inputs=inputs, targets=batch.targets)
+    weights = np.ones(SAMPLES, dtype=DTYPES[dtype])
+    found = device.gradients(variables=variables, batch=batch, weights=weights, run=TRAINING)
+    parameters = {name: variables[name].copy() for name in model.graph.parameters}
+    optimizer = SGD(momentum=0.9, weight_decay=1e-4)
+    device.update(
+        optimizer=optimizer,
+        parameters=parameters,
+        grads=found.parameters,
+        state=optimizer.initial_state(parameters),
+        rate=1e-2,
+    )
+    return found.loss, parameters | found.statistics
+
+
+def check(
+    model: Model,
+    library: NetworkLibrary,
+    processor: ProcessorSpec,
+    *,
+    dtype: DTypeName = "fp64",
+    recompute: bool = False,
+    core_groups: int = 1,
+) -> None:
+    variables = {name: array.astype(DTYPES[dtype]) for name, array in weights_of(model).items()}
+    choice = Choice(library=library, core_groups=core_groups)
+    tiles = CoreGroupDevice(model, SAMPLES, dtype, processor, recompute, choice=choice)
+    loss, after = step(tiles, variables, model, dtype)
+    expected_loss, expected = step(HostDevice(model), variables, model, dtype)
+    assert loss == pytest.approx(expected_loss, rel=TOLERANCE[dtype])
+    assert after.keys() == expected.keys() == variables.keys()
+    for variable, array in expected.items():
+        assert relative_error(after[variable], array) <= TOLERANCE[dtype], variable
+    inputs = batch_of(model, SAMPLES).inputs
+    inputs = {name: array.astype(DTYPES[dtype]) for name, array in inputs.items()}
+    outputs = tiles.outputs(variables=variables, inputs=inputs)
+    for name, array in HostDevice(model).outputs(variables=variables, inputs=inputs).items():
+        assert relative_error(outputs[name], array) <= TOLERANCE[dtype], name
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("library", VERSIONS)
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_step_on_tiles_is_that_of_the_layers(
+    library: NetworkLibrary, recompute: bool, processor: ProcessorSpec
+) -> None:
+    check(of_all_sorts(), library, processor, recompute=recompute, core_groups=4 if recompute else 1)
+
+
+@pytest.mark.numeric
+def test_a_step_in_single_precision(processor: ProcessorSpec) -> None:
+    check(of_all_sorts(), "swcaffe-2018", processor, dtype="fp32")
+
+
+@pytest.mark.slow
+@pytest.mark.numeric
+@pytest.mark.parametrize("name", ["lenet5", "resnet18 small", "googlenet_bn", "unet"])
+def test_a_step_of_whole_networks(name: str, processor: ProcessorSpec) -> None:
+    check(REDUCED[name](), "swcaffe-2018", processor)
