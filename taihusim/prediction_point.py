@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
+from taihusim.strategy_point import strategy_fields
 from workloads.bottleneck import inference_bottleneck, input_bottleneck, training_bottleneck
 from workloads.inference import InferenceTiming
 from workloads.jobs.predicted_step import PredictedStep
@@ -22,7 +23,7 @@ def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nod
     """A step on ``nodes`` nodes; ``steps`` by node count, with one node to compare with if that can do it."""
     step, machine, facts = steps[nodes], predictor.steps.machine, predictor.steps.facts
     processor, seconds = machine.processor, step.seconds
-    low, high = predictor.residuals.interval({name: share * seconds for name, share in step.shares.items()})
+    low, high = predictor.residuals.interval(step.shares, whole=seconds)
     reasons = extrapolation(predictor, step)
     speedup = step.samples_per_second / steps[1].samples_per_second if 1 in steps else None
     batch, joules = step.samples * nodes, step.energy.total_joules
@@ -71,6 +72,8 @@ def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nod
         "gradient_bytes": step.timing.gradient_bytes,
         "ranks": step.timing.ranks,
         "collective": predictor.steps.mapping.collective,
+        "strategy": str(predictor.steps.mapping.strategy),
+        "divided": strategy_fields(predictor.steps, samples=step.samples, nodes=nodes),
     }
 
 
@@ -113,6 +116,7 @@ def bottleneck(predictor: Predictor, step: PredictedStep) -> str:
         ranks=step.timing.ranks,
         gradient_bytes=step.timing.gradient_bytes,
         collective=predictor.steps.mapping.collective,
+        strategy=str(predictor.steps.mapping.strategy),
     )
 
 

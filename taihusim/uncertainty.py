@@ -51,11 +51,10 @@ class Residuals:
     most_nodes: int
     allreduce_bytes: tuple[float, float]
 
-    def interval(self, seconds: Mapping[str, float]) -> tuple[float, float]:
-        """Between which sums of ``seconds``, by share of a step, 90 % are expected; what is predicted is among them."""
-        whole = sum(seconds.values())
+    def interval(self, shares: Mapping[str, float], *, whole: float) -> tuple[float, float]:
+        """Between which times 90 % are expected; the predicted one, ``whole`` with these ``shares``, is among them."""
         by_part: dict[str, float] = {}
-        for share, value in seconds.items():
+        for share, value in shares.items():
             name = PART_OF_SHARE.get(share, "kernels")
             by_part[name] = by_part.get(name, 0.0) + value
         middle = below = above = 0.0
@@ -67,7 +66,7 @@ class Residuals:
             middle += value * residual.middle
             below += (value * (residual.middle - residual.low)) ** 2
             above += (value * (residual.high - residual.middle)) ** 2
-        return min(whole, middle - sqrt(below)), max(whole, middle + sqrt(above))
+        return whole * min(1.0, middle - sqrt(below)), whole * max(1.0, middle + sqrt(above))
 
 
 def residual_of(factors: Sequence[tuple[float, float]]) -> Residual:
