@@ -70,6 +70,9 @@ class Inferred:
 def infer(setup: Setup, request: InferRequest) -> Inferred:
     """Time inference on every node count and compute the test set's outputs once. Raises BadInput."""
     problems = [*node_problems(request.nodes, machine=setup.machine), *setup.batch_problems(request.nodes)]
+    if not setup.mapping.strategy.is_data:
+        expected = "data: every node answers with the whole network"
+        problems.append(Problem(file="--strategy", key="", value=str(setup.mapping.strategy), expected=expected))
     if problems:
         raise BadInput(problems)
     parameters = _parameters(setup, request)

@@ -127,6 +127,8 @@ def extrapolation(predictor: Predictor, step: PredictedStep) -> list[str]:
         found.append(f"training was measured on up to {residuals.most_nodes:,} nodes")
     if mapping.precision not in ("fp32", "fp64"):
         found.append(f"nothing was measured in {mapping.precision}")
+    if not mapping.strategy.is_data:
+        found.append("nothing but data parallelism was measured")
     others = 1.0 - sum(step.node.by_part[part] for part in MEASURED_PARTS) / step.node.seconds
     if others > OTHERS_LIMIT:
         found.append(f"{100 * others:.0f} % of a node's time are layers of kinds that were not measured")

@@ -85,6 +85,24 @@ def test_a_stage_that_does_not_fit_says_what_needs_less(workload: str) -> None:
         strategy_step(setup, samples=64, nodes=8)
 
 
+def test_inference_knows_no_strategy(workload: str) -> None:
+    (line,) = refused("infer", workload, "--strategy", "pipeline=2")
+    assert line == "--strategy: expected data: every node answers with the whole network, found 'pipeline=2'"
+
+
+def test_a_prediction_says_how_the_step_is_divided(workload: str) -> None:
+    """What is lost to waiting and messages is part of the shares."""
+    flags = ("--nodes", "40", "--target", "training", "--strategy", "tensor=2,pipeline=2")
+    (point,) = json_of("predict", workload, *flags)["points"]
+    divided = point["divided"]
+    assert (point["strategy"], divided["replicas"], len(divided["stages"])) == ("tensor=2,pipeline=2", 10, 2)
+    assert point["shares"]["pipeline_bubble"] * point["seconds_per_step"] == pytest.approx(divided["bubble_seconds"])
+    assert "nothing but data parallelism was measured" in point["extrapolated_because"]
+    assert (
+        max(stage["memory_bytes_per_core_group"] for stage in divided["stages"]) == point["memory_bytes_per_core_group"]
+    )
+
+
 def test_communication_under_a_strategy_is_no_all_reduce() -> None:
     text = training_bottleneck(
         shares={"communication_exposed": 0.5, "compute": 0.5},
