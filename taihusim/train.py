@@ -16,22 +16,20 @@ from nnlib.precision import DTYPES
 from sim.network.collectives import collective
 from sim.network.schedule import execute
 from sim.network.topology import Topology
-from sim.power.energy import Energy, energy
 from sim.problems import BadInput, Problem
 from taihusim.checkpointing import CheckpointKeeper
 from taihusim.node_counts import node_problems
 from taihusim.precision import check_training, training_device
 from taihusim.setup import Setup
 from taihusim.strategy_programs import check_strategy, strategy_device
-from workloads.bottleneck import training_bottleneck
+from workloads.bottleneck import input_bottleneck, training_bottleneck
 from workloads.checkpoint import weights_sha256
 from workloads.datasets.dataset import Dataset
 from workloads.datasets.load import goal_of, load_dataset, measure_of
 from workloads.datasets.measure import HIGHER_IS_BETTER, Measure
 from workloads.datasets.stream import SampleStream
-from workloads.jobs.node_step import NodeStep
-from workloads.jobs.step_energy import step_activity
-from workloads.jobs.training_step import StepTiming, time_step
+from workloads.jobs.predicted_step import PredictedStep, predict_step
+from workloads.jobs.training_step import time_step
 from workloads.reduction import Reduction, choose_order
 from workloads.training import Goal, Trainer, TrainingState, accuracy
 from workloads.words import nodes_in_words
@@ -134,23 +132,32 @@ def train(
 
 @dataclass(frozen=True, kw_only=True)
 class _Timed:
-    """A node's work and the time of a node count's step, and how long it took to find."""
+    """A node count's step with its input and energy, and how long it took to find."""
 
-    node: NodeStep
-    step: StepTiming
+    step: PredictedStep
     host_seconds: float
 
     @classmethod
     def of(cls, setup: Setup, nodes: int) -> _Timed:
         begin = host.perf_counter()
-        samples = setup.samples_per_node(nodes)
+        samples, facts = setup.samples_per_node(nodes), setup.steps.facts
         if setup.mapping.strategy.is_data:
             node = setup.steps.training(samples)
-            step = time_step(node=node, machine=setup.machine, mapping=setup.mapping, nodes=nodes)
+            timing = time_step(node=node, machine=setup.machine, mapping=setup.mapping, nodes=nodes)
         else:
             divided = setup.steps.under_strategy(samples, nodes)
-            node, step = divided.node, divided.timing
-        return cls(node=node, step=step, host_seconds=host.perf_counter() - begin)
+            node, timing = divided.node, divided.timing
+        step = predict_step(
+            node=node,
+            timing=timing,
+            machine=setup.machine,
+            mapping=setup.mapping,
+            samples=samples,
+            nodes=nodes,
+            stored=facts.stored,
+            numbers=facts.sample_numbers,
+        )
+        return cls(step=step, host_seconds=host.perf_counter() - begin)
 
 
 def _goal(setup: Setup, request: TrainRequest, global_batch: int, measure: Measure | None) -> Goal:
@@ -214,7 +221,7 @@ def _run(
         reached = None
     seconds = steps * step.seconds
     processor = setup.machine.processor
-    used = _energy(setup, nodes, timed[nodes])
+    used = step.energy
     return TrainedRun(
         parameters=None if state is None else state.variables,
         result={
@@ -232,17 +239,7 @@ def _run(
             "energy_joules": steps * used.total_joules,
             "shares": dict(step.shares),
             "efficiency": _efficiency(setup, nodes, timed),
-            "bottleneck": training_bottleneck(
-                shares=step.shares,
-                busiest=step.busiest,
-                launches=step.launches,
-                launch_seconds=step.launch_seconds,
-                nodes=nodes,
-                ranks=step.ranks,
-                gradient_bytes=step.gradient_bytes,
-                collective=setup.mapping.collective,
-                strategy=str(setup.mapping.strategy),
-            ),
+            "bottleneck": _bottleneck(setup, step),
             "curve": [] if state is None else state.curve,
             "weights_sha256": None if state is None else weights_sha256(state.variables),
             "host_seconds_timing": timed[nodes].host_seconds,
@@ -257,15 +254,21 @@ def _run(
     )
 
 
-def _energy(setup: Setup, nodes: int, timed: _Timed) -> Energy:
-    """Energy of a step on all nodes."""
-    activity = step_activity(
-        node=timed.node,
-        seconds=timed.step.seconds,
-        core_groups=setup.machine.processor.core_groups,
-        network_bytes=timed.step.network_bytes,
+def _bottleneck(setup: Setup, step: PredictedStep) -> str:
+    timing = step.timing
+    if max(step.shares, key=lambda share: step.shares[share]) == "input":
+        return input_bottleneck(share=step.shares["input"], limit=step.input.limit(timing.seconds))
+    return training_bottleneck(
+        shares=step.shares,
+        busiest=timing.busiest,
+        launches=timing.launches,
+        launch_seconds=timing.launch_seconds,
+        nodes=step.nodes,
+        ranks=timing.ranks,
+        gradient_bytes=timing.gradient_bytes,
+        collective=setup.mapping.collective,
+        strategy=str(setup.mapping.strategy),
     )
-    return energy(setup.machine, activity, nodes=nodes)
 
 
 def _keeper(setup: Setup, request: TrainRequest, nodes: int) -> CheckpointKeeper:
@@ -320,7 +323,7 @@ def _reduction(setup: Setup, nodes: int, timed: _Timed, *, repeats: bool) -> Red
     order = choose_order(
         wanted=mapping.reduction_order,
         ranks=topology.ranks,
-        gradient_bytes=timed.step.gradient_bytes,
+        gradient_bytes=timed.step.timing.gradient_bytes,
         repeats=repeats,
     )
 
