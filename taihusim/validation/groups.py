@@ -31,6 +31,14 @@ def _as_512(inputs: Inputs, machine: MachineSpec) -> float:
     return effective_bandwidth(inputs, machine, nodes=512)
 
 
+def _run(name: str, inputs: Inputs) -> bool:
+    return inputs.get("run") == name
+
+
+def _algorithm(name: str, inputs: Inputs) -> bool:
+    return inputs.get("algorithm") == name
+
+
 GROUPS: Final[Mapping[str, tuple[Group, ...]]] = MappingProxyType(
     {
         "allreduce_bandwidth": (
@@ -50,6 +58,20 @@ GROUPS: Final[Mapping[str, tuple[Group, ...]]] = MappingProxyType(
                 contains=partial(_bandwidths, "Ring", "256"),
                 predictor=_as_512,
             ),
+        ),
+        "scaling_comm_share": (
+            Group(words="ResNet-50, batch 32, calibrated on", contains=partial(_run, "ResNet50_B32")),
+            Group(words="AlexNet, batch 64", contains=partial(_run, "AlexNet_B64")),
+            Group(words="AlexNet, batch 256", contains=partial(_run, "AlexNet_B256")),
+        ),
+        "scaling_speedup": (
+            Group(words="ResNet-50, batch 32", contains=partial(_run, "ResNet50_B32")),
+            Group(words="AlexNet, batch 64", contains=partial(_run, "AlexNet_B64")),
+            Group(words="AlexNet, batch 256", contains=partial(_run, "AlexNet_B256")),
+        ),
+        "scaling_comm_share_thesis": (
+            Group(words="topology-aware", contains=partial(_algorithm, "Topawa")),
+            Group(words="stock MPI", contains=partial(_algorithm, "SWMPI")),
         ),
     }
 )

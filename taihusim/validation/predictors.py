@@ -18,6 +18,7 @@ from taihusim.validation.inputs import Predictor
 from taihusim.validation.ladder import ladder
 from taihusim.validation.layers_swcaffe import layers_figure, layers_log, vgg16_layers
 from taihusim.validation.network import allreduce_bandwidth, p2p_bandwidth
+from taihusim.validation.scaling import comm_share, comm_share_thesis, speedup, speedup_thesis
 
 PREDICTORS: Final[Mapping[str, Predictor]] = {
     "dma_strided_alignment": strided_alignment,
@@ -44,6 +45,10 @@ PREDICTORS: Final[Mapping[str, Predictor]] = {
     "layers_swcaffe_fig_fp32_4cg": layers_figure,
     "p2p_bandwidth": p2p_bandwidth,
     "allreduce_bandwidth": allreduce_bandwidth,
+    "scaling_comm_share": comm_share,
+    "scaling_comm_share_thesis": comm_share_thesis,
+    "scaling_speedup": speedup,
+    "scaling_speedup_thesis": speedup_thesis,
     "input_pipeline": input_pipeline,
     "hpl": hpl,
 }

@@ -43,7 +43,7 @@ def report_of(table: str, *arguments: str) -> dict[str, Any]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "dma_grid.csv").write_text(GRID)
-    (tmp_path / "scaling_comm_share.csv").write_text(SHARES)
+    (tmp_path / "made_up_shares.csv").write_text(SHARES)
     return tmp_path
 
 
@@ -60,13 +60,13 @@ def test_json_of_covered_uncovered_and_excluded_rows(folder: Path) -> None:
 
 
 def test_tables_without_a_predictor_are_said_to_have_none(folder: Path) -> None:
-    report = report_of("scaling_comm_share", "--tables", str(folder))
+    report = report_of("made_up_shares", "--tables", str(folder))
     assert (report["rows"], report["covered"], report["mean_abs_error"]) == (2, 0, None)
     assert report["unit_of_error"] == "percentage points"
     assert [each["reason"] for each in report["uncovered"]] == [NO_PREDICTOR]
     done = run("--tables", str(folder))
     assert done.exit_code == 0
-    assert "scaling_comm_share: 1 row not covered: no predictor yet" in done.stdout
+    assert "made_up_shares: 1 row not covered: no predictor yet" in done.stdout
     assert "dma_grid: 1 row left out: 0 was measured" in done.stdout
 
 
