@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from sim.document import Document, apply_settings, read_document
 from sim.named_files import find_file, shipped_files
+from sim.network.allreduce import ALGORITHMS
 from sim.problems import BadInput, nearest
 from sim.validation import validate
+from workloads.hpc.cg_spec import HpcgWorkload
 from workloads.hpc.hpl_spec import HplMapping, HplWorkload
 from workloads.hpc.names import FOLDER
-from workloads.hpc.schema import HplFile
+from workloads.hpc.schema import HpcgFile, HplFile
 
-KINDS: Final = ("hpl",)
+KINDS: Final = ("hpl", "hpcg")
+
+Program: TypeAlias = HplWorkload | HpcgWorkload
 
 
 def list_programs() -> tuple[str, ...]:
@@ -22,7 +26,7 @@ def list_programs() -> tuple[str, ...]:
     return tuple(shipped_files(FOLDER))
 
 
-def load_program(name_or_path: str | Path, overrides: Sequence[str] = ()) -> HplWorkload:
+def load_program(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Program:
     """The program of a shipped name or of a file, changed by settings such as ``mapping.broadcast=ring``.
 
     Raises BadInput with every problem found.
@@ -35,7 +39,9 @@ def load_program(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Hpl
         expected = f"a kind of program ({', '.join(KINDS)})"
         near = nearest(str(kind), KINDS)
         raise BadInput([document.problem(("kind",), expected=expected, value=kind, nearest=near)])
-    return _hpl(path.stem, document, overrides)
+    if kind == "hpl":
+        return _hpl(path.stem, document, overrides)
+    return _hpcg(path.stem, document, overrides)
 
 
 def _hpl(name: str, document: Document, overrides: Sequence[str]) -> HplWorkload:
@@ -55,4 +61,23 @@ def _hpl(name: str, document: Document, overrides: Sequence[str]) -> HplWorkload
         order_nodes=file.problem.order_nodes,
         block=block,
         mapping=HplMapping(**file.mapping.model_dump()),
+    )
+
+
+def _hpcg(name: str, document: Document, overrides: Sequence[str]) -> HpcgWorkload:
+    document = apply_settings(document, overrides, model=HpcgFile, noun="workload")
+    file = validate(document, HpcgFile)
+    problems = []
+    if any(points % 2**file.levels for points in file.points):
+        expected = f"multiples of {2**file.levels}, so that all {file.levels} levels have even numbers of points"
+        problems.append(document.problem(("points",), expected=expected, value=file.points))
+    if file.mapping.collective not in ALGORITHMS:
+        near = nearest(file.mapping.collective, ALGORITHMS)
+        expected = f"an all-reduce algorithm ({', '.join(ALGORITHMS)})"
+        value = file.mapping.collective
+        problems.append(document.problem(("mapping", "collective"), expected=expected, value=value, nearest=near))
+    if problems:
+        raise BadInput(problems)
+    return HpcgWorkload(
+        name=name, title=file.title, points=file.points, levels=file.levels, **file.mapping.model_dump()
     )

@@ -47,3 +47,20 @@ class HplFile(Section):
     title: Title
     problem: HplProblemKeys
     mapping: HplMappingKeys = HplMappingKeys()
+
+
+class HpcgMappingKeys(Section):
+    """``mapping`` of conjugate gradients, see :class:`workloads.hpc.cg_spec.HpcgWorkload`."""
+
+    collective: str = "recursive_doubling"
+    persistent_threads: StrictBool = True
+
+
+class HpcgFile(Section):
+    """Conjugate gradients: ``points`` of a core group along z, y and x."""
+
+    kind: Literal["hpcg"]
+    title: Title
+    points: tuple[Count, Count, Count]
+    levels: Count
+    mapping: HpcgMappingKeys = HpcgMappingKeys()

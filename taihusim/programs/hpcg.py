@@ -1,0 +1,74 @@
+"""Conjugate gradients as points by node count: rate, where an iteration's time goes, memory, energy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nnlib.kernels.clock import KernelClock
+from sim.machine.spec import MachineSpec
+from sim.power.energy import Activity, energy
+from taihusim.console import print_table
+from workloads.hpc.cg_spec import HpcgWorkload
+from workloads.hpc.hpcg import run_hpcg
+from workloads.words import seconds_in_words, size_in_words
+
+PARTS: Final = {
+    "smoother": "memory: the smoother streams the matrix through the LDM for every sweep",
+    "residual": "memory: residuals stream the matrix",
+    "product": "memory: the product with the matrix streams it",
+    "vectors": "memory: sums and products of vectors",
+    "halo_exchange": "network: faces exchanged with the neighbours after every colour",
+    "global_sums": "network: sums over all processes",
+}
+
+
+def hpcg_point(workload: HpcgWorkload, *, machine: MachineSpec, clock: KernelClock, nodes: int) -> dict[str, Any]:
+    """One node count as JSON. Raises BadInput if it does not fit."""
+    run = run_hpcg(workload, machine=machine, clock=clock, nodes=nodes)
+    processor = machine.processor
+    worst = max(run.shares, key=lambda name: run.shares[name])
+    memory = sum(run.shares[name] for name in ("smoother", "residual", "product", "vectors"))
+    rate = processor.core_groups * processor.dma.line_bytes / processor.dma.line_seconds
+    activity = Activity(
+        seconds=run.seconds,
+        compute_seconds=run.flops / nodes / processor.peak_flops,
+        wait_seconds=run.seconds,
+        mpe_seconds=run.seconds,
+        memory_bytes=memory * run.seconds * rate,
+    )
+    return {
+        "nodes": nodes,
+        "cores": nodes * processor.cores,
+        "processes": nodes * processor.core_groups,
+        "box": list(run.box),
+        "unknowns": workload.rows(0) * nodes * processor.core_groups,
+        "seconds_per_iteration": run.seconds,
+        "flops_per_iteration": run.flops,
+        "flops_per_second": run.flops_per_second,
+        "peak_fraction": run.flops_per_second / (nodes * processor.peak_flops),
+        "shares": dict(run.shares),
+        "memory_bytes_per_core_group": run.bytes_per_core_group,
+        "energy_joules_per_iteration": energy(machine, activity, nodes=nodes).total_joules,
+        "bottleneck": f"{PARTS[worst]}; {100 * run.shares[worst]:.0f} % of an iteration",
+    }
+
+
+def print_hpcg(result: Mapping[str, Any]) -> None:
+    """A table of the points with where an iteration's time goes."""
+    columns = ("nodes", "cores", "unknowns", "iteration", "TFLOPS", "of peak", "memory", *PARTS)
+    rows = [
+        (
+            f"{point['nodes']:,}",
+            f"{point['cores']:,}",
+            f"{point['unknowns']:,}",
+            seconds_in_words(point["seconds_per_iteration"]),
+            f"{point['flops_per_second'] / 1e12:,.4g}",
+            f"{100 * point['peak_fraction']:.2f} %",
+            size_in_words(point["memory_bytes_per_core_group"]),
+            *(f"{100 * point['shares'][name]:.1f} %" for name in PARTS),
+        )
+        for point in result["points"]
+    ]
+    heads = [name.replace("_", " ") for name in columns]
+    print_table(heads, rows, title=f"{result['workload']} on {result['machine']}, simulated time", right=heads)
