@@ -14,6 +14,9 @@ from workloads.words import nodes_in_words, seconds_in_words, size_in_words
 WORTH: Final = 0.5
 """Scaling has stopped where further nodes bring less than this of what nodes brought before."""
 
+SHOWN: Final = 12
+"""Parameters that are printed; the others have less effect."""
+
 Point = Mapping[str, Any]
 
 
@@ -32,6 +35,24 @@ def print_prediction(result: Mapping[str, Any]) -> None:
         click.echo()
     for line in lines:
         click.echo(line)
+    if result.get("sensitivity"):
+        click.echo()
+        _print_sensitivity(result["sensitivity"])
+
+
+def _print_sensitivity(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What relieves most, first."""
+    columns = ("parameter", "value", "better by", *(nodes_in_words(each["nodes"]) for each in rows[0]["changes"]))
+    shown = [
+        (
+            row["key"],
+            row["value"],
+            f"{100 * row['changed_by']:+.0f} %",
+            *(f"{100 * each['change']:+.2f} %" for each in row["changes"]),
+        )
+        for row in rows[:SHOWN]
+    ]
+    print_table(columns, shown, title="change of the time of a step", right=columns[1:])
 
 
 def _print_training(points: Sequence[Point], *, title: str) -> None:
@@ -166,6 +187,8 @@ def _long(seconds: float) -> str:
 
 def _energy(joules: float) -> str:
     hours = joules / 3.6e6
+    if hours < 1:
+        return f"{joules / 1000:.3g} kJ"
     for unit in ("kWh", "MWh"):
         if hours < 1000:
             return f"{hours:.3g} {unit}"

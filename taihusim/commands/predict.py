@@ -21,6 +21,13 @@ from taihusim.options import json_option, run_options, set_option, split_setting
     show_default=True,
     help="What to predict.",
 )
+@click.option(
+    "--sensitivity",
+    type=click.Choice(["network", "chip"]),
+    is_flag=False,
+    flag_value="network",
+    help="Also what would relieve it: each parameter of network, storage and node a tenth better, or of the chip too.",
+)
 @click.option("--noise", is_flag=True, help="Let ranks be unequal, as the machine file's section noise has it.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the noise.")
 @set_option
@@ -29,6 +36,7 @@ def command(
     workload: str,
     nodes: str,
     target: str,
+    sensitivity: str | None,
     noise: bool,
     seed: int,
     settings: tuple[str, ...],
@@ -67,6 +75,18 @@ def command(
     request = PredictRequest(nodes=node_counts(nodes), target=target, seed=seed if noise else None)  # type: ignore[arg-type]
     with progress() as report:
         result = predict(steps, request, say=report.say)
+        if sensitivity is not None and result["points"]:
+            from taihusim.sensitivity import sensitivity as relieve
+
+            result["sensitivity"] = relieve(
+                steps,
+                machine=run["machine"],
+                settings=split_settings(settings).machine,
+                nodes=request.nodes,
+                reach=sensitivity,  # type: ignore[arg-type]
+                seed=request.seed,
+                say=report.say,
+            )
     if as_json:
         print_json(result)
         return
