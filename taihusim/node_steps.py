@@ -33,7 +33,7 @@ NOT_OF_A_NODE: Final = frozenset(
         *("name", "title", "batch_per_node", "global_batch", "collective", "numerics", "backend", "reduction_order"),
         *("communication", "reduction_by", "reduction_overlap", "packing", "segment_bytes", "segments_in_flight"),
         *("tensor", "pipeline", "micro_batches", "optimizer_sharding"),
-        *("input_from", "input_processes", "prefetch", "stripes", "stripe_bytes"),
+        *("input_from", "input_order", "input_processes", "prefetch", "stripes", "stripe_bytes"),
     }
 )
 """Keys of a mapping that change nothing inside a node. A new key is taken to change something."""

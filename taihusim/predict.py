@@ -71,6 +71,7 @@ class Predictor:
             nodes=nodes,
             stored=self.steps.facts.stored,
             numbers=self.steps.facts.sample_numbers,
+            train_size=self.steps.facts.train_size,
         )
 
 

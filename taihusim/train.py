@@ -156,6 +156,7 @@ class _Timed:
             nodes=nodes,
             stored=facts.stored,
             numbers=facts.sample_numbers,
+            train_size=facts.train_size,
         )
         return cls(step=step, host_seconds=host.perf_counter() - begin)
 

@@ -20,6 +20,7 @@ from sim.validation import validate
 from workloads.mapping_schema import (
     Collective,
     Communication,
+    InputOrder,
     InputPlace,
     LibraryGeneration,
     MappingFile,
@@ -72,6 +73,7 @@ class Mapping:
     persistent_threads: bool
     recompute: bool
     input_from: InputPlace
+    input_order: InputOrder
     input_processes: int
     prefetch: int
     stripes: int

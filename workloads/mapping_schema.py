@@ -28,6 +28,7 @@ Collective: TypeAlias = Literal[
 Communication: TypeAlias = Literal["swcaffe-2018", "autotuned-2019", "stock-mpi"]
 LibraryGeneration: TypeAlias = Literal["swcaffe-2018", "swcaffe-2019", "autotuned-2019"]
 Numerics: TypeAlias = Literal["tile", "layer", "off"]
+InputOrder: TypeAlias = Literal["sequential", "random"]
 InputPlace: TypeAlias = Literal["storage", "memory"]
 ReductionOrder: TypeAlias = Literal["auto", "schedule", "pairwise"]
 
@@ -72,6 +73,7 @@ class MappingFile(BaseModel):
     persistent_threads: StrictBool
     recompute: StrictBool
     input_from: InputPlace
+    input_order: InputOrder
     input_processes: Count
     prefetch: CountOrZero
     stripes: Count

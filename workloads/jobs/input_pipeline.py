@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping as WordMapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from sim.machine.spec import MachineSpec
+from sim.problems import BadInput, Problem
 from sim.storage.access import Access, AccessTiming, Limit, access
 from sim.storage.striping import ONE_ARRAY, Striping
 from workloads.datasets.storage import StoredSample
 from workloads.jobs.preparation import preparation
 from workloads.mapping import Mapping
-from workloads.mapping_schema import InputPlace
-
-Order: TypeAlias = Literal["sequential", "random"]
+from workloads.mapping_schema import InputOrder, InputPlace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +32,17 @@ class InputPlan:
 
     striping: Striping = ONE_ARRAY
     place: InputPlace = "storage"
-    order: Order = "sequential"
+    order: InputOrder = "sequential"
     prefetch: int = 1
     processes_per_node: int = 1
 
     @classmethod
     def of(cls, mapping: Mapping) -> InputPlan:
-        """As a mapping says, samples one behind the other."""
+        """As a mapping says."""
         return cls(
             striping=Striping(stripes=mapping.stripes, stripe_bytes=mapping.stripe_bytes),
             place=mapping.input_from,
+            order=mapping.input_order,
             prefetch=mapping.prefetch,
             processes_per_node=mapping.input_processes,
         )
@@ -161,6 +161,28 @@ def input_timing(
         arrays=min(plan.striping.stripes, machine.storage.arrays),
         all_arrays=machine.storage.arrays,
     )
+
+
+def check_resident(
+    *, machine: MachineSpec, mapping: Mapping, stored: StoredSample, samples: int, nodes: int, step_bytes: int
+) -> None:
+    """Raise BadInput if samples are to come from memory and a node's part of all ``samples`` does not fit.
+
+    ``step_bytes``: what a step needs on each core group.
+    """
+    if mapping.input_from != "memory":
+        return
+    groups, capacity = machine.processor.core_groups, machine.processor.memory.bytes
+    free = groups * (capacity - step_bytes)
+    part = stored.bytes_per_sample * samples
+    if part > free * nodes:
+        least = -int(-part // free) if free > 0 else None
+        fits = f"or at least {least:,} nodes" if least is not None and least <= machine.nodes else "which always works"
+        expected = (
+            f"storage, {fits}: a node's part of the data is {part / nodes:.3g} B, beside the step there are {free} B"
+        )
+        file = f"mapping {mapping.name}"
+        raise BadInput([Problem(file=file, key="input_from", value=f"memory on {nodes:,} nodes", expected=expected)])
 
 
 def loading_seconds(*, machine: MachineSpec, plan: InputPlan, stored: StoredSample, samples: int, nodes: int) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sim.machine.spec import MachineSpec
 from sim.power.energy import Energy, energy
 from workloads.datasets.storage import StoredSample
-from workloads.jobs.input_pipeline import InputPlan, InputTiming, input_timing
+from workloads.jobs.input_pipeline import InputPlan, InputTiming, check_resident, input_timing
 from workloads.jobs.node_step import NodeStep
 from workloads.jobs.step_energy import step_activity
 from workloads.jobs.training_step import StepTiming
@@ -59,8 +59,20 @@ def predict_step(
     nodes: int,
     stored: StoredSample,
     numbers: int,
+    train_size: int | None,
 ) -> PredictedStep:
-    """The step of ``timing`` with input and energy: ``samples`` per node, each of ``numbers`` for the network."""
+    """The step of ``timing`` with input and energy: ``samples`` per node, each of ``numbers`` for the network.
+
+    Raises BadInput where samples are to come from memory and the node's part of all ``train_size`` does not fit.
+    """
+    check_resident(
+        machine=machine,
+        mapping=mapping,
+        stored=stored,
+        samples=train_size or 0,
+        nodes=nodes,
+        step_bytes=node.memory.total,
+    )
     fetch = input_timing(
         machine=machine, plan=InputPlan.of(mapping), stored=stored, numbers=numbers, samples=samples, nodes=nodes
     )

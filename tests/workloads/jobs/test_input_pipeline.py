@@ -8,9 +8,10 @@ from math import inf
 import pytest
 
 from sim.machine.load import load_machine
+from sim.problems import BadInput
 from sim.storage.striping import ONE_ARRAY, Striping
 from workloads.datasets.storage import GENERATED, IMAGENET_SWCAFFE, IMAGENET_TRAIN, StoredSample
-from workloads.jobs.input_pipeline import InputPlan, InputTiming, input_timing, loading_seconds
+from workloads.jobs.input_pipeline import InputPlan, InputTiming, check_resident, input_timing, loading_seconds
 from workloads.jobs.preparation import DECODE, TRANSFORM
 from workloads.mapping import load_mapping
 
@@ -27,9 +28,11 @@ def timed(
 
 def test_a_mapping_says_how_input_comes() -> None:
     assert InputPlan.of(load_mapping()) == replace(SWCAFFE, processes_per_node=4)
-    changed = ("input_from=memory", "input_processes=4", "prefetch=0", "stripes=144", "stripe_size=1 MB")
+    changed = ["input_from=memory", "input_order=random", "input_processes=2", "prefetch=0"]
+    changed += ["stripes=144", "stripe_size=1 MB"]
+    striping = Striping(stripes=144, stripe_bytes=1_000_000)
     assert InputPlan.of(load_mapping("default", changed)) == InputPlan(
-        striping=Striping(stripes=144, stripe_bytes=1_000_000), place="memory", prefetch=0, processes_per_node=4
+        striping=striping, place="memory", order="random", prefetch=0, processes_per_node=2
     )
 
 
@@ -111,3 +114,22 @@ def test_four_terabytes_are_loaded_at_what_the_arrays_give() -> None:
     plan = InputPlan(striping=Striping(stripes=144, stripe_bytes=256_000_000))
     seconds = loading_seconds(machine=MACHINE, plan=plan, stored=audio, samples=8_000_000, nodes=4096)
     assert seconds == pytest.approx(4e12 / 288e9, rel=0.1)
+
+
+@pytest.mark.parametrize(("nodes", "fits"), [(37, False), (38, True)])
+def test_data_in_memory_have_to_fit_beside_the_step(nodes: int, fits: bool) -> None:
+    """961 GB in parts, 26 GB of each node's 34 GB are free."""
+    memory = load_mapping("default", ["input_from=memory"])
+    step = MACHINE.processor.memory.bytes - 6_400_000_000
+    values = {"stored": IMAGENET_SWCAFFE, "samples": 1_281_167, "nodes": nodes, "step_bytes": step}
+    check_resident(machine=MACHINE, mapping=load_mapping(), **values)
+    if fits:
+        check_resident(machine=MACHINE, mapping=memory, **values)
+        return
+    with pytest.raises(BadInput, match=r"input_from: expected storage, or at least 38 nodes: .* 2.6e\+10 B, .*"):
+        check_resident(machine=MACHINE, mapping=memory, **values)
+
+
+def test_samples_anywhere_cost_a_seek_each() -> None:
+    random = timed(replace(SWCAFFE, order="random"))
+    assert random.read_seconds == pytest.approx(256 * 0.0075 + 192e6 / 299e6, rel=1e-12)
