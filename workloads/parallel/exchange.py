@@ -15,7 +15,7 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 
 from nnlib.layers.layer import Array, Layer, Shape, only_input
-from workloads.parallel.pieces import Runs, places
+from workloads.parallel.pieces import Piece, Runs
 
 Kind: TypeAlias = Literal["all_reduce", "all_gather"]
 
@@ -82,7 +82,10 @@ class SumOut(Exchange):
 
 @dataclass(frozen=True)
 class GatherOut(Exchange):
-    """Parts of the last axis, divided by ``runs`` among ``ways`` ranks, become whole on every rank."""
+    """Parts of the last axis, divided by ``runs`` among ``ways`` ranks, become whole on every rank.
+
+    What parts have beyond the runs' ends is left out.
+    """
 
     runs: Runs
     ways: int
@@ -93,20 +96,19 @@ class GatherOut(Exchange):
 
     def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
         shape = only_input(self.name, input_shapes)
-        return *shape[:-1], shape[-1] * self.ways
+        return *shape[:-1], sum(length for _, length in self.runs)
 
     def forward_all(self, arrays: Sequence[Array], group: Group) -> list[Array]:
         return [self._arranged(each) for each in group.all_gather(arrays)]
 
     def backward_all(self, grads: Sequence[Array], group: Group) -> list[Array]:
-        return [
-            np.ascontiguousarray(grad[..., places(self.runs, ways=self.ways, rank=rank)])
-            for rank, grad in enumerate(grads)
-        ]
+        cut = Piece("", -1, self.runs)
+        return [cut.of(grad, ways=self.ways, rank=rank) for rank, grad in enumerate(grads)]
 
     def _arranged(self, parts: Array) -> Array:
         """The whole from the parts (ways, ..., part)."""
-        whole = np.empty((*parts.shape[1:-1], parts.shape[-1] * self.ways), dtype=parts.dtype)
+        cut = Piece("", -1, self.runs)
+        whole = np.empty((*parts.shape[1:-1], sum(length for _, length in self.runs)), dtype=parts.dtype)
         for rank, part in enumerate(parts):
-            whole[..., places(self.runs, ways=self.ways, rank=rank)] = part
+            cut.put(whole, part, ways=self.ways, rank=rank)
         return whole

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnlib.layers import DotProductAttention
+from nnlib.layers import DotProductAttention, Embedding
 from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, only_input
 from nnlib.layers.randomness import layer_key
 from nnlib.ops.attention import Masking, attention_forward
 from nnlib.ops.attention_dropout import KeptProbabilities
 from nnlib.ops.dropout import dropout_backward, dropout_forward, keep_mask
+from nnlib.ops.embedding import embedding_backward, embedding_forward
 from workloads.parallel.pieces import Runs, places
 
 
@@ -86,3 +87,36 @@ class AttentionPart(Layer):
         self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
     ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
         return self.alone.backward(params, saved, grad_output, needs)
+
+
+@dataclass(frozen=True)
+class EmbeddingPart(Layer):
+    """A rank's ``count`` rows of a table, from number ``first`` on: the other ranks' tokens get zeros."""
+
+    count: int
+    features: int
+    first: int
+
+    @property
+    def alone(self) -> Embedding:
+        """The same layer where these rows are all there are."""
+        return Embedding(self.name, self.count, self.features)
+
+    def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
+        return self.alone.output_shape(input_shapes)
+
+    def parameter_shapes(self, input_shapes: tuple[Shape, ...]) -> dict[str, Shape]:
+        return self.alone.parameter_shapes(input_shapes)
+
+    def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
+        rows = inputs[0].astype(np.int64, copy=False) - self.first
+        own = (rows >= 0) & (rows < self.count)
+        rows = np.where(own, rows, 0)
+        found: Array = embedding_forward(rows, params["weight"]) * own[..., None]
+        return found, (rows, own)
+
+    def backward(
+        self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
+    ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
+        rows, own = saved
+        return (None,), {"weight": embedding_backward(rows, grad_output * own[..., None], self.count)}

@@ -13,7 +13,7 @@ from nnlib.layers import Dropout
 from nnlib.layers.layer import Layer
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 from workloads.parallel.exchange import CopyIn, GatherOut, SumOut
-from workloads.parallel.layer_parts import AttentionPart, DropoutPart
+from workloads.parallel.layer_parts import AttentionPart, DropoutPart, EmbeddingPart
 
 
 @lower_forward_of.register(CopyIn)
@@ -34,7 +34,12 @@ def _(layer: GatherOut, site: Site) -> None:
     rows, part = _rows(layer, site)
     own = {"x0": site.input}
     others = {f"x{rank}": site.buffer(f"part{rank}", (site.batch, *site.in_shape)) for rank in range(1, layer.ways)}
-    site.launch(Concatenate(rows, (part,) * layer.ways, 1, site.dtype), **own, **others, y=site.output())
+    padded, length = part * layer.ways, site.out_shape[-1] // len(layer.runs)
+    y = site.output() if padded == length else site.buffer("padded", (rows, padded))
+    site.launch(Concatenate(rows, (part,) * layer.ways, 1, site.dtype), **own, **others, y=y)
+    if padded != length:
+        move = shifted_move((rows, padded, 1), (rows, length, 1), (0, 0, 0))
+        site.launch(Copy(move, site.dtype, label="slice"), x=y, y=site.output())
 
 
 @lower_backward_of.register
@@ -43,26 +48,28 @@ def _(layer: GatherOut, site: Site) -> None:
         return
     rows, part = _rows(layer, site)
     grad = site.input_gradient()
-    move = shifted_move((rows, part * layer.ways, 1), (rows, part, 1), (0, 0, 0))
+    move = shifted_move((rows, site.out_shape[-1] // len(layer.runs), 1), (rows, part, 1), (0, 0, 0))
     site.launch(Copy(move, site.dtype, label="slice"), x=site.grad_output, y=grad)
     site.contribute(grad)
 
 
 @lower_forward_of.register(DropoutPart)
 @lower_forward_of.register(AttentionPart)
-def _(layer: DropoutPart | AttentionPart, site: Site) -> None:
+@lower_forward_of.register(EmbeddingPart)
+def _(layer: DropoutPart | AttentionPart | EmbeddingPart, site: Site) -> None:
     alone = _alone(layer)
     lower_forward_of.dispatch(type(alone))(alone, site)
 
 
 @lower_backward_of.register(DropoutPart)
 @lower_backward_of.register(AttentionPart)
-def _(layer: DropoutPart | AttentionPart, site: Site) -> None:
+@lower_backward_of.register(EmbeddingPart)
+def _(layer: DropoutPart | AttentionPart | EmbeddingPart, site: Site) -> None:
     alone = _alone(layer)
     lower_backward_of.dispatch(type(alone))(alone, site)
 
 
-def _alone(layer: DropoutPart | AttentionPart) -> Layer:
+def _alone(layer: DropoutPart | AttentionPart | EmbeddingPart) -> Layer:
     """The library's layer whose kernels take as long: which numbers vanish changes no time."""
     return Dropout(layer.name, layer.rate) if isinstance(layer, DropoutPart) else layer.alone
 

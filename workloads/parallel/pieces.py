@@ -21,7 +21,10 @@ Channels are one run; after flattening there is one for each pixel.
 
 @dataclass(frozen=True)
 class Piece:
-    """A rank's part of the network's variable ``full`` along ``axis``; without an axis all of it."""
+    """A rank's part of the network's variable ``full`` along ``axis``; without an axis all of it.
+
+    Where ranks do not divide a single run, every part is as long as the first; what is missing at the end is zeros.
+    """
 
     full: str
     axis: int | None = None
@@ -31,14 +34,21 @@ class Piece:
         """The part that ``rank`` of ``ways`` ranks holds: a copy."""
         if self.axis is None:
             return array.copy()
-        return np.take(array, places(self.runs, ways=ways, rank=rank), axis=self.axis)
+        found: Array = np.take(array, places(self.runs, ways=ways, rank=rank), axis=self.axis)
+        missing = part_length(self.runs, ways=ways) - found.shape[self.axis]
+        if missing:
+            wide = [(0, 0)] * found.ndim
+            wide[self.axis] = (0, missing)
+            found = np.pad(found, wide)
+        return found
 
     def put(self, target: Array, part: Array, *, ways: int, rank: int) -> None:
         """Write a rank's part where it belongs."""
         if self.axis is None:
             target[...] = part
         else:
-            np.moveaxis(target, self.axis, 0)[places(self.runs, ways=ways, rank=rank)] = np.moveaxis(part, self.axis, 0)
+            there = places(self.runs, ways=ways, rank=rank)
+            np.moveaxis(target, self.axis, 0)[there] = np.moveaxis(part, self.axis, 0)[: len(there)]
 
 
 def whole_run(length: int) -> Runs:
@@ -55,9 +65,14 @@ def places(runs: Runs, *, ways: int, rank: int) -> NDArray[np.int64]:
     """The places along the axis that a rank has."""
     found = []
     for first, length in runs:
-        part = length // ways
-        found.append(np.arange(first + rank * part, first + (rank + 1) * part))
+        part = -(-length // ways)
+        found.append(np.arange(first + min(rank * part, length), first + min((rank + 1) * part, length)))
     return np.concatenate(found)
+
+
+def part_length(runs: Runs, *, ways: int) -> int:
+    """Places of a part, with those that are missing at the end."""
+    return sum(-(-length // ways) for _, length in runs)
 
 
 def cut(variables: Variables, pieces: Mapping[str, Piece], *, ways: int, rank: int) -> dict[str, Array]:

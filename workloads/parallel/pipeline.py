@@ -103,7 +103,8 @@ class Stages:
 def cut_into_stages(graph: Graph, weights: Sequence[float], count: int) -> Stages:
     """``count`` stages of which the one with most ``weights`` (one for each node) has as little as possible.
 
-    Of all such cuts those are taken, from the first on, where fewest numbers cross. Raises ValueError if there are more
+    Of all such cuts those are taken, from the first on, where fewest numbers cross, and of these the ones that divide
+    what is left most evenly. Raises ValueError if there are more
     stages than nodes.
     """
     if not 1 <= count <= len(graph.nodes):
@@ -117,7 +118,9 @@ def cut_into_stages(graph: Graph, weights: Sequence[float], count: int) -> Stage
         last = int(np.searchsorted(sums, sums[bounds[-1]] + limit, side="right")) - 1
         first = max(earliest[number], bounds[-1] + 1)
         last = max(first, min(last, len(graph.nodes) - (count - number)))
-        bounds.append(min(range(first, last + 1), key=lambda place: (numbers[place], place)))
+        even = sums[bounds[-1]] + (sums[-1] - sums[bounds[-1]]) / (count - number + 1)
+        choices = [(numbers[place], abs(float(sums[place] - even)), place) for place in range(first, last + 1)]
+        bounds.append(min(choices)[2])
     return Stages(graph, (*bounds, len(graph.nodes)))
 
 

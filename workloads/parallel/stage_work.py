@@ -180,7 +180,11 @@ class _Exchanges:
 
     def _timed(self, layer: Exchange, kind: str) -> tuple[float, int, int]:
         stage = self.stages.of[layer.name]
-        elements = self.samples * prod(self.stages.graph.shapes[layer.name])
+        graph = self.stages.graph
+        (source,) = graph.by_name[layer.name].inputs
+        # gathered parts may be longer than what is kept of them
+        sizes = prod(graph.shapes[source]) * self.times.placement.tensor, prod(graph.shapes[layer.name])
+        elements = self.samples * (sizes[0] if kind == "all_gather" else sizes[1])
         return *self.times.tensor(kind, stage=stage, elements=elements), stage
 
 

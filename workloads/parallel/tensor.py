@@ -21,6 +21,7 @@ from nnlib.layers import (
     Conv2d,
     Divide,
     Dropout,
+    Embedding,
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
@@ -39,7 +40,7 @@ from nnlib.model import Model
 from nnlib.ops.multi_head_attention import PARTS
 from sim.problems import BadInput, Problem
 from workloads.parallel.exchange import CopyIn, Exchange, GatherOut, SumOut
-from workloads.parallel.layer_parts import AttentionPart, DropoutPart
+from workloads.parallel.layer_parts import AttentionPart, DropoutPart, EmbeddingPart
 from workloads.parallel.pieces import Piece, Runs, repeated, whole_run
 
 BY_CHANNEL = (
@@ -122,6 +123,7 @@ class _Divider:
         self.copies: dict[str, str] = {}
         self.consumers = Counter(name for node in self.graph.nodes for name in set(node.inputs))
         self.tied = {full.rpartition(".")[0] for node in self.graph.nodes for _, full in node.shared}
+        self.vocabularies = _vocabularies(self.graph)
         for node in self.graph.nodes:
             self.here = node.name
             self._add(node)
@@ -143,6 +145,8 @@ class _Divider:
             self._product(node, layer)
         elif isinstance(layer, MultiHeadAttention):
             self._attention(node, layer)
+        elif isinstance(layer, Embedding) and node.name in self.vocabularies:
+            self._embedding(node, layer)
         elif not self._by_channel(node):
             self._keep(node)
 
@@ -188,7 +192,9 @@ class _Divider:
         (source,) = node.inputs
         groups = 1 if isinstance(layer, Linear) else layer.groups
         outs = layer.out_features if isinstance(layer, Linear) else layer.out_channels
-        if why := self._undividable(node):
+        if dict(node.shared).get("weight", "").rpartition(".")[0] in self.vocabularies:
+            self._by_vocabulary(node, outs)
+        elif why := self._undividable(node):
             self._keep(node, why)
         elif groups > 1:
             self._grouped(node, layer, groups, outs)
@@ -204,6 +210,27 @@ class _Divider:
             self._node(self._narrower(layer, outs // self.ways), (self._copied(source),), pieces)
             self.parts[node.name] = (node.name, runs)
             self.divided = True
+
+    def _embedding(self, node: Node, layer: Embedding) -> None:
+        """Each rank has some rows of the table that the last product shares; each token is found by one of them."""
+        rows = -(-layer.count // self.ways)
+        part = EmbeddingPart(f"{node.name}", rows, layer.features, self.rank * rows)
+        weight = f"{node.name}.weight"
+        self._node(
+            part, tuple(self._whole(name) for name in node.inputs), {"weight": Piece(weight, 0, whole_run(layer.count))}
+        )
+        self._summed(node, node.name, None, name=f"{node.name}:sum")
+
+    def _by_vocabulary(self, node: Node, outs: int) -> None:
+        """The product with a table of which each rank has some rows; the last rank's may be fewer."""
+        (source,) = node.inputs
+        own, runs = self._own(node), whole_run(outs)
+        layer = replace(node.layer, out_features=-(-outs // self.ways))  # type: ignore[call-arg]
+        pieces = {name: Piece(full, 0, runs) for name, full in own.items()}
+        self._node(layer, (self._copied(source),), pieces, like=node)
+        self.parts[node.name] = (node.name, runs)
+        self._whole(node.name)
+        self.divided = True
 
     def _by_inputs(self, node: Node, layer: Linear | Conv1d | Conv2d) -> None:
         """A sum over the ranks, each with its part of the inputs; the bias is added to the sum."""
@@ -306,6 +333,20 @@ class _Divider:
     @staticmethod
     def _narrower(layer: Linear | Conv1d | Conv2d, outs: int) -> Layer:
         return replace(layer, out_features=outs) if isinstance(layer, Linear) else replace(layer, out_channels=outs)
+
+
+def _vocabularies(graph: Graph) -> frozenset[str]:
+    """The embeddings whose tables are shared with nothing but products that give a number for each row."""
+    found = {
+        node.name: [other for other in graph.nodes if f"{node.name}.weight" in dict(other.shared).values()]
+        for node in graph.nodes
+        if isinstance(node.layer, Embedding) and not node.frozen and not node.shared
+    }
+    return frozenset(
+        name
+        for name, users in found.items()
+        if users and all(isinstance(user.layer, Linear) and user.layer.transposed and not user.frozen for user in users)
+    )
 
 
 def exchanges(graph: Graph) -> tuple[Exchange, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from nnlib.graph import Graph
@@ -10,6 +11,7 @@ from sim.problems import BadInput
 from tests.nnlib.batches import classifier
 from tests.workloads.parallel.networks import network
 from workloads.parallel.exchange import CopyIn, GatherOut, SumOut
+from workloads.parallel.pieces import join
 from workloads.parallel.tensor import Division, divide, exchanges
 
 
@@ -45,8 +47,25 @@ def test_ranks_hold_equal_parts() -> None:
 
 
 def test_what_cannot_be_divided_is_computed_by_all_and_named() -> None:
-    assert divide(network("gpt2"), 2).replicated == {"logits": "it shares its weight with another layer"}
+    """Three ranks divide a vocabulary, but neither four heads nor 64 channels."""
+    replicated = divide(network("gpt2"), 3).replicated
+    assert replicated["layer1_attention"] == "3 ranks do not divide its 4 heads"
+    assert replicated["layer2_fc1"] == "3 ranks do not divide its 64 output channels"
+    assert "logits" not in replicated
     assert divide(network("gpt2"), 1).replicated == {}
+
+
+def test_a_table_and_the_product_that_shares_it_are_divided_by_rows() -> None:
+    """37 words on two ranks are 19 rows each; the last one is zeros and is left out of the gathered logits."""
+    division = divide(network("gpt2"), 2)
+    assert division.graph.parameters["word.weight"] == (19, 16)
+    assert division.graph.shapes["logits"] == (6, 19)
+    assert division.graph.shapes["logits:whole"] == (6, 37)
+    table = np.arange(37 * 16, dtype=np.float64).reshape(37, 16)
+    parts = [division.pieces["word.weight"].of(table, ways=2, rank=rank) for rank in range(2)]
+    assert not parts[1][18].any()
+    joined = join([{"word.weight": part} for part in parts], division.pieces, {"word.weight": table})
+    np.testing.assert_array_equal(joined["word.weight"], table)
 
 
 def test_a_classifier_gathers_its_parts_for_the_loss() -> None:
