@@ -15,7 +15,6 @@ from sim.network.reduction import ReductionCost
 from sim.network.schedule import Schedule, execute
 from sim.network.topology import Topology
 
-
 NETWORK = load_machine(DEFAULT_MACHINE).network
 
 
