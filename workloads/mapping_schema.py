@@ -16,6 +16,7 @@ from sim.network.choices import Adder, Packing
 Collective: TypeAlias = Literal[
     "mpich",
     "reduce_broadcast",
+    "in_network",
     "halving_doubling",
     "halving_doubling_far",
     "halving_doubling_round_robin",

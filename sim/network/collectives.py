@@ -25,6 +25,7 @@ from sim.network.pairwise import pairwise_all_to_all, pairwise_reduce_scatter
 from sim.network.parts import doubling, halving
 from sim.network.ring import half_ring, half_ring_in_turns, ring_in_turns
 from sim.network.schedule import Schedule, Step
+from sim.network.switches import in_network
 from sim.network.topology import Topology
 from sim.network.tree import binomial_gather, binomial_scatter
 from sim.problems import BadInput, Problem, nearest
@@ -56,9 +57,13 @@ def _allreduce(name: str) -> Build:
     return lambda topology, elements, segments: ALGORITHMS[name](topology, elements)
 
 
+def _in_network(topology: Topology, elements: int, segments: int) -> Iterator[Step]:
+    return in_network(topology, elements)
+
+
 OPERATIONS: Final[Mapping[str, Mapping[str, Build]]] = MappingProxyType(
     {
-        "allreduce": {name: _allreduce(name) for name in ALGORITHMS},
+        "allreduce": {**{name: _allreduce(name) for name in ALGORITHMS}, "in_network": _in_network},
         "broadcast": {
             "binomial_tree": _plain(tree_broadcast),
             "scatter_doubling": _plain(scatter_doubling),

@@ -94,6 +94,8 @@ def simulate(
     programs: list[list[_Exchange]] = [[] for _ in range(schedule.ranks)]
     messages = moved = 0
     for step in schedule.steps():
+        if step.joint_group:
+            raise ValueError(f"{schedule.name}: what switches add is no message between two ranks")
         exchanges: dict[int, _Exchange] = {}
         for at in range(len(step.source)):
             source, destination = int(step.source[at]), int(step.destination[at])

@@ -149,6 +149,9 @@ class _Runner:
             self.clocks = after_turns(self.clocks, cost, turns=step.turns)
             return
         clocks = self.clocks
+        if step.joint_group:
+            clocks[:] = clocks.max() + duration.max()
+            return
         end = np.take(clocks, destination, out=self._ends[:count], mode="clip")
         np.maximum(clocks if everyone else clocks[source], end, out=end)
         begin = end.copy() if self.watch.exact else end

@@ -38,6 +38,7 @@ class Step:
     everyone: bool = False
     into: Ranks | None = None
     turns: int = 1
+    joint_group: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class Schedule:
     ``copied``: behind its elements each rank has a second copy of them, in which the result comes to be. Schedules of
     equal ``structure``, if they have one, differ in their elements alone. ``shortened()``, if there is one, yields
     fewer steps that take as long: equal ones as one with turns, every part as long as the longest.
+
+    ``joint_group``, if not 0: switches add what all ranks send, first of each so many neighbours, and give all of them
+    the sum once all have come; the messages are what that puts on links.
     """
 
     name: str
@@ -76,6 +80,9 @@ def execute(schedule: Schedule, values: NDArray[Any]) -> NDArray[Any]:
         into = step.begin if step.into is None else step.into
         columns = (step.source, step.destination, step.begin, step.end, into)
         places = list(zip(*(column.tolist() for column in columns), strict=True))
+        if step.joint_group:
+            _join(held, step)
+            continue
         # all messages of a step leave before any arrives
         carried = [held[source, begin:end].copy() for source, _, begin, end, _ in places]
         for (_, destination, _, _, put), data in zip(places, carried, strict=True):
@@ -84,3 +91,11 @@ def execute(schedule: Schedule, values: NDArray[Any]) -> NDArray[Any]:
             else:
                 held[destination, put : put + len(data)] = data
     return held[:, schedule.elements :] if schedule.copied else held
+
+
+def _join(held: NDArray[Any], step: Step) -> None:
+    """Give every rank the sum of all, neighbours first."""
+    begin, end = int(step.begin[0]), int(step.end[0])
+    firsts = np.arange(0, len(held), step.joint_group)
+    parts = np.add.reduceat(held[:, begin:end], firsts, axis=0)
+    held[:, begin:end] = parts.sum(axis=0)

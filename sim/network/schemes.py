@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sim.machine.network_spec import NetworkSpec
-from sim.network.allreduce import ALGORITHMS
 from sim.network.choices import GENERATIONS, REDUCE_BROADCAST, Choices, Packing
+from sim.network.collectives import algorithms
 from sim.network.protocol import Protocol
 from sim.network.reduction import ReductionCost
 from sim.problems import BadInput, Problem, nearest
@@ -40,7 +40,7 @@ def scheme(name: str, *, network: NetworkSpec, changed: Choices | None = None) -
         near = nearest(name, GENERATIONS)
         raise BadInput([Problem(file="communication", key="", value=name, expected=expected, nearest=near)])
     choices = (changed or Choices()).over(GENERATIONS[name])
-    collectives = (*ALGORITHMS, "mpich", REDUCE_BROADCAST)
+    collectives = (*algorithms("allreduce"), REDUCE_BROADCAST)
     if choices.collective not in collectives:
         expected = f"an all-reduce algorithm ({', '.join(collectives)})"
         near = nearest(str(choices.collective), collectives)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from nnlib.kernels.clock import KernelClock
 from sim.machine.spec import MachineSpec
@@ -18,6 +19,10 @@ from workloads.mapping import load_mapping
 
 MEASURED = ("precision=fp32", "overlap=null", "gradient_buckets=1 GB")
 """Weights and gradients are fp32 (SWCAFFE table III: 232.6 MB of AlexNet), packed into one where they are packed."""
+
+
+FRAMEWORKS: Final = {"autotuned-2019": "swcaffe-2019"}
+"""Whole networks of the thesis ran in swCaffe with the kernels of 2019, not on those kernels alone."""
 
 
 def step_timing(
@@ -44,7 +49,8 @@ class _Itself:
 def _steps(workload: str, library: str, itself: _Itself, settings: tuple[str, ...]) -> NodeSteps:
     machine = itself.machine
     try:
-        mapping = load_mapping("default", [f"library={library}", *MEASURED, *settings])
+        name = FRAMEWORKS.get(library, library)
+        mapping = load_mapping("default", [f"library={name}", *MEASURED, *settings])
     except BadInput as bad:
         raise Unpredictable(str(bad)) from None
     source, store = WorkloadSource(name=workload), default_store()

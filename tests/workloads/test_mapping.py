@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from sim.network.allreduce import ALGORITHMS
+from sim.network.collectives import algorithms
 from sim.problems import BadInput
 from workloads.mapping import list_mappings, load_mapping
 from workloads.mapping_schema import Collective
@@ -60,7 +60,7 @@ def test_a_file_says_only_what_it_changes(tmp_path: Path) -> None:
 
 
 def test_every_algorithm_of_the_network_can_be_chosen() -> None:
-    assert set(get_args(Collective)) == {*ALGORITHMS, "mpich", "reduce_broadcast"}
+    assert set(get_args(Collective)) == {*algorithms("allreduce"), "reduce_broadcast"}
 
 
 @pytest.mark.parametrize(

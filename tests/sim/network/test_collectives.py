@@ -10,9 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sim.machine.load import load_machine
 from sim.network.allreduce import RING_LIMIT, renumbered
 from sim.network.collectives import LINEAR, OPERATIONS, algorithms, collective, operation_name
+from sim.network.messages import simulate
 from sim.network.mpich import broadcast_algorithm
+from sim.network.protocol import Protocol
+from sim.network.ranks import run
+from sim.network.reduction import ReductionCost
 from sim.network.schedule import Schedule, execute
 from sim.network.topology import Topology
 from sim.problems import BadInput
@@ -158,3 +163,37 @@ def test_one_step_per_rank_has_a_limit(operation: str, name: str) -> None:
 def test_all_to_all_shares_equally() -> None:
     with pytest.raises(BadInput, match="a multiple of the 4 ranks"):
         made("alltoall", "pairwise", ranks=4, elements=10)
+
+
+@pytest.mark.timing
+def test_switches_that_add_let_each_rank_send_and_get_a_message_once() -> None:
+    """All wait for the last; 1 MB both ways on every node's link, and once out of each supernode and into it."""
+    network = load_machine("sunway_taihulight", ["network.topology.supernode_nodes=16"]).network
+    topology = Topology(network, nodes=40)
+    start = np.zeros(40)
+    start[7] = 1e-3
+    found = run(
+        collective("allreduce", "in_network", topology=topology, elements=10**6),
+        topology=topology,
+        protocol=Protocol.of(network),
+        reduction=ReductionCost.of(network),
+        start=start,
+        item_bytes=1,
+    )
+    np.testing.assert_allclose(found.finish, 1e-3 + 28.9e-6 + 1e-6 + 2e6 / 10.56e9, rtol=1e-12)
+    used = {load.kind: load.bytes for load in found.links.busiest_of_each_kind()}
+    assert used["node both ways"] == 2 * 10**6
+    assert found.reduce_seconds == 0.0
+    values = np.random.default_rng(0).standard_normal((40, 5))
+    schedule = collective("allreduce", "in_network", topology=topology, elements=5)
+    inside = [values[first : first + 16].sum(axis=0) for first in (0, 16, 32)]
+    np.testing.assert_allclose(execute(schedule, values), np.broadcast_to(sum(inside), values.shape), rtol=1e-13)
+    with pytest.raises(ValueError, match="no message between two ranks"):
+        simulate(
+            collective("allreduce", "in_network", topology=Topology(network, 4, contention=False), elements=5),
+            topology=Topology(network, 4, contention=False),
+            protocol=Protocol.of(network),
+            reduction=ReductionCost.of(network),
+            start=np.zeros(4),
+            item_bytes=8,
+        )
