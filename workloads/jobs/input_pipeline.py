@@ -99,7 +99,8 @@ class InputTiming:
         if self.prepare_seconds >= self.read_seconds or self.storage is None:
             return f"preparation of samples on {_of(self.processes, self.mpes, 'MPEs', 'input_processes')}"
         if self.storage.limit == "arrays":
-            return _of(self.arrays, self.all_arrays, "disk arrays", "stripes")
+            kept = " (--set mapping.input_from=memory keeps the data in the nodes)"
+            return _of(self.arrays, self.all_arrays, "disk arrays", "stripes", kept)
         return WORDS[self.storage.limit]
 
 
@@ -112,11 +113,11 @@ WORDS: Final[WordMapping[Limit, str]] = MappingProxyType(
 )
 
 
-def _of(used: int, there: int, noun: str, key: str) -> str:
-    """``32 of 144 disk arrays (--set mapping.stripes=144 takes all)``."""
+def _of(used: int, there: int, noun: str, setting: str, otherwise: str = "") -> str:
+    """``32 of 144 disk arrays (--set mapping.stripes=144 takes all)``; ``otherwise`` is the way out of all of them."""
     if used >= there:
-        return f"all {there} {noun}"
-    return f"{used} of {there} {noun} (--set mapping.{key}={there} takes all)"
+        return f"all {there} {noun}{otherwise}"
+    return f"{used} of {there} {noun} (--set mapping.{setting}={there} takes all)"
 
 
 def input_timing(

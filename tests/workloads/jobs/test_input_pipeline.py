@@ -77,6 +77,9 @@ def test_what_holds_input_back() -> None:
     assert timed(replace(SWCAFFE, processes_per_node=9)).limit(0.1) == "preparation of samples on all 4 MPEs"
     assert timed().limit(10.0) is None
     assert timed(nodes=40_960).limit(10.0) == "32 of 144 disk arrays (--set mapping.stripes=144 takes all)"
+    striped = replace(SWCAFFE, striping=Striping(stripes=200, stripe_bytes=256_000_000))
+    everything = timed(striped, nodes=40_960).limit(10.0)
+    assert everything == "all 144 disk arrays (--set mapping.input_from=memory keeps the data in the nodes)"
     assert timed(stored=IMAGENET_TRAIN, nodes=4096).limit(10.0) == "metadata servers, one open per sample,"
     assert timed(replace(SWCAFFE, striping=ONE_ARRAY), nodes=64).limit(5.0).startswith("1 of 144 disk arrays")
 
