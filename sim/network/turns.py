@@ -24,7 +24,7 @@ class TurnCost:
 
 
 def after_turns(clocks: Floats, cost: TurnCost, *, turns: int) -> Floats:
-    """The clocks (ranks,) after ``turns`` turns, at least half as many as ranks; to rounding, as turn by turn."""
+    """The clocks (ranks,) after ``turns`` turns, one less than there are ranks or more; to rounding, as turn by turn."""
     message = cost.message_seconds
     adding = np.roll(cost.adding_seconds, 1)
     # of a rank's clock in a turn: on its own, over the message to it, over the message from it
@@ -32,7 +32,8 @@ def after_turns(clocks: Floats, cost: TurnCost, *, turns: int) -> Floats:
     alone = np.maximum(from_before, from_behind)
     best = np.full(len(clocks), -np.inf)
     for slow in np.unique(alone):
-        ahead, back = slow - from_before, slow - from_behind
+        # who meets a slower message than this one had better stay there, which that one's turn of the loop says
+        ahead, back = np.maximum(slow - from_before, 0.0), np.maximum(slow - from_behind, 0.0)
         reached = _spread(clocks, ahead, back)
         waiting = np.where(alone == slow, reached, -np.inf)
         np.maximum(best, turns * slow + _spread(waiting, ahead, back), out=best)
