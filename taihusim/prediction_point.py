@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from taihusim.strategy_point import strategy_fields
 from workloads.bottleneck import inference_bottleneck, input_bottleneck, training_bottleneck
 from workloads.inference import InferenceTiming
+from workloads.jobs.completion import expected_to_train
 from workloads.jobs.predicted_step import PredictedStep
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nod
     speedup = step.samples_per_second / steps[1].samples_per_second if 1 in steps else None
     batch, joules = step.samples * nodes, step.energy.total_joules
     needed = step.input.needed_bytes_per_second(seconds - step.input_seconds)
+    training = _per_samples(facts.recipe_samples, seconds, batch) if facts.learns else None
     return {
         "nodes": nodes,
         "cores": nodes * processor.cores,
@@ -46,7 +48,8 @@ def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nod
         "extrapolated": bool(reasons),
         "extrapolated_because": reasons,
         "seconds_per_epoch": _per_samples(facts.train_size, seconds, batch),
-        "seconds_to_train": _per_samples(facts.recipe_samples, seconds, batch) if facts.learns else None,
+        "seconds_to_train": training,
+        "seconds_to_train_with_failures": _with_failures(predictor, nodes, training),
         "energy_joules_to_train": _per_samples(facts.recipe_samples, joules, batch) if facts.learns else None,
         "flops_per_second": step.flops_per_second,
         "peak_fraction": step.flops_per_second / (nodes * processor.peak_flops),
@@ -75,6 +78,17 @@ def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nod
         "strategy": str(predictor.steps.mapping.strategy),
         "divided": strategy_fields(predictor.steps, samples=step.samples, nodes=nodes),
     }
+
+
+def _with_failures(predictor: Predictor, nodes: int, seconds: float | None) -> float | None:
+    """Expected time of training with checkpoints and failures; None if it is not known or never ends."""
+    if not seconds:
+        return None
+    steps = predictor.steps
+    expected = expected_to_train(
+        steps.machine, facts=steps.facts, mapping=steps.mapping, nodes=nodes, work_seconds=seconds
+    )
+    return expected if isfinite(expected) else None
 
 
 def answer_point(predictor: Predictor, answers: Mapping[int, InferenceTiming], nodes: int) -> dict[str, Any]:

@@ -17,7 +17,13 @@ from sim.storage.striping import Striping
 from taihusim.faults import read_interval
 from workloads.datasets.storage import GENERATED
 from workloads.facts import WorkloadFacts
-from workloads.jobs.completion import checkpoint_bytes, checkpoint_cost, complete, equal_interval
+from workloads.jobs.completion import (
+    checkpoint_bytes,
+    checkpoint_cost,
+    complete,
+    equal_interval,
+    expected_to_train,
+)
 from workloads.mapping import load_mapping
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +106,15 @@ def test_a_job_is_hit_by_all_its_nodes_and_links() -> None:
     assert [job_links(MACHINE, nodes=nodes) for nodes in (1, 256, 257, 40_960)] == [1, 256, 257 + 128, 40_960 + 10_240]
     hours = 1 / (40_960 / 219_000 + 51_200 / 1e6)
     assert job_mtbf_seconds(MACHINE, nodes=40_960) == pytest.approx(3600 * hours, rel=1e-12)
+
+
+def test_a_prediction_knows_the_time_with_failures() -> None:
+    """As the command has it, if one node writes as often as is best."""
+    mapping = load_mapping()
+    cost = checkpoint_cost(MACHINE, size=checkpoint_bytes(FACTS, mapping), nodes=40_960, striping=STRIPING)
+    whole = complete(MACHINE, nodes=40_960, work_seconds=1e6, cost=cost, runs=2)
+    found = expected_to_train(MACHINE, facts=FACTS, mapping=mapping, nodes=40_960, work_seconds=1e6)
+    assert found == whole.expected_seconds > 1e6
 
 
 def test_the_best_interval_divides_the_work() -> None:

@@ -102,13 +102,10 @@ def complete(
     unless work and interval are above zero.
     """
     mtbf = job_mtbf_seconds(machine, nodes=nodes)
-    best = equal_interval(daly_interval(write_seconds=cost.write_seconds, mtbf_seconds=mtbf), work_seconds=work_seconds)
-    plan = CheckpointPlan(
-        work_seconds=work_seconds,
-        interval_seconds=best if interval_seconds is None else min(interval_seconds, work_seconds),
-        write_seconds=cost.write_seconds,
-        restart_seconds=cost.restart_seconds,
-    )
+    plan = best_plan(mtbf_seconds=mtbf, work_seconds=work_seconds, cost=cost)
+    best = plan.interval_seconds
+    if interval_seconds is not None:
+        plan = plan.with_interval(min(interval_seconds, work_seconds))
     expected = plan.expected_seconds(mtbf)
     intervals = sorted({min(work_seconds, best * factor) for factor in FACTORS})
     curve = tuple((each, plan.with_interval(each).expected_seconds(mtbf)) for each in intervals)
@@ -126,6 +123,30 @@ def complete(
         failures=simulated.get("failures"),
         shares={name: simulated[name] for name in SHARES} if simulated else None,
     )
+
+
+def best_plan(*, mtbf_seconds: float, work_seconds: float, cost: CheckpointCost) -> CheckpointPlan:
+    """Checkpoints as often as Daly's formula wants them, at equal distances."""
+    daly = daly_interval(write_seconds=cost.write_seconds, mtbf_seconds=mtbf_seconds)
+    return CheckpointPlan(
+        work_seconds=work_seconds,
+        interval_seconds=equal_interval(daly, work_seconds=work_seconds),
+        write_seconds=cost.write_seconds,
+        restart_seconds=cost.restart_seconds,
+    )
+
+
+def expected_to_train(
+    machine: MachineSpec, *, facts: WorkloadFacts, mapping: Mapping, nodes: int, work_seconds: float
+) -> float:
+    """Expected seconds of training that takes ``work_seconds`` where nothing fails; infinite if it never ends.
+
+    One node writes checkpoints, as often as is best, striped as the mapping has it.
+    """
+    striping = Striping(stripes=mapping.stripes, stripe_bytes=mapping.stripe_bytes)
+    cost = checkpoint_cost(machine, size=checkpoint_bytes(facts, mapping), nodes=nodes, striping=striping)
+    mtbf = job_mtbf_seconds(machine, nodes=nodes)
+    return best_plan(mtbf_seconds=mtbf, work_seconds=work_seconds, cost=cost).expected_seconds(mtbf)
 
 
 SHARES: Final = ("useful", "checkpoint", "lost", "restart")
