@@ -53,7 +53,7 @@ def command(
 
     \b
       taihusim predict resnet50 --nodes 1,64,1024,40960
-      taihusim predict deepspeech2 --nodes 1,16,256,1024,4096,40960 --json
+      taihusim predict digits --nodes 4096 --global-batch 65536 --json
       taihusim predict hpl --nodes 40960 --set workload.mapping.broadcast=ring
     """
     from taihusim.node_counts import node_counts
@@ -105,6 +105,7 @@ def _predict_program(
         result = predict_program(
             name,
             machine=run["machine"],
+            mapping=run["mapping"],
             settings=split_settings(settings),
             nodes=nodes,
             flags=run["mapping_flags"],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import click
+
 from nnlib.kernels.clock import KernelClock
 from sim.machine.spec import MachineSpec
 from sim.power.energy import Activity, energy
@@ -68,7 +70,7 @@ def print_hpl(result: Mapping[str, Any]) -> None:
         for point in result["points"]
     ]
     print_table(columns, rows, title=f"{result['workload']} on {result['machine']}, simulated time", right=columns)
-    print()
+    click.echo()
     names = ("arithmetic_at_peak", *LOSSES)
     shares = [
         (nodes_in_words(point["nodes"]), *(f"{100 * point['shares'][name]:.1f} %" for name in names))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
+
+import click
 
 from nnlib.kernels.clock import KernelClock
 from sim.machine.load import load_machine
@@ -17,41 +20,46 @@ from taihusim.options import Settings
 from taihusim.programs.hpcg import hpcg_point, print_hpcg
 from taihusim.programs.hpl import hpl_point, print_hpl
 from workloads.hpc.cg_spec import HpcgWorkload
+from workloads.hpc.climate_spec import ClimateWorkload
 from workloads.hpc.files import Program, load_program
 from workloads.hpc.hpl_spec import HplWorkload
 from workloads.words import nodes_in_words
 
-KINDS: Final[Mapping[type, str]] = {HplWorkload: "hpl", HpcgWorkload: "hpcg"}
-PRINTED: Final[Mapping[str, Callable[[Mapping[str, Any]], None]]] = {"hpl": print_hpl, "hpcg": print_hpcg}
+KINDS: Final[Mapping[type, str]] = {HplWorkload: "hpl", HpcgWorkload: "hpcg", ClimateWorkload: "climate"}
+
+Point = Callable[[int], dict[str, Any]]
 
 
 def predict_program(
     name: str | Path,
     *,
     machine: str,
+    mapping: str,
     settings: Settings,
     nodes: Sequence[int],
     flags: Sequence[str] = (),
     say: Callable[[str, float | None], None] = lambda text, share: None,
 ) -> dict[str, Any]:
-    """What the command prints as JSON. ``flags``: mapping flags that were given, none of which a program has.
+    """What the command prints as JSON. ``mapping``, its settings and ``flags`` are of the network that a program has.
 
-    Raises BadInput with all problems.
+    Raises BadInput with all problems, one for each of these where a program has none.
     """
     begin = perf_counter()
-    problems = [_no_mapping(setting) for setting in (*settings.mapping, *flags)]
-    if problems:
-        raise BadInput(problems)
     spec = load_machine(machine, settings.machine)
     workload = load_program(name, settings.workload)
     problems = node_problems(nodes, machine=spec)
+    if not isinstance(workload, ClimateWorkload):
+        # a flag for one batch takes the other away, which is no second problem
+        given = [f"--{flag.replace('_', '-')}" for flag in flags if not flag.endswith("=null")]
+        problems += [_no_mapping(place) for place in (*(f"--set mapping.{each}" for each in settings.mapping), *given)]
     if problems:
         raise BadInput(problems)
     clock = KernelClock(spec.processor, store=default_store())
+    point = _points(workload, spec, clock, machine=machine, mapping=mapping, settings=settings, flags=flags)
     points = []
     for number, count in enumerate(nodes):
-        say(f"{workload.name} on {count:,} nodes", number / len(nodes))
-        points.append(_point(workload, machine=spec, clock=clock, nodes=count))
+        say(f"{workload.name} on {nodes_in_words(count)}", number / len(nodes))
+        points.append(point(count))
     return {
         "workload": workload.name,
         "kind": KINDS[type(workload)],
@@ -62,22 +70,52 @@ def predict_program(
 
 
 def print_program(result: Mapping[str, Any]) -> None:
-    """Tables by kind."""
-    PRINTED[result["kind"]](result)
-    print()
+    """Tables by kind, and in words what holds each point back."""
+    match result["kind"]:
+        case "hpl":
+            print_hpl(result)
+        case "hpcg":
+            print_hpcg(result)
+        case _:
+            from taihusim.programs.climate import print_climate
+
+            print_climate(result)
+    click.echo()
     for point in result["points"]:
-        print(f"{nodes_in_words(point['nodes'])}: {point['bottleneck']}")
+        click.echo(f"{nodes_in_words(point['nodes'])}: {point['bottleneck']}")
 
 
-def _point(workload: Program, *, machine: MachineSpec, clock: KernelClock, nodes: int) -> dict[str, Any]:
+def _points(
+    workload: Program,
+    spec: MachineSpec,
+    clock: KernelClock,
+    *,
+    machine: str,
+    mapping: str,
+    settings: Settings,
+    flags: Sequence[str],
+) -> Point:
+    """What answers for a node count."""
     match workload:
         case HplWorkload():
-            return hpl_point(workload, machine=machine, clock=clock, nodes=nodes)
+            return lambda nodes: hpl_point(workload, machine=spec, clock=clock, nodes=nodes)
         case HpcgWorkload():
-            return hpcg_point(workload, machine=machine, clock=clock, nodes=nodes)
+            return lambda nodes: hpcg_point(workload, machine=spec, clock=clock, nodes=nodes)
+        case ClimateWorkload():
+            from taihusim.planning import plan_steps
+            from taihusim.programs.climate import climate_point
+
+            steps = plan_steps(
+                workload=workload.network,
+                machine=machine,
+                mapping=mapping,
+                settings=replace(settings, workload=()),
+                mapping_flags=flags,
+            )
+            return lambda nodes: climate_point(workload, steps=steps, clock=clock, nodes=nodes)
 
 
-def _no_mapping(setting: str) -> Problem:
-    key, _, value = setting.partition("=")
-    expected = f"nothing: a program that is no network has its own mapping, --set workload.mapping.{key}=..."
-    return Problem(file=f"--set mapping.{setting}", key=key, value=value, expected=expected)
+def _no_mapping(place: str) -> Problem:
+    name, _, value = place.partition("=")
+    expected = "nothing: this program is no network and has its own mapping, --set workload.mapping.KEY=VALUE"
+    return Problem(file=name, key="", value=value, expected=expected)

@@ -6,19 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from nnlib.kernels.grids.weather_step import Dynamics
 from sim.document import Document, apply_settings, read_document
 from sim.named_files import find_file, shipped_files
 from sim.network.allreduce import ALGORITHMS
 from sim.problems import BadInput, nearest
 from sim.validation import validate
 from workloads.hpc.cg_spec import HpcgWorkload
+from workloads.hpc.climate_spec import ClimateWorkload
 from workloads.hpc.hpl_spec import HplMapping, HplWorkload
 from workloads.hpc.names import FOLDER
-from workloads.hpc.schema import HpcgFile, HplFile
+from workloads.hpc.schema import ClimateFile, HpcgFile, HplFile
 
-KINDS: Final = ("hpl", "hpcg")
+KINDS: Final = ("hpl", "hpcg", "climate")
 
-Program: TypeAlias = HplWorkload | HpcgWorkload
+Program: TypeAlias = HplWorkload | HpcgWorkload | ClimateWorkload
 
 
 def list_programs() -> tuple[str, ...]:
@@ -39,9 +41,12 @@ def load_program(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Pro
         expected = f"a kind of program ({', '.join(KINDS)})"
         near = nearest(str(kind), KINDS)
         raise BadInput([document.problem(("kind",), expected=expected, value=kind, nearest=near)])
-    if kind == "hpl":
-        return _hpl(path.stem, document, overrides)
-    return _hpcg(path.stem, document, overrides)
+    match kind:
+        case "hpl":
+            return _hpl(path.stem, document, overrides)
+        case "hpcg":
+            return _hpcg(path.stem, document, overrides)
+    return _climate(path.stem, document, overrides)
 
 
 def _hpl(name: str, document: Document, overrides: Sequence[str]) -> HplWorkload:
@@ -80,4 +85,20 @@ def _hpcg(name: str, document: Document, overrides: Sequence[str]) -> HpcgWorklo
         raise BadInput(problems)
     return HpcgWorkload(
         name=name, title=file.title, points=file.points, levels=file.levels, **file.mapping.model_dump()
+    )
+
+
+def _climate(name: str, document: Document, overrides: Sequence[str]) -> ClimateWorkload:
+    document = apply_settings(document, overrides, model=ClimateFile, noun="workload")
+    file = validate(document, ClimateFile)
+    return ClimateWorkload(
+        name=name,
+        title=file.title,
+        network=file.network,
+        windows=file.windows,
+        steps=file.steps,
+        dynamics=Dynamics(**file.dynamics.model_dump()),
+        persistent_threads=file.mapping.persistent_threads,
+        stripes=file.mapping.stripes,
+        stripe_bytes=file.mapping.stripe,
     )

@@ -7,11 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictBool
 
 from nnlib.models.schema import Section
-from sim.machine.quantity import Count
+from sim.machine.quantity import Bytes, Count
 from workloads.hpc.hpl_spec import Broadcast, Process, Swap
 from workloads.hpc.process_grid import RankOrder
 
 Title = Annotated[str, Field(min_length=1)]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(strict=True, gt=0, le=1)]
 
 
@@ -64,3 +66,31 @@ class HpcgFile(Section):
     points: tuple[Count, Count, Count]
     levels: Count
     mapping: HpcgMappingKeys = HpcgMappingKeys()
+
+
+class DynamicsKeys(Section):
+    """``dynamics``, see :class:`nnlib.kernels.grids.weather_step.Dynamics`."""
+
+    step: Positive
+    wave_speed: Positive
+    coriolis: Number
+
+
+class ClimateMappingKeys(Section):
+    """``mapping`` of a climate step; stripes of the file through which fields may go."""
+
+    persistent_threads: StrictBool = True
+    stripes: Count = 32
+    stripe: Bytes = 256_000_000
+
+
+class ClimateFile(Section):
+    """Steps of a dynamical core, then a network that looks through its fields."""
+
+    kind: Literal["climate"]
+    title: Title
+    network: Title
+    windows: tuple[Count, Count]
+    steps: Count
+    dynamics: DynamicsKeys
+    mapping: ClimateMappingKeys = ClimateMappingKeys()

@@ -31,7 +31,8 @@ SMALL = HpcgWorkload(
 
 def problem(box: Box, *, numerics: Literal["layer", "tile"] = "layer") -> ConjugateGradient:
     """A random right-hand side on GRID, divided over a box of processes, one on each node."""
-    workload = replace(SMALL, points=tuple(length // each for length, each in zip(GRID, box, strict=True)))
+    z, y, x = (length // each for length, each in zip(GRID, box, strict=True))
+    workload = replace(SMALL, points=(z, y, x))
     processes = ProcessBox(box)
     topology = Topology(network=machine().network, nodes=processes.processes)
     right = np.random.default_rng(5).standard_normal(GRID)

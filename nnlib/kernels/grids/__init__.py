@@ -1,0 +1,1 @@
+"""Kernels over grids of points, each of which looks at its neighbours."""

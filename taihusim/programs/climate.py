@@ -1,0 +1,191 @@
+"""Steps of a climate model and, on the same nodes, a network that looks through their fields: time, and numbers.
+
+The fields stay where they are: a window of them is a sample of the network. What it would take to hand them over by way
+of storage is said beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from nnlib.kernels.clock import KernelClock
+from nnlib.kernels.grids.weather_step import NUMBER_BYTES, WeatherStep, flops
+from sim.chip.memory import Array
+from sim.machine.spec import MachineSpec
+from sim.network.topology import Topology
+from sim.power.energy import Activity, energy
+from sim.problems import BadInput, Problem
+from sim.storage.access import Access, access
+from sim.storage.striping import Striping
+from taihusim.console import print_table
+from taihusim.node_steps import NodeSteps
+from taihusim.precision import inference_device
+from taihusim.setup import Setup
+from workloads.hpc.climate_spec import ClimateWorkload
+from workloads.hpc.durations import seconds_of
+from workloads.hpc.weather import Floats, Grid, Weather, near_square, time_weather
+from workloads.words import seconds_in_words, size_in_words
+
+PARTS: Final = {
+    "core_compute": "the dynamical core streams its fields through the LDM",
+    "halo_exchange": "the dynamical core exchanges the edges of its parts",
+    "segmentation": "the network looks through the fields",
+}
+
+
+def field_shape(setup: Setup, workload: ClimateWorkload) -> tuple[int, int, int]:
+    """Rows, columns and channels of a field. Raises BadInput if the network does not take winds and a pressure."""
+    inputs = setup.graph.inputs
+    shape = inputs[0].shape
+    if len(inputs) == 1 and len(shape) == 3 and shape[2] >= 3:
+        rows, columns, channels = shape
+        return rows, columns, channels
+    expected = "a network of one input, an image of at least three channels: two winds and a pressure"
+    problem = Problem(file=f"workload {workload.name}", key="network", value=workload.network, expected=expected)
+    raise BadInput([problem])
+
+
+def core_step(setup: Setup, workload: ClimateWorkload) -> WeatherStep:
+    """The kernel of a core group's part. Raises BadInput as :func:`field_shape`."""
+    rows, columns, channels = field_shape(setup, workload)
+    return WeatherStep(workload.windows[0] * rows, workload.windows[1] * columns, channels, workload.dynamics)
+
+
+def climate_point(workload: ClimateWorkload, *, steps: NodeSteps, clock: KernelClock, nodes: int) -> dict[str, Any]:
+    """One node count as JSON. Raises BadInput if fields and network do not fit the memory."""
+    machine = steps.machine
+    groups = machine.processor.core_groups
+    kernel = core_step(steps.setup, workload)
+    part = kernel.rows * kernel.columns * kernel.channels * NUMBER_BYTES
+    answer = steps.answering(workload.fields * groups)
+    memory = 2 * part + answer.memory_bytes
+    if memory > machine.processor.memory.bytes:
+        expected = f"fewer fields: {memory:,} B per core group do not fit its {machine.processor.memory.bytes:,} B"
+        file = f"workload {workload.name}"
+        raise BadInput([Problem(file=file, key="windows", value=workload.windows, expected=expected)])
+    topology = Topology(network=machine.network, nodes=nodes, ranks_per_node=groups)
+    grid = near_square(topology.ranks)
+    timing = time_weather(
+        kernel, grid=grid, topology=topology, clock=clock, persistent_threads=workload.persistent_threads
+    )
+    spent = {
+        "core_compute": workload.steps * seconds_of(timing.compute),
+        "halo_exchange": workload.steps * seconds_of(timing.halo_exchange),
+        "segmentation": answer.seconds,
+    }
+    simulated = spent["core_compute"] + spent["halo_exchange"]
+    seconds = sum(spent.values())
+    handed = access(
+        machine.storage,
+        Access(
+            processes=topology.ranks,
+            size=part,
+            striping=Striping(stripes=workload.stripes, stripe_bytes=workload.stripe_bytes),
+        ),
+    ).seconds
+    worst = max(spent, key=lambda name: spent[name])
+    return {
+        "nodes": nodes,
+        "cores": nodes * machine.processor.cores,
+        "processes": topology.ranks,
+        "grid_rows": grid[0] * kernel.rows,
+        "grid_columns": grid[1] * kernel.columns,
+        "fields": workload.fields * topology.ranks,
+        "field_bytes": part * topology.ranks,
+        "steps": workload.steps,
+        "seconds_per_step": seconds_of(timing.step),
+        "seconds_simulation": simulated,
+        "seconds_segmentation": answer.seconds,
+        "seconds_in_place": seconds,
+        "seconds_storage": 2 * handed,
+        "seconds_through_storage": seconds + 2 * handed,
+        "fields_per_second": workload.fields * topology.ranks / seconds,
+        "shares": {name: each / seconds for name, each in spent.items()},
+        "memory_bytes_per_core_group": memory,
+        "energy_joules": _joules(machine, kernel, spent, seconds=seconds, steps=workload.steps, nodes=nodes),
+        "bottleneck": f"{PARTS[worst]}: {100 * spent[worst] / seconds:.0f} % of the time",
+    }
+
+
+def _joules(
+    machine: MachineSpec, kernel: WeatherStep, spent: Mapping[str, float], *, seconds: float, steps: int, nodes: int
+) -> float:
+    """Energy of all nodes: CPEs compute in the network and wait for memory in the core."""
+    groups = machine.processor.core_groups
+    points = kernel.rows * kernel.columns * groups * steps
+    activity = Activity(
+        seconds=seconds,
+        compute_seconds=spent["segmentation"] + points * flops(kernel.channels) / machine.processor.peak_flops,
+        wait_seconds=spent["core_compute"],
+        mpe_seconds=seconds,
+        memory_bytes=2.0 * points * kernel.channels * NUMBER_BYTES,
+    )
+    return energy(machine, activity, nodes=nodes).total_joules
+
+
+def print_climate(result: Mapping[str, Any]) -> None:
+    """A table of the points: in place, and by way of storage."""
+    columns = (
+        *("nodes", "cores", "points", "core", "segmentation", "in place", "through storage", "fields/s"),
+        *("memory", "halo"),
+    )
+    rows = [
+        (
+            f"{point['nodes']:,}",
+            f"{point['cores']:,}",
+            f"{point['grid_rows']:,} x {point['grid_columns']:,}",
+            seconds_in_words(point["seconds_simulation"]),
+            seconds_in_words(point["seconds_segmentation"]),
+            seconds_in_words(point["seconds_in_place"]),
+            seconds_in_words(point["seconds_through_storage"]),
+            f"{point['fields_per_second']:,.0f}",
+            size_in_words(point["memory_bytes_per_core_group"]),
+            f"{100 * point['shares']['halo_exchange']:.1f} %",
+        )
+        for point in result["points"]
+    ]
+    print_table(columns, rows, title=f"{result['workload']} on {result['machine']}, simulated time", right=columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClimateRun:
+    """``fields``: of the globe after the steps. ``classes``: what the network says each of its points is."""
+
+    fields: Floats
+    classes: Array
+
+
+def run_climate(
+    workload: ClimateWorkload, *, setup: Setup, grid: Grid, globe: Floats, variables: Mapping[str, Array]
+) -> ClimateRun:
+    """Compute: ``globe`` (rows, columns, channels) for the workload's steps on a grid of processes, each of which then
+    looks through its own fields with the network of ``setup`` and the weights ``variables``.
+
+    Raises BadInput as :func:`field_shape`, ValueError unless the grid divides the globe.
+    """
+    core = Weather(core_step(setup, workload), grid, setup.machine.processor, globe, _numerics(setup))
+    for _ in range(workload.steps):
+        core.step()
+    device = inference_device(setup, None)
+    name = setup.graph.inputs[0].name
+    parts = []
+    for rank in range(grid[0] * grid[1]):
+        samples = core.windows(rank, workload.windows)
+        outputs = device.outputs(variables=dict(variables), inputs={name: samples})
+        parts.append(_joined(next(iter(outputs.values())).argmax(axis=-1), workload.windows))
+    rows = [np.concatenate(parts[row * grid[1] : (row + 1) * grid[1]], axis=1) for row in range(grid[0])]
+    return ClimateRun(fields=core.whole(), classes=np.concatenate(rows, axis=0))
+
+
+def _numerics(setup: Setup) -> Any:
+    return "tile" if setup.mapping.numerics == "tile" else "layer"
+
+
+def _joined(samples: Array, windows: Grid) -> Array:
+    """Windows (n, rows, columns) as the part that they were cut from."""
+    _, rows, columns = samples.shape
+    return samples.reshape(*windows, rows, columns).swapaxes(1, 2).reshape(windows[0] * rows, windows[1] * columns)

@@ -1,0 +1,78 @@
+"""``predict`` of programs: their JSON, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.taihusim.command import taihusim
+from workloads.hpc.files import list_programs
+from workloads.hpc.names import is_program
+
+COMMON = {"nodes", "cores", "processes", "shares", "memory_bytes_per_core_group", "bottleneck"}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "fields"),
+    [
+        (
+            "hpl",
+            ["workload.problem.order=800000", "workload.mapping.order=row_major"],
+            {"seconds", "flops_per_second", "peak_fraction", "grid_rows", "grid_columns", "order", "energy_joules"},
+        ),
+        (
+            "hpcg",
+            ["workload.points=[16, 16, 16]", "workload.levels=2"],
+            {"seconds_per_iteration", "flops_per_second", "peak_fraction", "unknowns", "energy_joules_per_iteration"},
+        ),
+    ],
+)
+def test_json(name: str, settings: list[str], fields: set[str]) -> None:
+    done = taihusim("predict", name, "--nodes", "1,16", "--json", *(f"--set={each}" for each in settings))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["workload"], result["kind"], result["machine"]) == (name, name, "sunway_taihulight")
+    assert [point["nodes"] for point in result["points"]] == [1, 16]
+    for point in result["points"]:
+        assert set(point) >= COMMON | fields
+        assert sum(point["shares"].values()) == pytest.approx(1)
+        assert 0 < point["peak_fraction"] < 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["hpl", "--nodes", "40961"], "--nodes: expected 1 to 40,960 nodes"),
+        (["hpl", "--batch-per-node", "3"], "--batch-per-node: expected nothing: this program is no network"),
+        (["hpl", "--set", "workload.mapping.leaf=3"], "mapping.leaf: expected the block of 256 halved"),
+        (["hpl", "--set", "workload.mapping.broadcast=rings"], "did you mean 'ring'"),
+        (["hpl", "--set", "workload.mapping.rows=3"], "mapping.rows: expected a number that divides the 4 processes"),
+        (["hpl", "--set", "workload.problem.order=20000000"], "problem.order: expected an order of at most about 6"),
+        (["hpcg", "--set", "workload.points=[104, 104, 104]"], "points: expected multiples of 16"),
+        (["hpcg", "--set", "workload.points=[640, 640, 640]"], "points: expected fewer points"),
+        (["hpcg", "--set", "workload.mapping.collective=rng"], "mapping.collective: expected an all-reduce algorithm"),
+        (["climate", "--set", "workload.network=digits"], "network: expected a network of one input"),
+    ],
+)
+def test_refused(arguments: list[str], said: str) -> None:
+    done = taihusim("predict", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_says_which_kind_it_is(tmp_path: Path) -> None:
+    assert list_programs() == ("climate", "hpcg", "hpl")
+    assert all(is_program(name) for name in list_programs())
+    assert not is_program("resnet50")
+    assert not is_program("hpl.yml")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("title: x\n")
+    assert not is_program(str(mine))
+    mine.write_text("title: x\nkind: hpll\n")
+    assert is_program(str(mine))
+    done = taihusim("predict", str(mine))
+    assert done.returncode == 2
+    assert "did you mean 'hpl'" in done.stderr
