@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import workloads.parallel.lowering  # noqa: F401  registers the rules of the layers that only strategies have
 from nnlib.kernels.clock import KernelClock
 from nnlib.lowering import lower_gradients
+from nnlib.lowering.choice import Choice
 from nnlib.model import Model
 from nnlib.program import Program
 from sim.machine.spec import MachineSpec
@@ -77,6 +78,7 @@ def lower_strategy(
         dtype=mapping.dtype,
         alignment=machine.processor.memory.alignment_bytes,
         recompute=mapping.recompute,
+        choice=Choice(library=mapping.library, core_groups=1 if alone else groups),
     )
     whole = Stages(division.graph, (0, len(division.graph.nodes)))
     weights = node_seconds(timer=timer, program=program, stages=whole)

@@ -139,7 +139,7 @@ def fullest_shard(sizes: Sequence[int], ranks: int) -> list[int]:
     bounds = shards(ranks=ranks, elements=int(ends[-1]))
     first = np.searchsorted(ends, [begin for begin, _ in bounds], side="right")
     last = np.searchsorted(ends, [end for _, end in bounds], side="left")
-    fullest = int(np.argmax(last - first))
+    fullest = max(range(ranks), key=lambda rank: (last[rank] - first[rank], bounds[rank][1] - bounds[rank][0]))
     begin, end = bounds[fullest]
     cut = [begin, *(int(each) for each in ends if begin < each < end), end]
     return [after - before for before, after in pairwise(cut) if after > before]

@@ -158,7 +158,7 @@ def _node(
         flops=parts * timer.flops(lowered.program) // count,
         moved_bytes=sum(number * segment.memory_bytes for number, segment in segments) // count,
         busiest=busiest_label(timed),
-        launches=sum(number for number, segment in segments if "launch" in segment.shares) // count,
+        launches=sum(number for number, segment in segments if set(segment.shares) != {"group_sync"}) // count,
         launch_seconds=timer.launch_seconds,
         item_bytes=item,
     )

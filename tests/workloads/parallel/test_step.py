@@ -18,6 +18,7 @@ from workloads.jobs.node_build import build_node_step
 from workloads.jobs.training_step import StepTiming, time_step
 from workloads.mapping import Mapping, load_mapping
 from workloads.parallel.lowered import LoweredStrategy, lower_strategy
+from workloads.parallel.stage_gradients import fullest_shard
 from workloads.parallel.step import memory_of, time_strategy
 from workloads.parallel.strategy import parse_strategy
 from workloads.parallel.strategy_timing import StrategyTiming, strategy_timing_of
@@ -173,6 +174,14 @@ def test_stages_and_tensor_ranks_divide_memory() -> None:
     assert (parts.samples, few.samples) == (8, 8)
     memories = [[memory_of(each, stage, SGD()).activations for stage in (0, 1)] for each in (parts, few)]
     assert memories[0] == memories[1]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ranks", "fullest"),
+    [([4, 4], 2, [4]), ([1, 1, 6], 2, [1, 1, 2]), ([3], 8, [1]), ([2, 2], 3, [2]), ([5, 1], 1, [5, 1])],
+)
+def test_the_shard_that_touches_most_tensors(sizes: list[int], ranks: int, fullest: list[int]) -> None:
+    assert fullest_shard(sizes, ranks) == fullest
 
 
 @pytest.mark.parametrize(
