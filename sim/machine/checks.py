@@ -10,6 +10,7 @@ from sim.machine.network_schema import NetworkKeys
 from sim.machine.network_spec import DragonflySpec, FatTreeSpec, TorusSpec, TwoLevelTreeSpec
 from sim.machine.parameter import parameters
 from sim.machine.schema import MachineFile
+from sim.machine.site_schema import StorageKeys
 from sim.problems import Problem
 
 FP64_BYTES = 8
@@ -80,11 +81,28 @@ def _rules(file: MachineFile) -> Iterator[tuple[tuple[str, ...], bool, str]]:
         "a power of two, because addresses are aligned to it",
     )
     yield from _topology_rules(network)
+    yield from _storage_rules(file.storage)
     one_way = network.link.node_bandwidth.value
     yield (
         ("network.link.node_duplex_bandwidth", "network.link.node_bandwidth"),
         one_way <= network.link.node_duplex_bandwidth.value <= 2 * one_way,
         f"between one and two times network.link.node_bandwidth ({one_way / 1e9:.4g} GB/s), both directions together",
+    )
+
+
+def _storage_rules(storage: StorageKeys) -> Iterator[tuple[tuple[str, ...], bool, str]]:
+    """The same, of storage: nothing that one process gets is more than what it comes through."""
+    process, forwarding = storage.process_bandwidth.value, storage.forwarding_bandwidth.value
+    array = storage.bandwidth.value / storage.arrays.value
+    yield (
+        ("storage.process_bandwidth", "storage.bandwidth", "storage.arrays"),
+        process <= array,
+        f"at most what one of {storage.arrays.value} arrays gives ({array / 1e9:.4g} GB/s)",
+    )
+    yield (
+        ("storage.process_bandwidth", "storage.forwarding_bandwidth"),
+        process <= forwarding,
+        f"at most storage.forwarding_bandwidth ({forwarding / 1e9:.4g} GB/s)",
     )
 
 

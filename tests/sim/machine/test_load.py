@@ -152,6 +152,8 @@ def test_a_file_that_stands_alone_needs_sources(variant: Path) -> None:
         ("processor.dma.line_time=2 ns", "processor.dma.line_time", "64 GB/s is above 34.1 GB/s; change both"),
         ("processor.memory.alignment=100 B", "processor.memory.alignment", "a power of two"),
         ("network.nodes=100", "network.topology.supernode_nodes", r"at most network.nodes \(100\)"),
+        ("storage.arrays=1000", "storage.process_bandwidth", r"at most what one of 1000 arrays gives \(0.288 GB/s\)"),
+        ("storage.forwarding_bandwidth=200 MB/s", "storage.process_bandwidth", r"at most storage.* \(0.2 GB/s\)"),
         ("network.link.node_bandwidth=20 GB/s", "network.link.node_duplex_bandwidth", "between one and two times"),
     ],
 )
