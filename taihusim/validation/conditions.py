@@ -201,30 +201,17 @@ maximum (7.9 %), 0 a mean of 5.4 %.
 
 @dataclass(frozen=True, kw_only=True)
 class LayerConditions:
-    """How swCaffe timed its layers.
+    """How swCaffe's log of October 2017 timed its layers. ``base_bytes``: Caffe's arrays begin so far past a line.
 
-    ``base_bytes``: the first address of Caffe's own arrays past a line. ``column_bytes``: room for column matrices in
-    the paper's version, which puts several images side by side. ``col2im_cycles``: of the MPE per element of a column
-    matrix.
+    What else its layers are is the library's: :mod:`nnlib.kernels.swcaffe`. The paper's version has arrays on a line:
+    by then 128 B are advised for best DMA (SWCAFFE).
     """
 
     base_bytes: Stated
-    column_bytes: Stated
-    col2im_cycles: Stated
 
 
 SWCAFFE_LAYERS: Final = LayerConditions(
     base_bytes=Stated(16, "as a large malloc returns (R-swDNN); the implicit plan's own arrays begin at a line"),
-    column_bytes=Stated(
-        2**27,
-        "[derived] SWCAFFE: 116 MB for one image of VGG-16's conv1_2; small layers of the paper's version do not pay"
-        " for ragged tiles, those of the log of October 2017 do",
-    ),
-    col2im_cycles=Stated(
-        3.0,
-        "[derived] two loads and a store for each element, one a cycle as on P1 of a CPE. That col2im runs on the MPE"
-        " is concluded from SWCAFFE table II: input gradients keep about 2 ns per element whatever the rows' width",
-    ),
 )
 
 

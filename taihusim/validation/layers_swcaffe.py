@@ -6,6 +6,7 @@ from typing import Final
 
 from nnlib.kernels.convolutions.convolution import Pass
 from nnlib.kernels.generations import Library
+from nnlib.kernels.swcaffe.explicit import COLUMN_BYTES
 from sim.machine.spec import MachineSpec
 from taihusim.validation.conditions import SWCAFFE_LAYERS
 from taihusim.validation.inputs import Inputs, Unpredictable, check_library, text, whole
@@ -38,7 +39,7 @@ def vgg16_layers(inputs: Inputs, machine: MachineSpec) -> float:
     what = text(inputs, "what").lower()
     batch = whole(inputs, "batch")
     check_library(inputs, LIBRARY)
-    run = Swcaffe(machine.processor, column_bytes=int(SWCAFFE_LAYERS.column_bytes.value))
+    run = Swcaffe(machine.processor, column_bytes=COLUMN_BYTES)
     if whole(inputs, "cgs") != 1:
         raise Unpredictable("more than one core group is not described")
     if "explicit" in what:
@@ -55,7 +56,8 @@ def layers_log(inputs: Inputs, machine: MachineSpec) -> float:
     check_library(inputs, LIBRARY)
     if whole(inputs, "cgs") != 1:
         raise Unpredictable("the log is of one core group")
-    return _layer(inputs, Swcaffe(machine.processor), batch=whole(inputs, "batch"))
+    run = Swcaffe(machine.processor, base_bytes=int(SWCAFFE_LAYERS.base_bytes.value))
+    return _layer(inputs, run, batch=whole(inputs, "batch"))
 
 
 def layers_figure(inputs: Inputs, machine: MachineSpec) -> float:
@@ -65,7 +67,7 @@ def layers_figure(inputs: Inputs, machine: MachineSpec) -> float:
     groups = machine.processor.core_groups
     if device != f"{machine.processor.name} {groups} CG":
         raise Unpredictable(f"device {device!r} is not {machine.processor.name} with {groups} core groups")
-    run = Swcaffe(machine.processor, active=groups, column_bytes=int(SWCAFFE_LAYERS.column_bytes.value))
+    run = Swcaffe(machine.processor, active=groups, column_bytes=COLUMN_BYTES)
     return _layer(inputs, run, batch=whole(inputs, "batch", multiple=groups))
 
 

@@ -19,6 +19,7 @@ from taihusim.validation.ladder import ladder
 from taihusim.validation.layers_swcaffe import layers_figure, layers_log, vgg16_layers
 from taihusim.validation.network import allreduce_bandwidth, p2p_bandwidth
 from taihusim.validation.scaling import comm_share, comm_share_thesis, speedup, speedup_thesis
+from taihusim.validation.throughput import throughput_training, time_share
 
 PREDICTORS: Final[Mapping[str, Predictor]] = {
     "dma_strided_alignment": strided_alignment,
@@ -43,6 +44,8 @@ PREDICTORS: Final[Mapping[str, Predictor]] = {
     "conv_vgg16_layers_fp32_1cg": vgg16_layers,
     "layers_swcaffe_log_fp32_1cg": layers_log,
     "layers_swcaffe_fig_fp32_4cg": layers_figure,
+    "throughput_training": throughput_training,
+    "time_share": time_share,
     "p2p_bandwidth": p2p_bandwidth,
     "allreduce_bandwidth": allreduce_bandwidth,
     "scaling_comm_share": comm_share,

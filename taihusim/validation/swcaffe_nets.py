@@ -20,6 +20,7 @@ class Conv:
     padding: int = 0
     groups: int = 1
     first: bool = False
+    bias: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +47,13 @@ def layer_of(net: str, name: str) -> Layer | None:
 
 
 def _alexnet_bn() -> dict[str, Layer]:
-    """Two groups in the second, fourth and fifth convolution, as 60.967 M weights and 0.7244 GMAC say."""
+    """Two groups in the second, fourth and fifth convolution and no biases, as 60.967 M weights and 0.7244 GMAC say."""
     convolutions = (
-        Conv(ni=3, no=96, size=227, kernel=11, stride=4, first=True),
-        Conv(ni=96, no=256, size=27, kernel=5, padding=2, groups=2),
-        Conv(ni=256, no=384, size=13, kernel=3, padding=1),
-        Conv(ni=384, no=384, size=13, kernel=3, padding=1, groups=2),
-        Conv(ni=384, no=256, size=13, kernel=3, padding=1, groups=2),
+        Conv(ni=3, no=96, size=227, kernel=11, stride=4, first=True, bias=False),
+        Conv(ni=96, no=256, size=27, kernel=5, padding=2, groups=2, bias=False),
+        Conv(ni=256, no=384, size=13, kernel=3, padding=1, bias=False),
+        Conv(ni=384, no=384, size=13, kernel=3, padding=1, groups=2, bias=False),
+        Conv(ni=384, no=256, size=13, kernel=3, padding=1, groups=2, bias=False),
     )
     found: dict[str, Layer] = {}
     for number, each in enumerate(convolutions, start=1):

@@ -29,7 +29,13 @@ def step_timing(
     *, workload: str, batch: int, nodes: int, library: str, machine: MachineSpec, settings: tuple[str, ...] = ()
 ) -> StepTiming:
     """A step on ``nodes`` nodes with ``batch`` samples each. Raises Unpredictable for a library not modelled."""
-    return _steps(workload, library, _Itself(machine), settings).timing(batch, nodes)
+    steps = node_steps(workload=workload, library=library, machine=machine, settings=settings)
+    return steps.timing(batch, nodes)
+
+
+def node_steps(*, workload: str, library: str, machine: MachineSpec, settings: tuple[str, ...] = ()) -> NodeSteps:
+    """What a node does. Raises Unpredictable for a library not modelled."""
+    return _steps(workload, library, _Itself(machine), settings)
 
 
 @dataclass(frozen=True, eq=False)

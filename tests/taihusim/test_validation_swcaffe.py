@@ -16,7 +16,6 @@ from taihusim.validation.predictors import PREDICTORS
 from taihusim.validation.report import TableReport, compare
 from taihusim.validation.subsets import SUBSETS
 from taihusim.validation.swcaffe_nets import Conv, FullyConnected, layer_of, out_size
-from taihusim.validation.swcaffe_times import Swcaffe
 from taihusim.validation.table import Table, read_tables
 
 LOG = "layers_swcaffe_log_fp32_1cg"
@@ -38,19 +37,19 @@ def report(name: str, machine: MachineSpec, *, every: int = 1) -> TableReport:
 
 
 def test_alexnet_has_the_published_weights_and_products() -> None:
-    """60.967 M weights, 0.7244 GMAC, as computed from the network's file."""
+    """60.967 M weights, those of the normalisations among them, 0.7244 GMAC, as computed from the network's file."""
     weights = products = 0
     for number in range(1, 9):
         layer = layer_of("AlexNet_bn", f"conv{number}" if number < 6 else f"fc{number}")
         if isinstance(layer, Conv):
             filters = layer.no * (layer.ni // layer.groups) * layer.kernel**2
-            weights += filters + layer.no
+            weights += filters + (layer.no if layer.bias else 2 * layer.no)
             products += filters * out_size(layer) ** 2
         else:
             assert isinstance(layer, FullyConnected)
             weights += layer.ins * layer.outs + layer.outs
             products += layer.ins * layer.outs
-    assert weights == pytest.approx(60.967e6, rel=1e-4)
+    assert weights == pytest.approx(60.967e6, abs=500)
     assert products == pytest.approx(0.7244e9, rel=1e-3)
 
 
@@ -82,13 +81,6 @@ def test_four_core_groups_share_a_layer_out(machine: MachineSpec) -> None:
         one = layers_log({**LOG_ROW, "layer": name}, machine)
         four = layers_figure({**LOG_ROW, "layer": name, "device": "SW26010 4 CG"}, machine)
         assert one / four == pytest.approx(4, rel=kind)
-
-
-def test_images_side_by_side_are_bounded_by_the_column_matrix(machine: MachineSpec) -> None:
-    run = Swcaffe(machine.processor, column_bytes=1000)
-    assert run.images_together(12, column_bytes=240) == 4
-    assert run.images_together(12, column_bytes=5000) == 1
-    assert Swcaffe(machine.processor).images_together(12, column_bytes=1) == 1
 
 
 @pytest.mark.parametrize(
