@@ -34,9 +34,10 @@ def known_keys(types: Types, current: object) -> list[str] | None:
     if isinstance(current, list):
         return [str(index) for index in range(len(current))]
     keys: list[str] = []
+    models = sum(isinstance(each, type) and issubclass(each, BaseModel) for each in types)
     for each in types:
         if isinstance(each, type) and issubclass(each, BaseModel):
-            if _is_another(each, current):
+            if models > 1 and _is_another(each, current):
                 continue
             keys += [] if is_leaf(each) else [key for key in each.model_fields if key not in keys]
         elif each is Any or each is dict or _is_generic(each, Mapping):

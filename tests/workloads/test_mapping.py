@@ -45,6 +45,12 @@ def test_a_strategy_by_words_or_by_keys() -> None:
         load_mapping("default", ["strategy=tensr=4"])
 
 
+def test_a_wrong_word_leaves_other_settings_alone() -> None:
+    with pytest.raises(BadInput) as caught:
+        load_mapping("default", ["library=naive", "tensor=2", "overlap=false"])
+    assert [problem.key for problem in caught.value.problems] == ["library"]
+
+
 def test_every_shipped_mapping_loads_and_differs_from_the_default() -> None:
     default = load_mapping()
     for name in set(list_mappings()) - {"default"}:
