@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from taihusim.console import print_json, progress
 from taihusim.options import json_option, run_options, set_option, split_settings
+
+SAMPLES_OF_FILE: Final = 32
+"""Samples at a time on a node for a model file, which has no recipe."""
 
 
 @click.command(name="predict")
@@ -20,6 +23,9 @@ from taihusim.options import json_option, run_options, set_option, split_setting
     default="both",
     show_default=True,
     help="What to predict.",
+)
+@click.option(
+    "--shape", "shapes", multiple=True, metavar="AXIS=LENGTH", help="Length of an axis that a model file leaves open."
 )
 @click.option(
     "--sensitivity",
@@ -36,6 +42,7 @@ def command(
     workload: str,
     nodes: str,
     target: str,
+    shapes: tuple[str, ...],
     sensitivity: str | None,
     noise: bool,
     seed: int,
@@ -54,13 +61,14 @@ def command(
     \b
       taihusim predict resnet50 --nodes 1,64,1024,40960
       taihusim predict digits --nodes 4096 --global-batch 65536 --json
-      taihusim predict hpl --nodes 40960 --set workload.mapping.broadcast=ring
+      taihusim predict hpl --nodes 1,256
     """
     from taihusim.node_counts import node_counts
     from workloads.hpc.names import is_program
 
     if is_program(workload):
-        _predict_program(workload, nodes=node_counts(nodes), settings=settings, as_json=as_json, **run)
+        counts, varied = node_counts(nodes), sensitivity is not None
+        _predict_program(workload, nodes=counts, settings=settings, sensitivity=varied, as_json=as_json, **run)
         return
     from taihusim.planning import plan_steps
     from taihusim.predict import PredictRequest, predict
@@ -71,6 +79,9 @@ def command(
         mapping=run["mapping"],
         settings=split_settings(settings),
         mapping_flags=run["mapping_flags"],
+        shapes=_lengths(shapes),
+        samples=SAMPLES_OF_FILE,
+        trained=True,
     )
     request = PredictRequest(nodes=node_counts(nodes), target=target, seed=seed if noise else None)  # type: ignore[arg-type]
     with progress() as report:
@@ -95,8 +106,16 @@ def command(
     print_prediction(result)
 
 
+def _lengths(shapes: tuple[str, ...]) -> dict[str, int]:
+    if not shapes:
+        return {}
+    from taihusim.given_inputs import read_shapes
+
+    return read_shapes(shapes)
+
+
 def _predict_program(
-    name: str, *, nodes: tuple[int, ...], settings: tuple[str, ...], as_json: bool, **run: Any
+    name: str, *, nodes: tuple[int, ...], settings: tuple[str, ...], sensitivity: bool, as_json: bool, **run: Any
 ) -> None:
     """A program that is no network, such as Linpack."""
     from taihusim.programs.predict import predict_program, print_program
@@ -109,6 +128,7 @@ def _predict_program(
             settings=split_settings(settings),
             nodes=nodes,
             flags=run["mapping_flags"],
+            sensitivity=sensitivity,
             say=report.say,
         )
     if as_json:

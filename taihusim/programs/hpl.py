@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -10,9 +10,11 @@ import click
 from nnlib.kernels.clock import KernelClock
 from sim.machine.spec import MachineSpec
 from sim.power.energy import Activity, energy
+from sim.problems import BadInput
 from taihusim.console import print_table
 from workloads.hpc.hpl import HplRun, run_hpl
 from workloads.hpc.hpl_spec import HplWorkload
+from workloads.hpc.hpl_variants import variants
 from workloads.words import nodes_in_words, seconds_in_words, size_in_words
 
 LOSSES: Final = {
@@ -52,6 +54,37 @@ def hpl_point(workload: HplWorkload, *, machine: MachineSpec, clock: KernelClock
     }
 
 
+def hpl_variants(
+    workload: HplWorkload,
+    *,
+    machine: MachineSpec,
+    clock: KernelClock,
+    nodes: int,
+    say: Callable[[str, float | None], None],
+) -> list[dict[str, Any]]:
+    """What each other choice does to the rate; choices that the nodes do not allow are left out."""
+    base = run_hpl(workload, machine=machine, clock=clock, nodes=nodes).flops_per_second
+    found = []
+    every = list(variants(workload))
+    for number, (key, value, changed) in enumerate(every):
+        say(f"{key} {value}", number / len(every))
+        try:
+            run = run_hpl(changed, machine=machine, clock=clock, nodes=nodes)
+        except BadInput:
+            continue
+        found.append(
+            {
+                "nodes": nodes,
+                "choice": key,
+                "value": value,
+                "seconds": run.timing.seconds,
+                "flops_per_second": run.flops_per_second,
+                "change": run.flops_per_second / base - 1,
+            }
+        )
+    return found
+
+
 def print_hpl(result: Mapping[str, Any]) -> None:
     """A table of the points and one of their losses."""
     columns = ("nodes", "cores", "grid", "order", "time", "PFLOPS", "of peak", "memory", "energy")
@@ -78,6 +111,25 @@ def print_hpl(result: Mapping[str, Any]) -> None:
     ]
     heads = ("", *(name.replace("_", " ") for name in names))
     print_table(heads, shares, title="where the time goes", right=heads[1:])
+    if result["variants"]:
+        click.echo()
+        _print_variants(result["variants"])
+
+
+def _print_variants(found: Sequence[Mapping[str, Any]]) -> None:
+    columns = ("choice", "value", "time", "PFLOPS", "change")
+    rows = [
+        (
+            each["choice"].replace("_", " "),
+            str(each["value"]),
+            seconds_in_words(each["seconds"]),
+            f"{each['flops_per_second'] / 1e15:.4g}",
+            f"{100 * each['change']:+.1f} %",
+        )
+        for each in found
+    ]
+    title = f"one choice changed at a time, on {nodes_in_words(found[0]['nodes'])}"
+    print_table(columns, rows, title=title, right=columns[2:])
 
 
 def _energy(run: HplRun, machine: MachineSpec) -> float:

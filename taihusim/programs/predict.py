@@ -18,7 +18,7 @@ from taihusim.cache import default_store
 from taihusim.node_counts import node_problems
 from taihusim.options import Settings
 from taihusim.programs.hpcg import hpcg_point, print_hpcg
-from taihusim.programs.hpl import hpl_point, print_hpl
+from taihusim.programs.hpl import hpl_point, hpl_variants, print_hpl
 from workloads.hpc.cg_spec import HpcgWorkload
 from workloads.hpc.climate_spec import ClimateWorkload
 from workloads.hpc.files import Program, load_program
@@ -38,9 +38,11 @@ def predict_program(
     settings: Settings,
     nodes: Sequence[int],
     flags: Sequence[str] = (),
+    sensitivity: bool = False,
     say: Callable[[str, float | None], None] = lambda text, share: None,
 ) -> dict[str, Any]:
     """What the command prints as JSON. ``mapping``, its settings and ``flags`` are of the network that a program has.
+    ``sensitivity``: on most of the nodes, what choices of Linpack that no source settles would do.
 
     Raises BadInput with all problems, one for each of these where a program has none.
     """
@@ -60,11 +62,15 @@ def predict_program(
     for number, count in enumerate(nodes):
         say(f"{workload.name} on {nodes_in_words(count)}", number / len(nodes))
         points.append(point(count))
+    others = None
+    if sensitivity and isinstance(workload, HplWorkload):
+        others = hpl_variants(workload, machine=spec, clock=clock, nodes=max(nodes), say=say)
     return {
         "workload": workload.name,
         "kind": KINDS[type(workload)],
         "machine": spec.name,
         "points": points,
+        "variants": others,
         "host_seconds": perf_counter() - begin,
     }
 

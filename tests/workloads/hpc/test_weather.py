@@ -103,7 +103,7 @@ def test_a_step_is_bound_by_memory() -> None:
 
 @pytest.mark.timing
 def test_neighbours_cost_little_and_more_between_nodes() -> None:
-    kernel = WeatherStep(96, 96, 16, DYNAMICS)
+    kernel = WeatherStep(192, 192, 16, DYNAMICS)
 
     def timed(nodes: int) -> tuple[int, int]:
         topology = Topology(network=machine().network, nodes=nodes, ranks_per_node=4)
