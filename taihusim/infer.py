@@ -12,6 +12,7 @@ import numpy as np
 from nnlib.batch import Arrays, Batch
 from nnlib.precision import DTYPES
 from sim.chip.memory import Array
+from sim.power.energy import energy
 from sim.problems import BadInput, Problem
 from taihusim.node_counts import node_problems
 from taihusim.precision import inference_device
@@ -136,6 +137,7 @@ def _point(setup: Setup, nodes: int, timed: dict[int, InferenceTiming]) -> dict[
         # every batch takes as long as every other: nothing varies until requests arrive at random
         "latency_p50": timing.latency,
         "latency_p99": timing.latency,
+        "energy_joules_per_batch": energy(setup.machine, timing.activity, nodes=nodes).total_joules,
         "bottleneck": inference_bottleneck(
             shares=timing.shares,
             busiest=timing.busiest,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
+from sim.power.energy import energy
 from taihusim.strategy_point import strategy_fields
 from workloads.bottleneck import inference_bottleneck, input_bottleneck, training_bottleneck
 from workloads.inference import InferenceTiming
@@ -106,6 +107,7 @@ def answer_point(predictor: Predictor, answers: Mapping[int, InferenceTiming], n
         "efficiency": None if alone is None else rate / alone / nodes,
         "latency_p50": timing.latency,
         "latency_p99": timing.latency,
+        "energy_joules_per_batch": energy(predictor.steps.machine, timing.activity, nodes=nodes).total_joules,
         "shares": dict(timing.shares),
         "bottleneck": inference_bottleneck(
             shares=timing.shares,

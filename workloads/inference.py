@@ -11,12 +11,17 @@ from dataclasses import dataclass
 
 from sim.machine.network_spec import NetworkSpec
 from sim.network.protocol import Protocol
+from sim.power.energy import Activity
 from workloads.jobs.node_answer import NodeAnswer
+from workloads.jobs.step_energy import step_activity
 
 
 @dataclass(frozen=True)
 class InferenceTiming:
-    """One batch on every node. ``seconds`` between batches, ``latency`` from a request to its answer."""
+    """One batch on every node. ``seconds`` between batches, ``latency`` from a request to its answer.
+
+    ``activity``: what a node does in ``seconds``, if batches follow one another.
+    """
 
     seconds: float
     latency: float
@@ -26,6 +31,7 @@ class InferenceTiming:
     busiest: str
     launches: int
     launch_seconds: float
+    activity: Activity
 
 
 def time_inference(*, node: NodeAnswer, network: NetworkSpec, batch: int, nodes: int) -> InferenceTiming:
@@ -45,16 +51,26 @@ def time_inference(*, node: NodeAnswer, network: NetworkSpec, batch: int, nodes:
         busiest=node.busiest,
         launches=node.launches,
         launch_seconds=node.launch_seconds,
+        activity=step_activity(
+            node=node,
+            seconds=seconds,
+            core_groups=node.core_groups,
+            network_bytes=batch * (node.input_bytes + node.output_bytes),
+        ),
     )
 
 
 def message_seconds(*, network: NetworkSpec, size: int, nodes: int) -> float:
-    """Seconds of a message of ``size`` bytes from outside to each node, when all nodes have one under way.
+    """Seconds of a message of ``size`` bytes from outside to each node, when all nodes have one under way."""
+    latency = Protocol.of(network).seconds(size)
+    return latency + network.topology.hop_latency_seconds + size / outside_rate(network=network, nodes=nodes)
 
-    In a tree it crosses a supernode's uplinks, which the supernode's nodes share.
+
+def outside_rate(*, network: NetworkSpec, nodes: int) -> float:
+    """Bytes per second from outside to each node, when all nodes receive.
+
+    In a tree they cross a supernode's uplinks, which the supernode's nodes share.
     """
     link = network.link
     outside = network.topology.outside_bytes_per_second(nodes)
-    rate = min(link.node_bytes_per_second, link.node_duplex_bytes_per_second / 2, outside)
-    latency = Protocol.of(network).seconds(size)
-    return latency + network.topology.hop_latency_seconds + size / rate
+    return min(link.node_bytes_per_second, link.node_duplex_bytes_per_second / 2, outside)

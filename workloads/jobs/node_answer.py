@@ -11,7 +11,8 @@ from typing import Any
 class NodeAnswer:
     """A batch on one node, ``seconds`` of simulated time, shared out by ``reasons``.
 
-    ``input_bytes`` and ``output_bytes`` are of one sample, ``memory_bytes`` of a core group, ``flops`` of the node.
+    ``input_bytes`` and ``output_bytes`` are of one sample; ``memory_bytes``, and ``moved_bytes`` between memory and
+    LDMs, of a core group; ``flops`` of the node, of whose ``core_groups`` some are active.
     """
 
     seconds: float
@@ -19,6 +20,9 @@ class NodeAnswer:
     input_bytes: int
     output_bytes: int
     memory_bytes: int
+    moved_bytes: int
+    active_core_groups: int
+    core_groups: int
     flops: int
     busiest: str
     launches: int

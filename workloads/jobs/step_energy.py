@@ -1,18 +1,31 @@
-"""What a node's parts do in a step, as its energy needs it."""
+"""What a node's parts do in a step or for a batch, as its energy needs it."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 from sim.power.energy import Activity
-from workloads.jobs.node_step import NodeStep
 
 POLLING: Final = frozenset({"dma_wait", "mesh_wait"})
 """Reasons of a CPE's time in which it asks again and again whether something has arrived."""
 
 
+class Work(Protocol):
+    """What a node does: seconds of its active core groups' CPEs by reason, bytes that each of those moves."""
+
+    @property
+    def reasons(self) -> Mapping[str, float]: ...
+
+    @property
+    def active_core_groups(self) -> int: ...
+
+    @property
+    def moved_bytes(self) -> int: ...
+
+
 def step_activity(
-    *, node: NodeStep, seconds: float, core_groups: int, network_bytes: float, storage_bytes: float = 0.0
+    *, node: Work, seconds: float, core_groups: int, network_bytes: float, storage_bytes: float = 0.0
 ) -> Activity:
     """A step of ``seconds`` in which ``node`` is done, on a chip of ``core_groups``; the bytes are those of a node.
 
