@@ -96,7 +96,7 @@ def test_efficiency_is_not_known_where_one_node_has_no_room(workload: str) -> No
 
 
 def test_where_uplinks_are_thin_the_network_holds_inference_back(workload: str) -> None:
-    thin = ("network.uplink_bandwidth=10 MB/s",)
+    thin = ("network.topology.uplink_bandwidth=10 MB/s",)
     alone, many = inferred(setup_of(workload, "numerics=off", machine=thin), 1, 256).points
     assert many["efficiency"] < 0.5
     assert "network" in many["bottleneck"]
