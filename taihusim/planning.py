@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from sim.machine.load import load_machine
@@ -27,6 +27,9 @@ def plan_steps(
     settings: Settings,
     optimizer: str | None = None,
     mapping_flags: Sequence[str] = (),
+    shapes: Mapping[str, int] | None = None,
+    samples: int = 1,
+    trained: bool = False,
 ) -> NodeSteps:
     """As :func:`taihusim.setup.prepare`, which it calls only for what is not kept yet.
 
@@ -43,10 +46,20 @@ def plan_steps(
             settings=settings,
             optimizer=optimizer,
             mapping_flags=mapping_flags,
+            shapes=shapes,
+            samples=samples,
+            trained=trained,
         )
 
     problems: list[Problem] = []
-    source = WorkloadSource(name=workload, settings=settings.workload, optimizer=optimizer)
+    source = WorkloadSource(
+        name=workload,
+        settings=settings.workload,
+        optimizer=optimizer,
+        shapes=shapes or {},
+        samples=samples,
+        trained=trained,
+    )
     machine_spec = collect(problems, lambda: load_machine(machine, settings.machine))
     mapping_spec = collect(problems, lambda: load_mapping(mapping, [*settings.mapping, *mapping_flags]))
     store = default_store()

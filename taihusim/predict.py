@@ -86,7 +86,7 @@ def request_problems(steps: NodeSteps, request: PredictRequest) -> list[Problem]
         expected = "no --noise: ranks of a divided network are timed as equals"
         problems.append(Problem(file="--strategy", key="", value=str(steps.mapping.strategy), expected=expected))
     if not facts.learns and request.target == "training":
-        expected = "--target inference: there is neither a loss nor data to learn from"
+        expected = "--target inference: there is no loss to learn by"
         problems.append(Problem(file="--target", key="", value=request.target, expected=expected))
     return problems
 

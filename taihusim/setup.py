@@ -106,6 +106,7 @@ def prepare(
     mapping_flags: Sequence[str] = (),
     shapes: WordMapping[str, int] | None = None,
     samples: int = 1,
+    trained: bool = False,
 ) -> Setup:
     """Load the three nouns; mapping flags come after ``settings`` and win. ``optimizer`` replaces the recipe's.
 
@@ -116,7 +117,12 @@ def prepare(
     problems: list[Problem] = []
     machine_spec = _collect(problems, lambda: load_machine(machine, settings.machine))
     source = WorkloadSource(
-        name=workload, settings=settings.workload, optimizer=optimizer, shapes=shapes or {}, samples=samples
+        name=workload,
+        settings=settings.workload,
+        optimizer=optimizer,
+        shapes=shapes or {},
+        samples=samples,
+        trained=trained,
     )
     workload_spec = _collect(problems, source.load)
     mapping_spec = _collect(problems, lambda: load_mapping(mapping, [*settings.mapping, *mapping_flags]))

@@ -23,7 +23,7 @@ class WorkloadSource:
     """A workload's name, file or model file, with the settings that change it.
 
     ``optimizer`` replaces the recipe's. Of model files ``shapes`` are lengths of axes that they leave open, and
-    ``samples`` come at a time.
+    ``samples`` come at a time; ``trained``: they have a loss to be trained by.
     """
 
     name: str
@@ -31,6 +31,7 @@ class WorkloadSource:
     optimizer: str | None = None
     shapes: Mapping[str, int] = field(default_factory=dict)
     samples: int = 1
+    trained: bool = False
 
     @property
     def is_model_file(self) -> bool:
@@ -43,7 +44,7 @@ class WorkloadSource:
         from workloads.spec import load_workload
 
         if self.is_model_file:
-            return workload_of_file(Path(self.name), shapes=self.shapes, batch=self.samples)
+            return workload_of_file(Path(self.name), shapes=self.shapes, batch=self.samples, trained=self.trained)
         return load_workload(self.name, self.settings, optimizer=self.optimizer)
 
     def digest(self) -> str:
@@ -52,7 +53,7 @@ class WorkloadSource:
         Raises BadInput for a file that is not there.
         """
         found = hashlib.sha256(
-            repr((self.settings, self.optimizer, sorted(self.shapes.items()), self.samples)).encode()
+            repr((self.settings, self.optimizer, sorted(self.shapes.items()), self.samples, self.trained)).encode()
         )
         for path in self._files():
             found.update(str(path.resolve()).encode())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # who reads facts that are kept need not load what builds net
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadFacts:
-    """``train_size`` samples to learn from, None without data; ``learns``: there are data and a loss.
+    """``train_size`` samples to learn from, None without data; ``learns``: there is a loss to learn by.
 
     ``parameters``: numbers that training changes, for each of which the optimiser keeps ``optimiser_states`` more;
     ``statistics``: numbers that are kept but not learned. A sample has ``sample_numbers`` numbers for the network.
@@ -30,7 +30,7 @@ class WorkloadFacts:
     dataset: str | None
     learns: bool
     parameters: int
-    recipe_samples: int
+    recipe_samples: int | None
     stored: StoredSample
     optimiser_states: int
     statistics: int
@@ -58,9 +58,9 @@ def workload_facts(workload: Workload) -> WorkloadFacts:
         batch_per_node=workload.recipe.batch_per_node,
         train_size=None if data is None else data.train_size,
         dataset=None if data is None else data.dataset,
-        learns=data is not None and bool(model.losses),
+        learns=bool(model.losses),
         parameters=sum(prod(shape) for shape in model.graph.parameters.values()),
-        recipe_samples=workload.recipe.max_steps * workload.recipe.learning_rate.at_batch,
+        recipe_samples=None if data is None else workload.recipe.max_steps * workload.recipe.learning_rate.at_batch,
         stored=GENERATED if data is None else planned_storage(data),
         optimiser_states=len(state_kinds(workload.recipe.optimizer)),
         statistics=sum(prod(shape) for shape in model.graph.statistics.values()),

@@ -1,17 +1,22 @@
-"""A model file alone as a workload: it answers, but has nothing to learn from."""
+"""A model file alone as a workload: it answers; its training can be timed, but there is nothing to learn from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from nnlib.layers import ShapeError
 from nnlib.models.schema import FileKeys
 from nnlib.optim import SGD, LearningRate
 from sim.problems import BadInput, Problem
 from workloads.spec import ModelSpec, Recipe, Workload
 
 SUFFIX: Final = ".onnx"
+LOSSES: Final = ("cross_entropy", "mean_squared_error")
+"""What a model is taken to learn by whose file does not say it."""
 
 
 def is_model_file(name: str) -> bool:
@@ -19,24 +24,38 @@ def is_model_file(name: str) -> bool:
     return name.lower().endswith(SUFFIX)
 
 
-def workload_of_file(path: Path, *, shapes: Mapping[str, int], batch: int) -> Workload:
+def workload_of_file(path: Path, *, shapes: Mapping[str, int], batch: int, trained: bool = False) -> Workload:
     """The model of a file over inputs as the file has them, ``batch`` samples at a time on a node.
 
-    ``shapes``: lengths of axes that the file leaves open. Raises BadInput when there is no such file.
+    ``shapes``: lengths of axes that the file leaves open. ``trained``: with a loss for its first output and momentum,
+    as its training is timed. Raises BadInput when there is no such file.
     """
     if not path.is_file():
         raise BadInput([Problem(file=str(path), key="", value=None, expected="an ONNX file that exists")])
+    keys = FileKeys(file=path.name, shapes=dict(shapes))
+    model = ModelSpec(keys=keys, folder=path.parent, channels_last=False)
     return Workload(
         name=path.stem,
         title=path.name,
-        model=ModelSpec(keys=FileKeys(file=path.name, shapes=dict(shapes)), folder=path.parent, channels_last=False),
+        model=_with_loss(model) if trained else model,
         data=None,
         recipe=Recipe(
             batch_per_node=batch,
-            optimizer=SGD(),
+            optimizer=SGD(momentum=0.9 if trained else 0.0),
             learning_rate=LearningRate(base=1.0, at_batch=batch),
             until_accuracy=None,
             max_steps=1,
             evaluate_every=1,
         ),
     )
+
+
+def _with_loss(model: ModelSpec) -> ModelSpec:
+    """The model with the first of :data:`LOSSES` that its output can have; as it is if there is none."""
+    for loss in LOSSES:
+        keys = FileKeys.model_validate({**model.keys.model_dump(exclude_none=True), "loss": {"type": loss}})
+        found = replace(model, keys=keys)
+        with suppress(ShapeError):
+            found.build()
+            return found
+    return model

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -22,6 +23,8 @@ from taihusim.predict import Predictor, PredictRequest, predict
 from taihusim.prediction_table import scaling_stop
 from taihusim.setup import Setup, prepare
 from taihusim.train import TrainRequest, train
+from tests.nnlib.importers.graphs import model, node
+from tests.taihusim.command import json_of, taihusim
 from tests.taihusim.tiny import CONVOLUTION, tiny_workload
 
 pytestmark = pytest.mark.timing
@@ -232,6 +235,23 @@ def test_a_planner_asks_on_the_command_line(tiny: str) -> None:
     assert (table.stderr, data.stderr) == ("", "")
     for words in ("training of tiny", "inference of tiny", "4,096 nodes: ", "memory per core group", "extrapolated"):
         assert words in table.stdout
+
+
+def test_a_model_file_is_timed_in_training_and_in_inference(tmp_path: Path) -> None:
+    """Its file has no loss, data or recipe: a loss is taken for its output, and no training has an end."""
+    nodes = [node("Conv", "x w", "c"), node("GlobalMaxPool", "c", "p"), node("Flatten", "p")]
+    weights = {"w": np.ones((10, 1, 3, 3), dtype=np.float32)}
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model(nodes, {"x": ("samples", 1, "height", 8)}, weights).SerializeToString())
+    result = json_of("predict", str(path), "--nodes", "1,16", "--shape", "height=8")
+    assert result["workload"] == "net"
+    one, many = result["points"]
+    assert (one["global_batch"], many["global_batch"]) == (32, 512)
+    assert one["seconds_per_step"] > result["inference"][0]["seconds_per_batch"]
+    assert one["seconds_to_train"] is one["seconds_per_epoch"] is None
+    refused = taihusim("predict", str(path))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "height" in refused.stderr
 
 
 def test_a_predictor_times_what_it_knows_once(tiny: str) -> None:
