@@ -11,6 +11,7 @@ from typing import Final
 from sim.machine.spec import MachineSpec
 from taihusim.validation.inputs import Inputs, Predictor
 from taihusim.validation.network import effective_bandwidth
+from taihusim.validation.scaling import comm_share_beside_published
 from taihusim.validation.subsets import long_messages
 
 
@@ -63,6 +64,16 @@ GROUPS: Final[Mapping[str, tuple[Group, ...]]] = MappingProxyType(
             Group(words="ResNet-50, batch 32, calibrated on", contains=partial(_run, "ResNet50_B32")),
             Group(words="AlexNet, batch 64", contains=partial(_run, "AlexNet_B64")),
             Group(words="AlexNet, batch 256", contains=partial(_run, "AlexNet_B256")),
+            Group(
+                words="ResNet-50, batch 32, beside the published time of one node",
+                contains=partial(_run, "ResNet50_B32"),
+                predictor=comm_share_beside_published,
+            ),
+            Group(
+                words="AlexNet, batch 256, beside the published time of one node",
+                contains=partial(_run, "AlexNet_B256"),
+                predictor=comm_share_beside_published,
+            ),
         ),
         "scaling_speedup": (
             Group(words="ResNet-50, batch 32", contains=partial(_run, "ResNet50_B32")),
