@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "Train a workload on a machine: loss, accuracy, simulated time and energy.",
     "predict": "Predict training and inference at every scale: time, energy, memory, what holds it back.",
     "infer": "Run a trained model on a machine: outputs, latency, throughput.",
+    "serve": "Answer requests that arrive one by one: latencies, batches, load.",
     "collective": "Time one collective on a machine's network: bandwidth, busiest links, step by step.",
     "faults": "Time to completion of a long run while nodes and links fail, and the best checkpoint interval.",
     "validate": "Predict published measurements and show how far off the predictions are.",
