@@ -67,6 +67,8 @@ def command(
     from workloads.hpc.names import is_program
 
     if is_program(workload):
+        if noise:
+            raise click.UsageError("--noise is for networks: a program's processes are equal")
         counts, varied = node_counts(nodes), sensitivity is not None
         _predict_program(workload, nodes=counts, settings=settings, sensitivity=varied, as_json=as_json, **run)
         return

@@ -104,16 +104,18 @@ class LuMatrix:
         begin = self._row_begin(owner, k)
         self.parts[owner, q][columns, begin : begin + self.problem.block] = solved
         for p in range(grid.rows):
-            below = panel.below[p]
-            if not below.shape[1]:
-                continue
             begin = self._row_begin(p, k + 1)
-            target = np.ascontiguousarray(self.parts[p, q][columns, begin:])
-            kernel = update_kernel(
-                columns=count, rows=below.shape[1], depth=self.problem.block, processor=self.processor
-            )
-            self._compute(kernel, {"a": solved, "b": -below, "c": target})
-            self.parts[p, q][columns, begin:] = target
+            self.subtract_product(self.parts[p, q][columns, begin:], solved, panel.below[p])
+
+    def subtract_product(self, target: Floats, left: Floats, right: Floats) -> None:
+        """``target`` (columns, rows) -= left·right, by the library's product."""
+        columns, rows = target.shape
+        if not rows:
+            return
+        kernel = update_kernel(columns=columns, rows=rows, depth=left.shape[1], processor=self.processor)
+        changed = np.ascontiguousarray(target)
+        self._compute(kernel, {"a": np.ascontiguousarray(left), "b": -right, "c": changed})
+        target[...] = changed
 
     def _row_begin(self, p: int, first: int) -> int:
         """Where the rows of block ``first`` and later begin in process row ``p``."""

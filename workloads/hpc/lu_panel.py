@@ -29,6 +29,9 @@ class Processes(Protocol):
     def send(self, what: str, numbers: Floats) -> Floats:
         """The numbers as they arrive elsewhere."""
 
+    def subtract_product(self, target: Floats, left: Floats, right: Floats) -> None:
+        """``target`` -= left·right, by the library's product."""
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -83,7 +86,9 @@ class _Work:
         self.top[begin:middle, middle:end] = np.linalg.solve(triangle, self.top[begin:middle, middle:end])
         for p, part in enumerate(self.parts):
             place = self.active(p, middle)
-            part[middle:end, place] -= self.top[begin:middle, middle:end].T @ part[begin:middle, place]
+            self.matrix.subtract_product(
+                part[middle:end, place], self.top[begin:middle, middle:end].T, part[begin:middle, place]
+            )
         self.divide(middle, end)
 
     def eliminate(self, column: int, end: int) -> None:

@@ -46,6 +46,7 @@ def test_json(name: str, settings: list[str], fields: set[str]) -> None:
     [
         (["hpl", "--nodes", "40961"], "--nodes: expected 1 to 40,960 nodes"),
         (["hpl", "--batch-per-node", "3"], "--batch-per-node: expected nothing: this program is no network"),
+        (["hpl", "--noise"], "--noise is for networks"),
         (["hpl", "--set", "workload.mapping.leaf=3"], "mapping.leaf: expected the block of 256 halved"),
         (["hpl", "--set", "workload.mapping.broadcast=rings"], "did you mean 'ring'"),
         (["hpl", "--set", "workload.mapping.rows=3"], "mapping.rows: expected a number that divides the 4 processes"),
