@@ -19,13 +19,15 @@ MOST_PIECES: Final = 10_000
 class Access:
     """What each of ``processes`` processes moves: ``size`` bytes, at ``places`` places of the file or files.
 
-    One place: the parts of all processes follow one another in one file. Several: samples picked at random, from a
-    striped file or, with ``opens``, from files that each have to be opened first.
+    One place: the parts of all processes follow one another in one file, or, ``apart``, each process is somewhere else
+    in it, all evenly spread over the stripes. Several places: samples picked at random, from a striped file or, with
+    ``opens``, from files that each have to be opened first.
     """
 
     processes: int
     size: float
     striping: Striping
+    apart: bool = False
     places: int = 1
     opens: int = 0
 
@@ -52,10 +54,10 @@ class AccessTiming:
 def access(storage: StorageSpec, request: Access) -> AccessTiming:
     """Time of an access that all processes begin together.
 
-    Bytes that follow one another: exactly, by fair sharing of the arrays, if there are at most MOST_PIECES different
-    pieces; the forwarding nodes give each process an equal part throughout. Otherwise, and for random places, a bound:
-    the slowest of a process alone, the array with most bytes or the drives, the forwarding nodes, and the servers of
-    names.
+    At one place each: exactly, by fair sharing of the arrays, if there are at most MOST_PIECES different pieces; the
+    forwarding nodes give each process an equal part throughout. Processes apart that do not divide by the arrays are
+    taken to be as many on all as on the array with most. Otherwise, and for random places, a bound: the slowest of a
+    process alone, the array with most bytes or the drives, the forwarding nodes, and the servers of names.
     """
     arrays = min(request.striping.stripes, storage.arrays)
     striping = Striping(stripes=arrays, stripe_bytes=request.striping.stripe_bytes)
@@ -68,7 +70,11 @@ def access(storage: StorageSpec, request: Access) -> AccessTiming:
     seeking = stops * storage.drive_latency_seconds if size else 0.0
     drives = request.processes * seeking / (arrays * storage.drives_per_array) if scattered else 0.0
     first = storage.drive_latency_seconds if size else 0.0
-    busiest = total / arrays if scattered else striping.busiest_bytes(round(total))
+    begins = -(-request.processes // arrays)
+    if scattered:
+        busiest = total / arrays
+    else:
+        busiest = begins * request.size if request.apart else striping.busiest_bytes(round(total))
     limits: dict[Limit, float] = {
         "process": opening + seeking + request.size / storage.process_bytes_per_second,
         "arrays": max(drives, first + busiest / storage.array_bytes_per_second),
@@ -76,10 +82,12 @@ def access(storage: StorageSpec, request: Access) -> AccessTiming:
         "metadata": request.processes * opening / storage.metadata_servers,
     }
     seconds = max(limits.values())
-    pieces = min(striping.period(size), request.processes) * (size // striping.stripe_bytes + 2)
+    different = begins if request.apart else min(striping.period(size), request.processes)
+    pieces = different * (size // striping.stripe_bytes + 2)
     bounded = bool(size) and (scattered or pieces > MOST_PIECES)
     if size and not bounded:
-        reads = striping.shared_reads(processes=request.processes, size=size)
+        found = striping.apart_reads if request.apart else striping.shared_reads
+        reads = found(processes=request.processes, size=size)
         reading = finish_seconds(
             [Readers(pieces=each, count=count) for each, count in reads.items()],
             array_rate=storage.array_bytes_per_second,

@@ -49,6 +49,16 @@ class Striping:
             found[self.pieces(number * size % self.round_bytes, size)] += (processes - 1 - number) // period + 1
         return found
 
+    def apart_reads(self, *, processes: int, size: int) -> Counter[Pieces]:
+        """What is read where each process has a part of the file of its own and all parts begin evenly spread.
+
+        On each array as many begin, at equal distances in a stripe. So all arrays have the same to do at the same time,
+        and the next array of a process is as good as its first: one array, number 0, stands for all.
+        """
+        begins = -(-processes // self.stripes)
+        one = Striping(stripes=1, stripe_bytes=self.stripe_bytes)
+        return Counter(one.pieces(number * self.stripe_bytes // begins, size) for number in range(begins))
+
     def busiest_bytes(self, total: int) -> int:
         """What the array that has most holds of the first ``total`` bytes of a file."""
         rounds, rest = divmod(total, self.round_bytes)

@@ -26,8 +26,9 @@ class InputPlan:
     """How input comes.
 
     ``place``: where samples are read from in every step; from ``memory`` each node has its part of them, read once
-    before. ``order``: one behind the other in a file, or each somewhere. ``prefetch`` batches are fetched ahead, 0 for
-    none. ``processes_per_node``, as many as there are MPEs at most, share a node's batch, each on an MPE of its own.
+    before. ``order``: one behind the other in a process's part of a file, or each somewhere. ``prefetch`` batches are
+    fetched ahead, 0 for none. ``processes_per_node``, as many as there are MPEs at most, share a node's batch, each on
+    an MPE of its own.
     """
 
     striping: Striping = ONE_ARRAY
@@ -146,6 +147,7 @@ def input_timing(
                 processes=nodes * processes,
                 size=each * stored.bytes_per_sample,
                 striping=plan.striping,
+                apart=True,
                 places=each if scattered else 1,
                 opens=each if many else 0,
             ),

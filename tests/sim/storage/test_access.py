@@ -89,6 +89,17 @@ def test_too_many_different_pieces_are_bounded_and_the_bound_is_near() -> None:
     assert bounded.bytes_per_second == pytest.approx(64e9, rel=0.03)
 
 
+def test_processes_apart_have_all_arrays_even_if_they_read_little() -> None:
+    """20 that read 10 bytes behind one another are on two arrays, apart on all four, five on each."""
+    fast = replace(SMALL, forwarding_bytes_per_second=1e9, process_bytes_per_second=1e9)
+    assert timed(fast, processes=20, size=10).seconds == pytest.approx(0.5 + 100 / 100)
+    apart = timed(fast, processes=20, size=10, apart=True)
+    assert apart.seconds == pytest.approx(0.5 + 5 * 10 / 100)
+    assert apart.limits["arrays"] == pytest.approx(0.5 + 5 * 10 / 100)
+    assert timed(fast, processes=18, size=10, apart=True) != apart
+    assert timed(fast, processes=18, size=10, apart=True).seconds == apart.seconds
+
+
 def test_more_stripes_than_arrays_are_all_arrays() -> None:
     assert timed(striping=Striping(stripes=99, stripe_bytes=100), processes=7, size=50) == timed(processes=7, size=50)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sim.storage import reference
 from sim.storage.sharing import Readers, finish_seconds
+from sim.storage.striping import Striping
 
 
 def finished(*readers: Readers, array: int = 100, process: int = 60, latency: int = 0) -> list[float]:
@@ -50,6 +51,27 @@ def test_equal_to_a_process_for_each_reader(readers: list[Readers], array: int, 
     slow = reference.finish_seconds(readers, **rates)
     fast = finish_seconds(readers, **rates)
     assert slow == [[end] * reader.count for end, reader in zip(fast, readers, strict=True)]
+
+
+@pytest.mark.timing
+@given(
+    stripes=st.integers(1, 5),
+    stripe=st.integers(4, 40),
+    begins=st.integers(1, 4),
+    size=st.integers(1, 100),
+    rate=st.integers(1, 9),
+)
+def test_one_array_stands_for_all_where_all_have_the_same_to_do(
+    stripes: int, stripe: int, begins: int, size: int, rate: int
+) -> None:
+    """Processes that begin evenly spread over all stripes, one by one, and those of one array alone: exactly alike."""
+    rates = {"array_rate": Fraction(7), "process_rate": Fraction(rate), "latency": Fraction(1, 3)}
+    striping = Striping(stripes=stripes, stripe_bytes=stripe)
+    starts = [number * stripe // begins for number in range(begins)]
+    everyone = [Readers(pieces=striping.pieces(array * stripe + at, size)) for at in starts for array in range(stripes)]
+    reads = striping.apart_reads(processes=stripes * begins, size=size)
+    alone = finish_seconds([Readers(pieces=each, count=count) for each, count in reads.items()], **rates)
+    assert set(finish_seconds(everyone, **rates)) == set(alone)
 
 
 @given(readers=st.lists(READERS, min_size=1, max_size=6))
