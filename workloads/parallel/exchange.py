@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from nnlib.layers.layer import Array, Layer, Shape, only_input
 from workloads.parallel.pieces import Piece, Runs
 
-Kind: TypeAlias = Literal["all_reduce", "all_gather"]
+Kind: TypeAlias = Literal["all_reduce", "all_gather", "reduce_scatter"]
 
 
 class Group(Protocol):
@@ -28,6 +29,9 @@ class Group(Protocol):
 
     def all_gather(self, arrays: Sequence[Array]) -> list[Array]:
         """On every rank the arrays of all ranks (ranks, ...), which are of one shape."""
+
+    def reduce_scatter(self, arrays: Sequence[Array]) -> list[Array]:
+        """Of the sum of all ranks' vectors (n,) each rank's part."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class Exchange(Layer):
 
     def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
         return only_input(self.name, input_shapes)
+
+    def exchanged(self, shape: Shape) -> int:
+        """Numbers of a sample that the collective is about, for an input of ``shape``."""
+        return prod(shape)
 
     def forward_all(self, arrays: Sequence[Array], group: Group) -> list[Array]:
         """Outputs of all ranks."""
@@ -98,17 +106,53 @@ class GatherOut(Exchange):
         shape = only_input(self.name, input_shapes)
         return *shape[:-1], sum(length for _, length in self.runs)
 
+    def exchanged(self, shape: Shape) -> int:
+        return prod(shape) * self.ways
+
     def forward_all(self, arrays: Sequence[Array], group: Group) -> list[Array]:
-        return [self._arranged(each) for each in group.all_gather(arrays)]
+        return [arranged(each, self.runs) for each in group.all_gather(arrays)]
 
     def backward_all(self, grads: Sequence[Array], group: Group) -> list[Array]:
         cut = Piece("", -1, self.runs)
         return [cut.of(grad, ways=self.ways, rank=rank) for rank, grad in enumerate(grads)]
 
-    def _arranged(self, parts: Array) -> Array:
-        """The whole from the parts (ways, ..., part)."""
+
+@dataclass(frozen=True)
+class ScatterOut(Exchange):
+    """What the ranks made of their parts of the inputs is summed, of which each keeps its part of the last axis."""
+
+    runs: Runs
+    ways: int
+
+    @property
+    def forward_kind(self) -> Kind | None:
+        return "reduce_scatter"
+
+    @property
+    def backward_kind(self) -> Kind | None:
+        return "all_gather"
+
+    def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
+        shape = only_input(self.name, input_shapes)
+        return *shape[:-1], shape[-1] // self.ways
+
+    def forward_all(self, arrays: Sequence[Array], group: Group) -> list[Array]:
         cut = Piece("", -1, self.runs)
-        whole = np.empty((*parts.shape[1:-1], sum(length for _, length in self.runs)), dtype=parts.dtype)
-        for rank, part in enumerate(parts):
-            cut.put(whole, part, ways=self.ways, rank=rank)
-        return whole
+        vectors = [
+            np.concatenate([cut.of(array, ways=self.ways, rank=rank).reshape(-1) for rank in range(self.ways)])
+            for array in arrays
+        ]
+        shape = (*arrays[0].shape[:-1], arrays[0].shape[-1] // self.ways)
+        return [part.reshape(shape) for part in group.reduce_scatter(vectors)]
+
+    def backward_all(self, grads: Sequence[Array], group: Group) -> list[Array]:
+        return [arranged(each, self.runs) for each in group.all_gather(grads)]
+
+
+def arranged(parts: Array, runs: Runs) -> Array:
+    """The whole along the last axis from the parts (ways, ..., part) of all ranks."""
+    cut = Piece("", -1, runs)
+    whole = np.empty((*parts.shape[1:-1], sum(length for _, length in runs)), dtype=parts.dtype)
+    for rank, part in enumerate(parts):
+        cut.put(whole, part, ways=len(parts), rank=rank)
+    return whole

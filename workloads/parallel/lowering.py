@@ -1,18 +1,18 @@
 """What a rank launches for layers at which ranks exchange numbers, and for its part of other layers.
 
-The exchange itself is no launch: the network's time for it is added where the layer stands. Gathered parts arrive one
-behind the other and are moved to their places along the last axis.
+The exchange itself is no launch: the network's time for it is added where the layer stands. Parts are sent and arrive
+one behind the other, so they are moved from and to their places along the last axis.
 """
 
 from __future__ import annotations
 
 from math import prod
 
-from nnlib.kernels.arranging.copying import Concatenate, Copy, shifted_move
+from nnlib.kernels.arranging.copying import Concatenate, Copy, shifted_move, whole_move
 from nnlib.layers import Dropout
 from nnlib.layers.layer import Layer
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
-from workloads.parallel.exchange import CopyIn, GatherOut, SumOut
+from workloads.parallel.exchange import CopyIn, GatherOut, ScatterOut, SumOut
 from workloads.parallel.layer_parts import AttentionPart, DropoutPart, EmbeddingPart
 
 
@@ -50,6 +50,28 @@ def _(layer: GatherOut, site: Site) -> None:
     grad = site.input_gradient()
     move = shifted_move((rows, site.out_shape[-1] // len(layer.runs), 1), (rows, part, 1), (0, 0, 0))
     site.launch(Copy(move, site.dtype, label="slice"), x=site.grad_output, y=grad)
+    site.contribute(grad)
+
+
+@lower_forward_of.register
+def _(layer: ScatterOut, site: Site) -> None:
+    rows, part = site.batch * prod(site.in_shape[:-1]), site.out_shape[-1]
+    packed = site.buffer("packed", (layer.ways, rows, part))
+    move = whole_move((rows, layer.ways, part), (1, 0, 2))
+    site.launch(Copy(move, site.dtype, label="transpose_axes"), x=site.input, y=packed)
+    site.output()
+
+
+@lower_backward_of.register
+def _(layer: ScatterOut, site: Site) -> None:
+    if not site.needs[0]:
+        return
+    rows, part = site.batch * prod(site.in_shape[:-1]), site.out_shape[-1]
+    own = {"x0": site.grad_output}
+    shape = (site.batch, *site.out_shape)
+    others = {f"x{rank}": site.buffer(f"grad_part{rank}", shape) for rank in range(1, layer.ways)}
+    grad = site.input_gradient()
+    site.launch(Concatenate(rows, (part,) * layer.ways, 1, site.dtype), **own, **others, y=grad)
     site.contribute(grad)
 
 

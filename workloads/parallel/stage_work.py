@@ -182,9 +182,7 @@ class _Exchanges:
         stage = self.stages.of[layer.name]
         graph = self.stages.graph
         (source,) = graph.by_name[layer.name].inputs
-        # gathered parts may be longer than what is kept of them
-        sizes = prod(graph.shapes[source]) * self.times.placement.tensor, prod(graph.shapes[layer.name])
-        elements = self.samples * (sizes[0] if kind == "all_gather" else sizes[1])
+        elements = self.samples * layer.exchanged(graph.shapes[source])
         return *self.times.tensor(kind, stage=stage, elements=elements), stage
 
 

@@ -1,8 +1,8 @@
 """A network divided among the ranks of a tensor group, layer by layer (Shoeybi et al. 2019).
 
 Linear layers and convolutions divide their output channels where their input is whole, and their input channels where
-the ranks have parts of it; attention divides its heads. What works channel by channel goes on with the parts. All
-other layers take whole tensors and are computed by every rank.
+the ranks have parts of it; attention divides its heads. What works channel by channel goes on with the parts, and a
+convolution's sum is divided again. All other layers take whole tensors and are computed by every rank.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from nnlib.layers.activation import POINTWISE
 from nnlib.model import Model
 from nnlib.ops.multi_head_attention import PARTS
 from sim.problems import BadInput, Problem
-from workloads.parallel.exchange import CopyIn, Exchange, GatherOut, SumOut
+from workloads.parallel.exchange import CopyIn, Exchange, GatherOut, ScatterOut, SumOut
 from workloads.parallel.layer_parts import AttentionPart, DropoutPart, EmbeddingPart
 from workloads.parallel.pieces import Piece, Runs, repeated, whole_run
 
@@ -198,6 +198,8 @@ class _Divider:
             self._keep(node, why)
         elif groups > 1:
             self._grouped(node, layer, groups, outs)
+        elif source in self.parts and not isinstance(layer, Linear) and outs % self.ways == 0:
+            self._scattered(node, layer, outs)
         elif source in self.parts and source not in self.whole and (self.consumers[source] == 1 or outs % self.ways):
             self._by_inputs(node, layer)
         elif outs % self.ways:
@@ -240,6 +242,23 @@ class _Divider:
         product = replace(layer, name=f"{node.name}:part", bias=False)
         self._node(product, (source,), {"weight": Piece(own["weight"], axis, runs)})
         self._summed(node, product.name, own.get("bias"))
+
+    def _scattered(self, node: Node, layer: Conv1d | Conv2d, outs: int) -> None:
+        """A sum over the ranks, each with its part of the inputs, of which each keeps its part of the channels.
+
+        What follows a convolution mostly goes on channel by channel.
+        """
+        source, runs = self.parts[node.inputs[0]]
+        own, bias, parts = self._own(node), layer.bias, whole_run(outs)
+        product = replace(layer, name=f"{node.name}:part", bias=False)
+        self._node(product, (source,), {"weight": Piece(own["weight"], -2, runs)})
+        scatter = ScatterOut(f"{node.name}:sum" if bias else node.name, parts, self.ways)
+        self._node(scatter, (product.name,), {})
+        if bias:
+            shape = (outs // self.ways,)
+            self._node(Operand(node.name, "add", shape), (scatter.name,), {"value": Piece(own["bias"], 0, parts)})
+        self.parts[node.name] = (node.name, parts)
+        self.divided = True
 
     def _grouped(self, node: Node, layer: Linear | Conv1d | Conv2d, groups: int, outs: int) -> None:
         """Groups of channels do not see one another: ranks that have whole groups' inputs compute whole groups."""

@@ -10,7 +10,7 @@ from nnlib.layers import Linear, ReLU
 from sim.problems import BadInput
 from tests.nnlib.batches import classifier
 from tests.workloads.parallel.networks import network
-from workloads.parallel.exchange import CopyIn, GatherOut, SumOut
+from workloads.parallel.exchange import CopyIn, GatherOut, ScatterOut, SumOut
 from workloads.parallel.pieces import join
 from workloads.parallel.tensor import Division, divide, exchanges
 
@@ -46,6 +46,15 @@ def test_ranks_hold_equal_parts() -> None:
     assert division.replicated == {}
 
 
+def test_convolutions_hand_on_parts_of_their_channels() -> None:
+    """From the first to the last one nothing is whole: sums are divided again; the classifier's input is summed up."""
+    division = divide(network("resnet"), 2)
+    kinds = [type(each).__name__ for each in exchanges(division.graph)]
+    assert kinds == ["ScatterOut"] * 19 + ["SumOut"]
+    assert division.graph.shapes["block5_2_add"] == (1, 1, 16)
+    assert division.graph.shapes["block5_2_conv2:part"] == (1, 1, 32)
+
+
 def test_what_cannot_be_divided_is_computed_by_all_and_named() -> None:
     """Three ranks divide a vocabulary, but neither four heads nor 64 channels."""
     replicated = divide(network("gpt2"), 3).replicated
@@ -78,9 +87,14 @@ def test_a_classifier_gathers_its_parts_for_the_loss() -> None:
 def test_what_an_exchange_carries() -> None:
     kinds = {
         type(each).__name__: (each.forward_kind, each.backward_kind)
-        for each in (CopyIn("a"), SumOut("b"), GatherOut("c", ((0, 4),), 2))
+        for each in (CopyIn("a"), SumOut("b"), GatherOut("c", ((0, 4),), 2), ScatterOut("d", ((0, 4),), 2))
     }
-    assert kinds == {"CopyIn": (None, "all_reduce"), "SumOut": ("all_reduce", None), "GatherOut": ("all_gather", None)}
+    assert kinds == {
+        "CopyIn": (None, "all_reduce"),
+        "SumOut": ("all_reduce", None),
+        "GatherOut": ("all_gather", None),
+        "ScatterOut": ("reduce_scatter", "all_gather"),
+    }
 
 
 @pytest.mark.parametrize(
