@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -36,6 +37,7 @@ SAMPLES_OF_FILE: Final = 32
 )
 @click.option("--noise", is_flag=True, help="Let ranks be unequal, as the machine file's section noise has it.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the noise.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the figure and the numbers as JSON.")
 @set_option
 @json_option
 def command(
@@ -46,6 +48,7 @@ def command(
     sensitivity: str | None,
     noise: bool,
     seed: int,
+    out: Path | None,
     settings: tuple[str, ...],
     as_json: bool,
     **run: Any,
@@ -100,12 +103,33 @@ def command(
                 seed=request.seed,
                 say=report.say,
             )
+    written = [] if out is None else _save(result, out)
     if as_json:
         print_json(result)
         return
     from taihusim.prediction_table import print_prediction
 
     print_prediction(result)
+    for path in written:
+        click.echo(f"wrote {path}")
+
+
+def _save(result: dict[str, Any], out: Path) -> list[Path]:
+    """Write numbers and figure; returns the files. Raises BadInput if there is something else in the folder's place."""
+    import json
+
+    from sim.problems import BadInput, Problem
+    from taihusim.figure_prediction import save_prediction
+    from workloads.files import replaced
+
+    if out.exists() and not out.is_dir():
+        raise BadInput([Problem(file="--out", key="", value=str(out), expected="a folder, or a place for a new one")])
+    out.mkdir(parents=True, exist_ok=True)
+    written = [out / "predict.json", out / "predict.png"]
+    with replaced(written[0]) as file:
+        file.write((json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+    save_prediction(result, written[1])
+    return written
 
 
 def _lengths(shapes: tuple[str, ...]) -> dict[str, int]:
