@@ -31,7 +31,9 @@ def after_turns(clocks: Floats, cost: TurnCost, *, turns: int) -> Floats:
     from_before, from_behind = np.roll(message, 1) + adding, message + adding
     alone = np.maximum(from_before, from_behind)
     best = np.full(len(clocks), -np.inf)
-    for slow in np.unique(alone):
+    for slow in np.unique(alone)[::-1]:
+        if best.min() >= turns * slow + clocks.max():
+            break  # who stays at a message as fast as this one or faster is behind already
         # who meets a slower message than this one had better stay there, which that one's turn of the loop says
         ahead, back = np.maximum(slow - from_before, 0.0), np.maximum(slow - from_behind, 0.0)
         reached = _spread(clocks, ahead, back)
