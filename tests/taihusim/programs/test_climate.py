@@ -50,6 +50,7 @@ def test_fields_are_looked_through_where_they_are(setup: Setup) -> None:
     assert (before.classes != alone.classes).any()
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_storage_is_what_the_way_round_costs() -> None:
     steps = plan_steps(workload="storms", machine="sunway_taihulight", mapping="default", settings=Settings())

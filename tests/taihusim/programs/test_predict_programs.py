@@ -14,6 +14,7 @@ from workloads.hpc.names import is_program
 COMMON = {"nodes", "cores", "processes", "shares", "memory_bytes_per_core_group", "bottleneck"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings", "fields"),
     [

@@ -53,7 +53,9 @@ def direct() -> NDArray[np.float64]:
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("box", [(1, 1, 1), (2, 2, 2), (1, 4, 2), (2, 4, 1)])
+@pytest.mark.parametrize(
+    "box", [(2, 2, 2), *(pytest.param(each, marks=pytest.mark.slow) for each in ((1, 1, 1), (1, 4, 2), (2, 4, 1)))]
+)
 def test_any_number_of_processes_finds_the_direct_solution(box: Box) -> None:
     found = problem(box)
     iterations = found.solve(40, tolerance=1e-13)
@@ -75,6 +77,7 @@ def test_processes_do_what_one_does_in_every_iteration() -> None:
     assert np.abs(answers[0] - direct()).max() > 1e-6  # not there yet
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 def test_in_the_tiles_it_is_the_same() -> None:
     answers = []
@@ -164,6 +167,7 @@ def test_boxes_are_near_cubes(processes: int, expected: Box) -> None:
     assert sorted(near_cube(processes).counts) == sorted(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_the_whole_machine_reaches_a_third_of_a_percent_of_its_peak() -> None:
     """0.3 % of peak in print; the rest is memory's."""

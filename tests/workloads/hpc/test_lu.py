@@ -38,7 +38,7 @@ choices = st.fixed_dictionaries(
 
 @pytest.mark.slow
 @pytest.mark.timing
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(blocks=st.integers(1, 23), rows=st.integers(1, 4), columns=st.integers(1, 6), chosen=choices)
 def test_the_recurrence_over_steps_is_the_run_of_every_process(
     blocks: int, rows: int, columns: int, chosen: dict[str, Any]
@@ -66,11 +66,12 @@ def test_a_kernel_that_is_slower_with_fewer_rows_holds_up_its_column() -> None:
     ("blocks", "block", "rows", "columns", "chosen"),
     [
         (1, 16, 1, 1, {}),
-        (9, 8, 1, 4, {}),
-        (12, 16, 2, 3, {"lookahead": 0}),
-        (20, 16, 4, 4, {}),
-        (13, 16, 3, 4, {"swap": "binary_exchange", "broadcast": "ring"}),
-        (10, 16, 4, 1, {"leaf": 16}),
+        pytest.param(9, 8, 1, 4, {}, marks=pytest.mark.slow),
+        pytest.param(12, 16, 2, 3, {"lookahead": 0}, marks=pytest.mark.slow),
+        (8, 16, 4, 4, {}),
+        pytest.param(20, 16, 4, 4, {}, marks=pytest.mark.slow),
+        pytest.param(13, 16, 3, 4, {"swap": "binary_exchange", "broadcast": "ring"}, marks=pytest.mark.slow),
+        pytest.param(10, 16, 4, 1, {"leaf": 16}, marks=pytest.mark.slow),
     ],
 )
 def test_it_solves_the_system(blocks: int, block: int, rows: int, columns: int, chosen: dict[str, Any]) -> None:
@@ -82,6 +83,7 @@ def test_it_solves_the_system(blocks: int, block: int, rows: int, columns: int, 
     np.testing.assert_allclose(x, np.linalg.solve(system.matrix, system.right), rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 def test_the_pivots_are_those_of_partial_pivoting() -> None:
     """On any grid the factors are those of one process, and rows are chosen by the largest number."""
@@ -196,6 +198,7 @@ def test_a_pattern_is_a_step_of_a_schedule() -> None:
         assert int(pattern.picoseconds(np.array(size))) == round(result.finish.max() * 1e12)
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_choices_do_what_they_should() -> None:
     def seconds(**chosen: Any) -> float:
