@@ -93,3 +93,18 @@ def test_runs_that_are_not_modelled(machine: MachineSpec) -> None:
         comm_share_thesis(thesis, machine)
     with pytest.raises(Unpredictable, match="swdnn-2040"):
         comm_share({"run": "AlexNet_B64", "nodes": "2", "library": "swdnn-2040"}, machine)
+
+
+@pytest.mark.slow
+@pytest.mark.validation
+def test_weak_scaling(machine: MachineSpec) -> None:
+    """Nothing but the published AlexNet and ResNet-50 at work; AlexNet's communication is fitted nowhere."""
+    names = ("scaling_comm_share", "scaling_comm_share_thesis", "scaling_speedup", "scaling_speedup_thesis")
+    found = {name: report(name, machine) for name in names}
+    errors = {name: each.mean_abs_error or 0.0 for name, each in found.items()}
+    assert (errors["scaling_comm_share"] + errors["scaling_comm_share_thesis"]) / 2 <= 2.0
+    assert errors["scaling_comm_share_thesis"] <= 2.0
+    assert max(errors["scaling_speedup"], errors["scaling_speedup_thesis"]) <= 0.04
+    groups = {words: group.mean_abs_error or 0.0 for words, group in found["scaling_comm_share"].groups}
+    assert max(value for words, value in groups.items() if "AlexNet" in words or "beside" in words) <= 2.0
+    assert all(each.errors for each in found.values())
