@@ -30,7 +30,7 @@ def print_prediction(result: Mapping[str, Any]) -> None:
         click.echo()
     if answers:
         _print_inference(answers, title=f"inference of {title}")
-    lines = _summary(points, answers)
+    lines = [*_summary(points, answers), *_learning(points, result["recipe_batch"])]
     if lines:
         click.echo()
     for line in lines:
@@ -153,6 +153,17 @@ def _summary(points: Sequence[Point], answers: Sequence[Point]) -> list[str]:
             f"inference {answers[-1]['speedup']:,.4g} times"
         )
     return lines
+
+
+def _learning(points: Sequence[Point], recipe_batch: int | None) -> list[str]:
+    """What is not predicted: whether steps of far more samples than the recipe's teach as much."""
+    larger = [point["nodes"] for point in points if recipe_batch is not None and point["global_batch"] > recipe_batch]
+    if not larger:
+        return []
+    return [
+        f"from {nodes_in_words(min(larger))} on the global batch is larger than the recipe's {recipe_batch:,} samples: "
+        "whether as many epochs suffice there is not predicted"
+    ]
 
 
 def scaling_stop(points: Sequence[Point]) -> str | None:

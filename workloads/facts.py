@@ -19,8 +19,8 @@ class WorkloadFacts:
 
     ``parameters``: numbers that training changes, for each of which the optimiser keeps ``optimiser_states`` more;
     ``statistics``: numbers that are kept but not learned. A sample has ``sample_numbers`` numbers for the network.
-    The recipe takes ``batch_per_node`` samples at a time and at most ``recipe_samples`` in all. ``stored``: what a
-    sample takes on storage.
+    The recipe is for steps of ``recipe_batch`` samples, ``batch_per_node`` of them on a node, and at most
+    ``recipe_samples`` in all. ``stored``: what a sample takes on storage.
     """
 
     name: str
@@ -31,6 +31,7 @@ class WorkloadFacts:
     learns: bool
     parameters: int
     recipe_samples: int | None
+    recipe_batch: int
     stored: StoredSample
     optimiser_states: int
     statistics: int
@@ -61,6 +62,7 @@ def workload_facts(workload: Workload) -> WorkloadFacts:
         learns=bool(model.losses),
         parameters=sum(prod(shape) for shape in model.graph.parameters.values()),
         recipe_samples=None if data is None else workload.recipe.max_steps * workload.recipe.learning_rate.at_batch,
+        recipe_batch=workload.recipe.learning_rate.at_batch,
         stored=GENERATED if data is None else planned_storage(data),
         optimiser_states=len(state_kinds(workload.recipe.optimizer)),
         statistics=sum(prod(shape) for shape in model.graph.statistics.values()),

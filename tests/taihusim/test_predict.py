@@ -77,7 +77,7 @@ def test_a_prediction_is_what_training_says(tiny: str, mapping: tuple[str, ...])
 
 def test_what_other_programs_read(tiny: str) -> None:
     result = predict(steps_of(tiny), PredictRequest(nodes=NODES))
-    assert list(result) == ["workload", "machine", "points", "inference", "host_seconds"]
+    assert list(result) == ["workload", "machine", "points", "recipe_batch", "inference", "host_seconds"]
     for point in result["points"]:
         assert set(point) >= POINT
         assert sum(point["shares"].values()) == pytest.approx(1, rel=1e-12)
