@@ -11,13 +11,13 @@ from sim.network.schemes import scheme
 from sim.problems import BadInput, Problem
 from taihusim.least_batch import least_batch
 from taihusim.setup import Setup
+from taihusim.strategy_memory import heaviest_stage, strategy_memory_problem
 from taihusim.tile_problem import tile_problem
-from workloads.jobs.node_step import NodeMemory
 from workloads.parallel.device import StrategyDevice
 from workloads.parallel.execution import Execution
 from workloads.parallel.lowered import LoweredStrategy, lower_strategy
 from workloads.parallel.schedules import Collectives
-from workloads.parallel.step import memory_of, time_strategy
+from workloads.parallel.step import time_strategy
 from workloads.parallel.strategy_timing import StrategyTiming
 
 MOST_RANKS: Final = 256
@@ -33,7 +33,7 @@ def strategy_step(setup: Setup, *, samples: int, nodes: int) -> StrategyTiming:
     mapping, recipe = setup.mapping, setup.workload.recipe
     try:
         lowered = _lowered(setup, samples, nodes)
-        _check(setup, lowered)
+        _check(setup, lowered, nodes)
         return time_strategy(
             lowered,
             optimizer=recipe.optimizer,
@@ -96,7 +96,7 @@ def _lowered(setup: Setup, samples: int, nodes: int) -> LoweredStrategy:
     )
 
 
-def _check(setup: Setup, lowered: LoweredStrategy) -> None:
+def _check(setup: Setup, lowered: LoweredStrategy, nodes: int) -> None:
     layer, least = least_batch(setup.graph)
     if lowered.together < least:
         expected = (
@@ -104,35 +104,9 @@ def _check(setup: Setup, lowered: LoweredStrategy) -> None:
             "statistics of a batch; take fewer micro_batches or more samples"
         )
         raise BadInput([_problem(setup, "micro_batches", lowered.micro_batches, expected)])
-    optimizer, available = setup.workload.recipe.optimizer, setup.machine.processor.memory.bytes
-    memories = [memory_of(lowered, stage, optimizer) for stage in range(lowered.stages.count)]
-    stage = max(range(len(memories)), key=lambda number: memories[number].total)
-    if memories[stage].total > available:
-        raise BadInput([_memory_problem(setup, lowered, stage, memories[stage])])
-
-
-def _memory_problem(setup: Setup, lowered: LoweredStrategy, stage: int, memory: NodeMemory) -> Problem:
-    """What the stage needs, and what makes it need less."""
-    ways = ["more stages (pipeline)", "more ranks to a layer (tensor)", "a smaller batch"]
-    if lowered.stages.count > 1 and lowered.samples > 1:
-        ways.insert(0, "more micro_batches")
-    if not setup.mapping.recompute:
-        ways.insert(0, "--set mapping.recompute=true")
-    if not setup.mapping.optimizer_sharding and lowered.replicas > 1:
-        ways.insert(0, "optimizer_sharding")
-    if setup.mapping.precision == "fp64":
-        ways.insert(0, "--precision fp32")
-    nodes = lowered.stages.nodes(stage)
-    names = [lowered.division.origin[node.name] for node in (nodes[0], nodes[-1])]
-    expected = (
-        f"at least {memory.total} B per core group for stage {stage + 1}, layers {names[0]!r} "
-        f"to {names[1]!r} (weights {memory.weights}, gradients {memory.gradients}, optimiser {memory.optimiser}, "
-        f"activations {memory.activations}, buffers {memory.buffers}); what needs less: {', '.join(ways)}"
-    )
-    found = f"{setup.machine.processor.memory.bytes} B"
-    return Problem(
-        file=f"machine {setup.machine.name}", key="processor.memory.capacity", value=found, expected=expected
-    )
+    memory = heaviest_stage(lowered, setup.workload.recipe.optimizer)[1]
+    if memory.total > setup.machine.processor.memory.bytes:
+        raise BadInput([strategy_memory_problem(setup, lowered, nodes=nodes)])
 
 
 def _problem(setup: Setup, key: str, value: object, expected: str) -> Problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sim.problems import BadInput
 from taihusim.options import Settings
 from taihusim.setup import Setup, prepare
 from taihusim.strategy_programs import strategy_step
@@ -77,12 +78,28 @@ def test_too_many_ranks_for_numbers(workload: str) -> None:
     assert "at most 256 ranks" in line
 
 
-def test_a_stage_that_does_not_fit_says_what_needs_less(workload: str) -> None:
-    setup = setup_of(workload, "strategy=pipeline=2", machine=("processor.memory.capacity=100 kB",))
-    with pytest.raises(
-        Exception, match=r"stage 1, layers 'conv2d1' to .*what needs less: --precision fp32, optimizer_"
-    ):
-        strategy_step(setup, samples=64, nodes=8)
+def test_a_stage_that_does_not_fit_says_what_would(workload: str) -> None:
+    """Each change that is named makes it fit, and one sample more than the batch that is named does not."""
+    spec = ("processor.memory.capacity=190 kB",)
+    strategy = ("tensor=2", "pipeline=2", "micro_batches=4")
+    with pytest.raises(BadInput) as caught:
+        strategy_step(setup_of(workload, *strategy, machine=spec), samples=64, nodes=8)
+    (problem,) = caught.value.problems
+    assert "for stage 1, layers 'conv2d1' to " in problem.expected
+    ways = problem.expected.partition("what fits: ")[2].split(", or ")
+    changes = {
+        "--set mapping.recompute=true": "recompute=true",
+        "--precision fp32": "precision=fp32",
+        "micro_batches=8": "micro_batches=8",
+        "optimizer_sharding": "optimizer_sharding=true",
+    }
+    batch = int(ways.pop().removeprefix("--batch-per-node ").removesuffix(" in 4 micro-batches"))
+    assert len(ways) >= 2
+    for way in ways:
+        assert strategy_step(setup_of(workload, *strategy, changes[way], machine=spec), samples=64, nodes=8)
+    assert strategy_step(setup_of(workload, *strategy, machine=spec), samples=batch, nodes=8)
+    with pytest.raises(BadInput):
+        strategy_step(setup_of(workload, *strategy, machine=spec), samples=batch + 4, nodes=8)
 
 
 def test_inference_knows_no_strategy(workload: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import workloads.parallel.lowering  # noqa: F401  registers the rules of the layers that only strategies have
 from nnlib.kernels.clock import KernelClock
@@ -72,14 +72,7 @@ def lower_strategy(
     if strategy.pipeline > len(division.graph.nodes):
         expected = f"at most {len(division.graph.nodes)} stages, one for each layer"
         raise BadInput([_problem(strategy, "pipeline", strategy.pipeline, expected)])
-    program = lower_gradients(
-        model=division.models[0],
-        batch=together,
-        dtype=mapping.dtype,
-        alignment=machine.processor.memory.alignment_bytes,
-        recompute=mapping.recompute,
-        choice=Choice(library=mapping.library, core_groups=1 if alone else groups),
-    )
+    program = _program(division, machine, mapping, together)
     whole = Stages(division.graph, (0, len(division.graph.nodes)))
     weights = node_seconds(timer=timer, program=program, stages=whole)
     return LoweredStrategy(
@@ -92,6 +85,33 @@ def lower_strategy(
         program=program,
         stages=cut_into_stages(division.graph, weights, strategy.pipeline),
         timer=timer,
+    )
+
+
+def lowered_again(lowered: LoweredStrategy, *, mapping: Mapping, samples: int, micro_batches: int) -> LoweredStrategy:
+    """The same division and stages for other micro-batches, or a mapping that differs in what memory depends on."""
+    machine = lowered.timer.machine
+    together = samples if mapping.ranks_per_node > 1 else -(-samples // machine.processor.core_groups)
+    return replace(
+        lowered,
+        strategy=mapping.strategy,
+        micro_batches=micro_batches,
+        samples=samples,
+        together=together,
+        program=_program(lowered.division, machine, mapping, together),
+        timer=replace(lowered.timer, mapping=mapping),
+    )
+
+
+def _program(division: Division, machine: MachineSpec, mapping: Mapping, together: int) -> Program:
+    groups = 1 if mapping.ranks_per_node > 1 else machine.processor.core_groups
+    return lower_gradients(
+        model=division.models[0],
+        batch=together,
+        dtype=mapping.dtype,
+        alignment=machine.processor.memory.alignment_bytes,
+        recompute=mapping.recompute,
+        choice=Choice(library=mapping.library, core_groups=groups),
     )
 
 
