@@ -11,7 +11,7 @@ from taihusim.validation.inputs import Inputs, Unpredictable, text, whole
 from taihusim.validation.training import step_timing
 from workloads.jobs.training_step import StepTiming
 
-WORKLOADS: Final[Mapping[str, str]] = {"AlexNet": "alexnet_bn", "ResNet50": "resnet50"}
+WORKLOADS: Final[Mapping[str, str]] = {"AlexNet": "alexnet_bn", "ResNet50": "resnet50", "VGG16": "vgg16"}
 """Networks of the measurements; AlexNet is the one with batch normalisation, whose 232.6 MB are printed."""
 ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {
     "Topawa": ("collective=halving_doubling_round_robin",),
