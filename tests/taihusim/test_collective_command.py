@@ -15,7 +15,18 @@ from taihusim.cli import main
 from taihusim.collective import DEFAULTS, collective_request, run_collective
 from tests.taihusim.command import json_of, taihusim
 
-STABLE = "op algorithm nodes ranks bytes seconds seconds_first_rank effective_gbs busiest_links host_seconds".split()
+STABLE = [
+    "op",
+    "algorithm",
+    "nodes",
+    "ranks",
+    "bytes",
+    "seconds",
+    "seconds_first_rank",
+    "effective_gbs",
+    "busiest_links",
+    "host_seconds",
+]
 
 
 def run(*arguments: str) -> Result:
