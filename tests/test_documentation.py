@@ -6,9 +6,11 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from nnlib.models.schema import FileKeys
 from sim.machine.load import DEFAULT_MACHINE, read_machine
 from taihusim.cli import main
 from tests.nnlib.importers.graphs import model, node, saved
+from tests.taihusim.command import taihusim
 from workloads.mapping import load_mapping
 from workloads.spec import load_workload
 
@@ -125,13 +128,21 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def prepare_files(command: list[str], *, folder: Path, home: Path) -> None:
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``make demo`` leaves, of a shorter training."""
+    place = tmp_path_factory.mktemp("demo") / "demo"
+    made = taihusim(*SHORT_RUN, "--out", str(place))
+    assert made.returncode == 0, made.stderr
+    return place
+
+
+def prepare_files(command: list[str], *, folder: Path, request: pytest.FixtureRequest) -> None:
     """The files that a command reads and that an earlier example writes."""
     if "--weights" in command:
-        weights = Path(command[command.index("--weights") + 1])
-        made = run("-m", "taihusim", *SHORT_RUN, "--out", str(weights.parent), folder=folder, home=home)
-        assert made.returncode == 0, made.stderr
-        assert (folder / weights).is_file()
+        weights = folder / command[command.index("--weights") + 1]
+        shutil.copytree(request.getfixturevalue("demo"), weights.parent)
+        assert weights.is_file()
     if "model.onnx" in command:
         write_model(folder, width="width" if "--shape" in command else 8)
 
@@ -149,7 +160,7 @@ def is_training(command: str) -> bool:
 
 def is_long(command: str) -> bool:
     """Whether the command trains, or times many kernels."""
-    return shlex.split(command)[1] in ("train", "infer") or "conv_optimisation_ladder" in command
+    return shlex.split(command)[1] in ("train", "infer", "predict") or "conv_optimisation_ladder" in command
 
 
 def shortening(command: str) -> list[str]:
@@ -186,12 +197,12 @@ def test_there_is_something_to_check() -> None:
     assert {"kernel", "pipeline", "cache", "validate"} <= {shlex.split(each)[1] for each in PAGE_COMMANDS}
 
 
-@pytest.mark.slow
 @each_command(list(dict.fromkeys([*PAGE_COMMANDS, *HELP_COMMANDS])))
-def test_a_command_runs_as_written(command: str, folder: Path, home: Path) -> None:
+def test_a_command_runs_as_written(command: str, folder: Path, request: pytest.FixtureRequest) -> None:
     words = shlex.split(command)[1:]
-    prepare_files(words, folder=folder, home=home)
-    done = run("-m", "taihusim", *words, *shortening(command), folder=folder, home=home)
+    prepare_files(words, folder=folder, request=request)
+    with chdir(folder):
+        done = taihusim(*words, *shortening(command))
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert "Traceback" not in done.stderr
@@ -218,9 +229,8 @@ def test_help_shows_each_example_on_a_line_of_its_own(path: tuple[str, ...]) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", [each for each in blocks(*PAGES) if each.language == "python"], ids=str)
-def test_python_code_runs(block: Block, folder: Path, home: Path) -> None:
-    made = run("-m", "taihusim", *SHORT_RUN, "--out", "runs/demo", folder=folder, home=home)  # as make demo, but short
-    assert made.returncode == 0, made.stderr
+def test_python_code_runs(block: Block, folder: Path, demo: Path, home: Path) -> None:
+    shutil.copytree(demo, folder / "runs" / "demo")
     done = run("-W", "error", "-c", block.text, folder=folder, home=home)
     assert (done.returncode, done.stderr) == (0, "")
 
