@@ -25,10 +25,11 @@ def command() -> None:
 @command.command(name="list")
 @json_option
 def list_command(as_json: bool) -> None:
-    """List the workloads that come with taihusim.
+    """List the workloads that come with taihusim, and the programs that are no networks.
 
     Example: taihusim workload list
     """
+    from workloads.hpc.files import list_programs, load_program
     from workloads.spec import list_workloads, load_workload
 
     rows: list[dict[str, Any]] = []
@@ -43,14 +44,17 @@ def list_command(as_json: bool) -> None:
                 "multiply_accumulates": sum(graph.multiply_accumulates.values()),
             }
         )
+    programs = [{"program": name, "title": load_program(name).title} for name in list_programs()]
     if as_json:
-        print_json({"workloads": rows})
+        print_json({"workloads": rows, "programs": programs})
         return
     columns = ("name", "title", "parameters", "multiply-accumulates")
     table = [
         (row["workload"], row["title"], f"{row['parameters']:,}", _count(row["multiply_accumulates"])) for row in rows
     ]
     print_table(columns, table, right=columns[2:])
+    click.echo()
+    print_table(("program", "title, for taihusim predict"), [tuple(row.values()) for row in programs])
 
 
 @command.command(name="show")

@@ -42,8 +42,10 @@ def test_totals_stand_below_the_table() -> None:
 def test_the_list_has_every_workload() -> None:
     done = taihusim("workload", "list", "--json")
     assert done.returncode == 0
-    rows = {row["workload"]: row for row in json.loads(done.stdout)["workloads"]}
+    shown = json.loads(done.stdout)
+    rows = {row["workload"]: row for row in shown["workloads"]}
     assert tuple(rows) == list_workloads()
+    assert [row["program"] for row in shown["programs"]] == ["climate", "hpcg", "hpl"]
     assert rows["resnet50"]["parameters"] == 25_557_032
 
 
