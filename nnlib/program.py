@@ -14,8 +14,9 @@ from sim.chip.memory import AddressSpace, Shape
 
 Phase: TypeAlias = Literal["forward", "recompute", "backward"]
 Role: TypeAlias = Literal["input", "parameter", "gradient", "statistic", "activation"]
-Layout: TypeAlias = Literal["channels-last", "planar"]
-"""How images lie in a buffer: (batch, rows, columns, channels), or Caffe's (batch, channels, rows, columns)."""
+Layout: TypeAlias = Literal["channels-last", "planar", "pixels-first"]
+"""How images lie in a buffer: (batch, rows, columns, channels), Caffe's (batch, channels, rows, columns), or
+(rows, columns, channels, batch), the order of implicit convolutions."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class ProgramBuilder:
         self.roles: dict[str, Role] = {}
         self.dtypes: dict[str, StorageName] = {}
         self.aliases: dict[str, str] = {}
-        self.planar: set[str] = set()
+        self.layouts: dict[str, Layout] = {}
         self.again = False
 
     def buffer(
@@ -139,19 +140,16 @@ class ProgramBuilder:
                 return name
             new = self.fresh(name)
             self.shapes[new], self.roles[new], self.dtypes[new] = shape, "activation", stored
-            self.aliases[name] = new
-            if layout == "planar":
-                self.planar.add(new)
+            self.aliases[name], self.layouts[new] = new, layout
             return name
         self._check_new(name)
         self.shapes[name], self.roles[name], self.dtypes[name] = shape, role, stored
-        if layout == "planar":
-            self.planar.add(name)
+        self.layouts[name] = layout
         return name
 
     def layout(self, name: str) -> Layout:
         """How images lie in the buffer behind a name."""
-        return "planar" if self.resolve(name) in self.planar else "channels-last"
+        return self.layouts[self.resolve(name)]
 
     def alias(self, name: str, of: str) -> str:
         """Another name of a buffer: the same bytes under another shape."""

@@ -9,6 +9,7 @@ from nnlib.batch import Arrays
 from nnlib.device import CoreGroupDevice, Device
 from nnlib.lowering import lower_forward, lower_gradients
 from nnlib.lowering.choice import Choice
+from nnlib.lowering.planner import Planner
 from nnlib.model import Model
 from nnlib.precision.calibration import Calibration
 from nnlib.program import Program
@@ -65,7 +66,11 @@ def training_program(setup: Setup, *, batch: int, recompute: bool | None = None)
 def network_choice(setup: Setup) -> Choice:
     """Whose kernels the layers run on; core groups that are ranks of their own share no products."""
     shared = setup.mapping.ranks_per_node == 1
-    return Choice(library=setup.mapping.library, core_groups=setup.machine.processor.core_groups if shared else 1)
+    return Choice(
+        library=setup.mapping.library,
+        core_groups=setup.machine.processor.core_groups if shared else 1,
+        planner=Planner(setup.clock),
+    )
 
 
 def inference_device(setup: Setup, sample: Arrays | None) -> Device:

@@ -74,7 +74,8 @@ def _(layer: Concatenate, site: Site) -> None:
 def _joined(layer: Concatenate, site: Site) -> tuple[int, Layout]:
     """The axis, and the layout in which inputs are joined: Caffe's where channels are."""
     axis = layer.place(site.out_shape)
-    return axis, site.layout() if axis == len(site.out_shape) - 1 else "channels-last"
+    planar = axis == len(site.out_shape) - 1 and site.layout() == "planar"
+    return axis, "planar" if planar else "channels-last"
 
 
 @lower_forward_of.register

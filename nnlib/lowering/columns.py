@@ -72,6 +72,10 @@ class ColumnProducts:
         divisors = (number for number in range(1, batch + 1) if batch % number == 0)
         return 1 if self.direct else next((number for number in divisors if size <= number * COLUMN_BYTES), batch)
 
+    def is_prepared(self, suffix: str) -> bool:
+        """Whether :meth:`prepare` has nothing left to do, as the forward pass has done it."""
+        return self.direct or self.parts > 1 or self.site.made(suffix) in self.site.builder.shapes
+
     def prepare(self, images: str, suffix: str) -> None:
         """Gather the columns of ``images`` into a new buffer of the layer, if they are kept for several products."""
         if not self.direct and self.parts == 1:

@@ -5,18 +5,24 @@ A transposed convolution is its mirrored one the other way round: forward it goe
 
 from __future__ import annotations
 
+from typing import Final
+
 from nnlib.kernels.arranging.layout import Transpose
+from nnlib.kernels.convolutions.convolution import Pass
 from nnlib.kernels.convolutions.depthwise import DepthwiseForward, DepthwiseInputGradient, DepthwiseWeightGradient
 from nnlib.kernels.convolutions.patch_window import PatchWindow
 from nnlib.layers import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from nnlib.lowering import swcaffe
+from nnlib.lowering import swcaffe, tuned
 from nnlib.lowering.columns import ColumnProducts
+from nnlib.lowering.planner import Planned
 from nnlib.lowering.products import add_bias, lower_bias_gradient
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of, part_of
 from nnlib.ops.conv_transpose import mirrored_padding
 from nnlib.ops.reach import reaches
 from nnlib.parts import Part
 from sim.chip.memory import Shape
+
+GRADIENTS: Final[tuple[Pass, ...]] = ("weight_gradient", "input_gradient")
 
 
 @part_of.register
@@ -26,11 +32,14 @@ def _(layer: Conv2d | Conv1d | ConvTranspose2d | ConvTranspose1d) -> Part:
 
 @lower_forward_of.register
 def _(layer: Conv2d | Conv1d, site: Site) -> None:
-    version = site.choice.swcaffe
-    if version is not None and isinstance(layer, Conv2d):
-        convolution = swcaffe.convolution_of(layer, site)
-        if convolution is not None:
-            swcaffe.convolution_forward(version, convolution, layer, site)
+    convolution = swcaffe.convolution_of(layer, site) if isinstance(layer, Conv2d) else None
+    if convolution is not None and isinstance(layer, Conv2d):
+        plan = tuned.planned(site, convolution, "forward")
+        if plan is not None:
+            tuned.forward(plan, layer, site)
+            return
+        if site.choice.swcaffe is not None:
+            swcaffe.convolution_forward(site.choice.swcaffe, convolution, layer, site)
             return
     products = _products(layer, site)
     weight, out = site.variable("weight"), site.output()
@@ -45,29 +54,45 @@ def _(layer: Conv2d | Conv1d, site: Site) -> None:
 
 @lower_backward_of.register
 def _(layer: Conv2d | Conv1d, site: Site) -> None:
-    version = site.choice.swcaffe
-    if version is not None and isinstance(layer, Conv2d):
-        convolution = swcaffe.convolution_of(layer, site)
-        if convolution is not None:
-            swcaffe.convolution_backward(version, convolution, layer, site)
-            return
+    convolution = swcaffe.convolution_of(layer, site) if isinstance(layer, Conv2d) else None
+    if convolution is not None and isinstance(layer, Conv2d) and site.choice.swcaffe is not None:
+        swcaffe.convolution_backward(site.choice.swcaffe, convolution, layer, site)
+        return
+    plans = {which: tuned.planned(site, convolution, which) if convolution else None for which in GRADIENTS}
     products = _products(layer, site)
-    grad, weight, window = site.grad_output, site.variable("weight"), products.window
     weight_gradient = site.parameter_gradient("weight")
-    if products.is_depthwise:
-        by_weight = DepthwiseWeightGradient(window, site.dtype)
-        site.launch(by_weight, grad_y=grad, x=site.input, grad_weight=weight_gradient)
-    else:
-        products.by_weight(site.input, "cols", grad, weight_gradient)
+    _by_weight(products, plans["weight_gradient"], site, weight_gradient)
     if layer.bias:
         lower_bias_gradient(site, rows=products.pixels, channels=layer.out_channels)
     if site.needs[0]:
-        grad_x = site.input_gradient()
-        if products.is_depthwise:
-            site.launch(DepthwiseInputGradient(window, site.dtype), grad_y=grad, weight=weight, grad_x=grad_x)
-        else:
-            products.by_images(grad, "grad_cols", weight, grad_x)
-        site.contribute(grad_x)
+        _by_images(products, plans["input_gradient"], site)
+
+
+def _by_weight(products: ColumnProducts, plan: Planned | None, site: Site, weight_gradient: str) -> None:
+    if plan is not None:
+        tuned.by_weight(plan, site, weight_gradient)
+        return
+    grad = site.grad_output
+    if products.is_depthwise:
+        by_weight = DepthwiseWeightGradient(products.window, site.dtype)
+        site.launch(by_weight, grad_y=grad, x=site.input, grad_weight=weight_gradient)
+        return
+    if not products.is_prepared("cols"):
+        products.prepare(site.input, "cols")
+    products.by_weight(site.input, "cols", grad, weight_gradient)
+
+
+def _by_images(products: ColumnProducts, plan: Planned | None, site: Site) -> None:
+    if plan is not None:
+        tuned.by_images(plan, site)
+        return
+    grad, weight = site.grad_output, site.variable("weight")
+    grad_x = site.input_gradient()
+    if products.is_depthwise:
+        site.launch(DepthwiseInputGradient(products.window, site.dtype), grad_y=grad, weight=weight, grad_x=grad_x)
+    else:
+        products.by_images(grad, "grad_cols", weight, grad_x)
+    site.contribute(grad_x)
 
 
 @lower_forward_of.register

@@ -155,9 +155,15 @@ def _two(axes: Sequence[PoolAxis]) -> tuple[PoolAxis, PoolAxis]:
 
 
 def _images(site: Site, layout: Layout) -> tuple[int, int]:
-    """Images and their channels; in Caffe's order every channel is an image of its own."""
+    """Images and their channels: in Caffe's order every channel is an image, with pixels first images are channels."""
     channels = site.in_shape[-1]
-    return (site.batch * channels, 1) if layout == "planar" else (site.batch, channels)
+    match layout:
+        case "channels-last":
+            return site.batch, channels
+        case "planar":
+            return site.batch * channels, 1
+        case "pixels-first":
+            return 1, channels * site.batch
 
 
 def _window(layer: MaxPool | MaxPool1d, site: Site, layout: Layout) -> PoolWindow:
@@ -182,7 +188,7 @@ def _pixels(site: Site) -> tuple[int, int]:
 
 
 def _global_average(site: Site) -> None:
-    layout = site.layout()
+    layout: Layout = "planar" if site.layout() == "planar" else "channels-last"
     pixels, _ = _pixels(site)
     images, channels = _images(site, layout)
     kernel = AxisReduce("mean", images, pixels, channels, site.dtype)
@@ -190,7 +196,7 @@ def _global_average(site: Site) -> None:
 
 
 def _global_average_gradient(site: Site) -> None:
-    layout = site.layout()
+    layout: Layout = "planar" if site.layout() == "planar" else "channels-last"
     pixels, _ = _pixels(site)
     images, channels = _images(site, layout)
     grad = site.input_gradient(layout=layout)

@@ -9,6 +9,7 @@ from functools import cached_property, singledispatch
 from typing import Final
 
 from nnlib.graph import Graph, Node
+from nnlib.kernels.arranging.copying import Copy, whole_move
 from nnlib.kernels.arranging.layout import Transpose
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.pointwise.elementwise import Elementwise
@@ -40,7 +41,7 @@ class Lowering:
     choice: Choice = OWN
     gradients: dict[str, str] = field(default_factory=dict)
     parts: dict[str, list[str]] = field(default_factory=dict)
-    turned: dict[str, str] = field(default_factory=dict)
+    turned: dict[tuple[str, Layout], str] = field(default_factory=dict)
 
     def contribute(self, node: str, buffer: str, *, layer: str) -> None:
         """``buffer`` holds a part of the gradient of ``node``'s output; a second part is added by a kernel."""
@@ -57,15 +58,14 @@ class Lowering:
         found = self.builder.resolve(buffer)
         if self.builder.layout(found) == layout or len(shape) != IMAGE_AXES:
             return buffer
-        if found not in self.turned:
-            height, width, channels = shape
-            sizes = (height * width, channels) if layout == "planar" else (channels, height * width)
+        if (found, layout) not in self.turned:
+            have = self.builder.layout(found)
+            kernel = transform(have, layout, self.batch, shape, self.builder.dtype)
             name = self.builder.fresh(f"{found}:{layout}")
             copy = self.builder.buffer(name, (self.batch, *shape), layout=layout)
-            kernel = Transpose(self.batch, *sizes, self.builder.dtype, "tensor_transform")
             self.builder.launch(kernel, layer=layer, phase=phase, part="tensor_trans", x=found, y=copy)
-            self.turned[found], self.turned[copy] = copy, found
-        return self.turned[found]
+            self.turned[found, layout], self.turned[copy, have] = copy, found
+        return self.turned[found, layout]
 
     def parameter_gradient(self, full: str) -> str:
         """A new buffer for the gradient of a parameter, or for a part of it where layers share the parameter."""
@@ -98,6 +98,25 @@ class Lowering:
         kernel = Elementwise("add", self.builder.elements(one), self.builder.dtype)
         self.builder.launch(kernel, layer=layer, phase="backward", x=one, y=other, z=total)
         return total
+
+
+def transform(have: Layout, want: Layout, batch: int, shape: Shape, dtype: DTypeName) -> Kernel:
+    """The kernel that turns a batch of images of ``shape`` from one layout into another."""
+    height, width, channels = shape
+    pixels, label = height * width, "tensor_transform"
+    match have, want:
+        case "channels-last", "planar":
+            return Transpose(batch, pixels, channels, dtype, label)
+        case "planar", "channels-last":
+            return Transpose(batch, channels, pixels, dtype, label)
+        case "channels-last", "pixels-first":
+            return Transpose(1, batch, pixels * channels, dtype, label)
+        case "pixels-first", "channels-last":
+            return Transpose(1, pixels * channels, batch, dtype, label)
+        case "planar", _:
+            return Copy(whole_move((batch, channels, pixels), (2, 1, 0)), dtype, label=label)
+        case _:
+            return Copy(whole_move((pixels, channels, batch), (2, 1, 0)), dtype, label=label)
 
 
 class Site:
@@ -221,6 +240,10 @@ class Site:
         """The buffer (8,) of the layer's random key and the first sample's number, as ``key_numbers`` gives them."""
         name = f"key:{self.name}"
         return name if name in self.builder.shapes else self.builder.buffer(name, (KEY_NUMBERS,), "input")
+
+    def launch_transform(self, kernel: Kernel, x: str, y: str) -> None:
+        """Append a launch that only changes an order of data."""
+        self.builder.launch(kernel, layer=self.name, phase=self.phase, part="tensor_trans", x=x, y=y)
 
     def launch(self, kernel: Kernel, **arguments: str) -> None:
         """Append a launch of the layer."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from nnlib.device import TRAINING, CoreGroupDevice, Device, HostDevice
+from nnlib.kernels.clock import KernelClock
+from nnlib.kernels.convolutions.convolution import Convolution
+from nnlib.kernels.convolutions.plans import Task
+from nnlib.kernels.convolutions.quick import estimates
 from nnlib.kernels.launching import launches_of, mpe_seconds
+from nnlib.kernels.store import KernelStore
 from nnlib.layers import (
     AveragePool,
     BatchNorm,
@@ -21,7 +29,7 @@ from nnlib.layers import (
 )
 from nnlib.layers.layer import Array
 from nnlib.losses import CrossEntropy
-from nnlib.lowering import lower_gradients
+from nnlib.lowering import lower_gradients, planner
 from nnlib.lowering.choice import Choice, NetworkLibrary
 from nnlib.model import Model
 from nnlib.models.network import Network
@@ -52,12 +60,14 @@ def of_all_sorts() -> Model:
     return Model(network.graph(), (CrossEntropy(outputs=("out",)),))
 
 
-def step(device: Device, variables: dict[str, Array], model: Model, dtype: DTypeName) -> tuple[float, dict[str, Array]]:
+def step(
+    device: Device, variables: dict[str, Array], model: Model, dtype: DTypeName, samples: int
+) -> tuple[float, dict[str, Array]]:
     """The loss, and weights and statistics after one step with momentum."""
-    batch = batch_of(model, SAMPLES)
+    batch = batch_of(model, samples)
     inputs = {name: array.astype(DTYPES[dtype]) for name, array in batch.inputs.items()}
     batch = type(batch)(inputs=inputs, targets=batch.targets)
-    weights = np.ones(SAMPLES, dtype=DTYPES[dtype])
+    weights = np.ones(samples, dtype=DTYPES[dtype])
     found = device.gradients(variables=variables, batch=batch, weights=weights, run=TRAINING)
     parameters = {name: variables[name].copy() for name in model.graph.parameters}
     optimizer = SGD(momentum=0.9, weight_decay=1e-4)
@@ -79,17 +89,19 @@ def check(
     dtype: DTypeName = "fp64",
     recompute: bool = False,
     core_groups: int = 1,
+    samples: int = SAMPLES,
+    choice: Choice | None = None,
 ) -> None:
     variables = {name: array.astype(DTYPES[dtype]) for name, array in weights_of(model).items()}
-    choice = Choice(library=library, core_groups=core_groups)
-    tiles = CoreGroupDevice(model, SAMPLES, dtype, processor, recompute, choice=choice)
-    loss, after = step(tiles, variables, model, dtype)
-    expected_loss, expected = step(HostDevice(model), variables, model, dtype)
+    choice = choice or Choice(library=library, core_groups=core_groups)
+    tiles = CoreGroupDevice(model, samples, dtype, processor, recompute, choice=choice)
+    loss, after = step(tiles, variables, model, dtype, samples)
+    expected_loss, expected = step(HostDevice(model), variables, model, dtype, samples)
     assert loss == pytest.approx(expected_loss, rel=TOLERANCE[dtype])
     assert after.keys() == expected.keys() == variables.keys()
     for variable, array in expected.items():
         assert relative_error(after[variable], array) <= TOLERANCE[dtype], variable
-    inputs = batch_of(model, SAMPLES).inputs
+    inputs = batch_of(model, samples).inputs
     inputs = {name: array.astype(DTYPES[dtype]) for name, array in inputs.items()}
     outputs = tiles.outputs(variables=variables, inputs=inputs)
     for name, array in HostDevice(model).outputs(variables=variables, inputs=inputs).items():
@@ -171,3 +183,51 @@ def test_the_launches_of_a_small_network(processor: ProcessorSpec) -> None:
 @pytest.mark.parametrize("name", ["lenet5", "resnet18 small", "unet"])
 def test_a_step_of_whole_networks(name: str, processor: ProcessorSpec) -> None:
     check(REDUCED[name](), "swcaffe-2018", processor)
+
+
+def planned_network() -> Model:
+    """Convolutions that any plan can do and others, with biases, between layers that keep layouts and that do not."""
+    network = Network((10, 10, 4))
+    network.add(Conv2d("c1", 32, (3, 3), 1, 1), ReLU("r1"), MaxPool("p1", (2, 2), 2), BatchNorm("b1"))
+    network.add(Conv2d("c2", 48, (3, 3), 1, 1, groups=2), Tanh("t2"), Conv2d("c3", 8, (1, 1)), ReLU("r3"))
+    network.add(Conv2d("c4", 8, (3, 3), 1, 1, True), AveragePool("p4", (2, 2), 1))
+    network.add(Flatten("flat"), Linear("out", 7))
+    return Model(network.graph(), (CrossEntropy(outputs=("out",)),))
+
+
+def prefer(*plans: str) -> Callable[[Task, ProcessorSpec], dict[str, float]]:
+    """Estimates by which the first of ``plans`` that can do a task wins."""
+
+    def of(task: Task, processor: ProcessorSpec) -> dict[str, float]:
+        return {plan: float(plans.index(plan)) for plan in estimates(task, processor) if plan in plans}
+
+    return of
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("library", ["swcaffe-2019", "searched-2019"])
+@pytest.mark.parametrize("first", ["winograd", "image-size-aware"])
+def test_a_step_by_other_plans(
+    library: NetworkLibrary, first: str, processor: ProcessorSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "estimates", prefer(first, "image-size-aware", "explicit"))
+    choice = Choice(library=library, core_groups=4, planner=planner.Planner(KernelClock(processor)))
+    check(planned_network(), library, processor, samples=4, choice=choice)
+    launches = lower_gradients(model=planned_network(), batch=4, dtype="fp64", choice=choice).launches
+    turned = {launch.kernel.name for launch in launches if launch.part == "tensor_trans"}
+    assert turned == {"tensor_transform"}
+    names = {launch.kernel.name for launch in launches}
+    assert any("winograd" in name for name in names) == (first == "winograd")
+    assert "conv2d_forward_image_size_aware" in names
+
+
+def test_a_plan_is_remembered(processor: ProcessorSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Task(
+        convolution=Convolution(batch=8, ni=16, no=16, ri=8, ci=8, kr=3, kc=3, padding=1),
+        which="forward",
+        dtype="fp32",
+    )
+    store = KernelStore(tmp_path / "kernels.sqlite")
+    first = planner.Planner(KernelClock(processor, store)).plan(task)
+    monkeypatch.setattr(planner, "estimates", lambda *_: pytest.fail("estimated again"))
+    assert planner.Planner(KernelClock(processor, store)).plan(task) == first
