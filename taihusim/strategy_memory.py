@@ -35,7 +35,10 @@ def strategy_memory_problem(setup: Setup, lowered: LoweredStrategy, *, nodes: in
     stretch = lowered.stages.nodes(stage)
     first, last = (lowered.division.origin[node.name] for node in (stretch[0], stretch[-1]))
     fits = [words for words in _ways(setup, lowered, nodes) if words]
-    way_out = f"what fits: {', or '.join(fits)}" if fits else "more stages (pipeline=) or ranks to a layer (tensor=)"
+    where = "with stages cut there " if lowered.stages.count > 1 else ""
+    way_out = (
+        f"what fits {where}is {', or '.join(fits)}" if fits else "more stages (pipeline=) or ranks to a layer (tensor=)"
+    )
     expected = (
         f"at least {memory.total} B per core group for stage {stage + 1}, layers {first!r} to {last!r} (weights "
         f"{memory.weights}, gradients {memory.gradients}, optimiser {memory.optimiser}, activations "
