@@ -75,7 +75,9 @@ def test_a_weather_step_in_the_tiles() -> None:
 
 @pytest.mark.timing
 @pytest.mark.parametrize(
-    "kernel", [replace(WEATHER, rows=96, columns=160), SparseRows("smooth", (4, 36, 36), 1)], ids=["weather", "sparse"]
+    "kernel",
+    [replace(WEATHER, rows=96, columns=160, channels=16), SparseRows("smooth", (4, 36, 36), 1)],
+    ids=["weather", "sparse"],
 )
 def test_every_wait_is_needed(kernel: Kernel) -> None:
     check_every_wait(kernel, PROCESSOR, more_than=3)
