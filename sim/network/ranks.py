@@ -66,12 +66,15 @@ def run(
     start: Floats,
     item_bytes: int,
     observe: Callable[[Step, Floats], None] | None = None,
+    judge: bool = True,
 ) -> CollectiveResult:
     """Run ``schedule`` from the clocks ``start`` (ranks,); elements have ``item_bytes`` bytes.
 
-    ``observe`` is shown every step and the clocks after it, which it must leave as they are.
+    ``observe`` is shown every step and the clocks after it, which it must leave as they are. Without ``judge`` it is
+    not found out whether sharing is exact: shared links count as approximated.
     """
     runner = _Runner(topology, protocol=protocol, reduction=reduction, clocks=start.copy(), item_bytes=item_bytes)
+    runner.watch.exact = runner.watch.exact and judge
     for step in schedule.timed_steps():
         runner.step(step, structure=schedule.structure)
         if observe is not None:
@@ -109,14 +112,19 @@ class _Runner:
         size = step.end - step.begin
         size *= self._item_bytes
         source, destination, everyone = step.source, step.destination, step.everyone
-        if size.all():
-            routes = self._known(step, structure)
+        if not len(size) or not (most := int(size.max())):
+            return
+        if all_sent := bool(size.all()):
+            least = int(size.min())
         else:
             used = np.flatnonzero(size)
             source, destination, size = source[used], destination[used], size[used]
-            if not len(size):
-                return
-            everyone = False
+            everyone, least = False, int(size.min())
+        if most - least > self._item_bytes and self._topology.contention:
+            routes = self._topology.routes_by_size(source, destination, size)
+        elif all_sent:
+            routes = self._known(step, structure)
+        else:
             routes = self._topology.routes(source, destination)
         self._move(step, source, destination, size, everyone, routes)
 

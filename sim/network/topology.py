@@ -150,6 +150,22 @@ class Topology:
     def _memory(self) -> RouteMemory:
         return RouteMemory()
 
+    def routes_by_size(self, source: Ranks, destination: Ranks, size: Ranks) -> Routes:
+        """As :meth:`routes`, of messages of different ``size``: the short ones leave their shares to the others."""
+        routes = self.routes(source, destination)
+        seconds = size / routes.rate
+        if self.contention:
+            alone = np.zeros(len(size))
+            for kind, crossings in _by_kind(self.crossings(source, destination)):
+                link = np.concatenate([crossing.link for crossing in crossings])
+                every = np.arange(len(size))
+                message = np.concatenate([every if each.message is None else each.message for each in crossings])
+                capacity = self.capacities[kind]
+                rate = capacity if isinstance(capacity, float) else capacity[link]
+                np.maximum.at(alone, message, shared_bytes(link, size[message]) / rate)
+            seconds = alone
+        return Routes(rate=size / seconds, hop_seconds=routes.hop_seconds, inside_node=routes.inside_node)
+
     def _equal_shares(self, inside: NDArray[np.bool_]) -> float | None:
         """What the nodes leave each message where all ranks send and receive, all between nodes or all inside them."""
         if not self.contention or self.slow_links:
@@ -164,8 +180,7 @@ class Topology:
     def _shares(self, rate: Floats, crossings: list[Crossing]) -> Floats:
         """The least of ``rate`` and what each link on a message's way leaves it."""
         rate = rate.copy()
-        for kind in sorted({crossing.kind for crossing in crossings}):
-            those = [crossing for crossing in crossings if crossing.kind == kind]
+        for kind, those in _by_kind(crossings):
             share: float | Floats = self.capacities[kind]
             if self.contention:
                 load = np.bincount(those[0].link, minlength=self.kinds[kind].count)
@@ -179,6 +194,30 @@ class Topology:
                 else:
                     rate[crossing.message] = np.minimum(rate[crossing.message], part)
         return rate
+
+
+def shared_bytes(link: Ranks, size: Ranks) -> Floats:
+    """Bytes that have passed a link, all its messages served alike, when message i of ``size[i]`` is through on it.
+
+    Message i uses ``link[i]``; of every other one there as much has passed as it is long, but no more than of i.
+    """
+    order = np.lexsort((size, link))
+    at, ordered = link[order], size[order].astype(np.float64)
+    first = np.concatenate([[True], at[1:] != at[:-1]])
+    begin = np.flatnonzero(first)
+    count = np.diff(np.append(begin, len(at)))
+    before = np.cumsum(ordered) - ordered
+    place = np.arange(len(at)) - np.repeat(begin, count)
+    shorter = before - np.repeat(before[begin], count)
+    found = np.empty(len(at))
+    found[order] = shorter + ordered * (np.repeat(count, count) - place)
+    return found
+
+
+def _by_kind(crossings: list[Crossing]) -> list[tuple[int, list[Crossing]]]:
+    """Crossings of each kind of link together."""
+    kinds = sorted({crossing.kind for crossing in crossings})
+    return [(kind, [crossing for crossing in crossings if crossing.kind == kind]) for kind in kinds]
 
 
 def _own(from_node: Ranks, to_node: Ranks, inside: NDArray[np.bool_]) -> Iterator[Crossing]:

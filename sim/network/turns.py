@@ -24,7 +24,7 @@ class TurnCost:
 
 
 def after_turns(clocks: Floats, cost: TurnCost, *, turns: int) -> Floats:
-    """The clocks (ranks,) after ``turns`` turns, one less than there are ranks or more; to rounding, as turn by turn."""
+    """The clocks (ranks,) after ``turns`` turns, to rounding; at least one turn less than there are ranks."""
     message = cost.message_seconds
     adding = np.roll(cost.adding_seconds, 1)
     # of a rank's clock in a turn: on its own, over the message to it, over the message from it

@@ -40,6 +40,7 @@ def both(
     return found[0], found[1]
 
 
+@settings(deadline=None)
 @given(flows=st.integers(1, 30), links=st.integers(1, 12), width=st.integers(1, 5), seed=st.integers(0, 2**32 - 1))
 def test_fair_rates(flows: int, links: int, width: int, seed: int) -> None:
     """No link is overfull, and each flow has a full link on which no other flow is faster."""

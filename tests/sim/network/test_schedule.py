@@ -107,12 +107,14 @@ def test_least_possible_traffic(algorithm: str, ranks: int, share: int) -> None:
 
 
 @pytest.mark.parametrize("algorithm", BUTTERFLIES)
+@settings(deadline=None)
 @given(ranks=st.integers(1, 400).filter(lambda ranks: usable_ranks(ranks) == ranks), elements=st.integers(0, 10**9))
 def test_traffic_of_uneven_parts(algorithm: str, ranks: int, elements: int) -> None:
     assert sent(schedule_of(algorithm, ranks, elements=elements)).sum() == 2 * (ranks - 1) * elements
 
 
 @pytest.mark.numeric
+@settings(deadline=None)
 @given(power=st.integers(0, 6), elements=st.integers(0, 50), seed=st.integers(0, 2**32 - 1))
 def test_doubling_adds_as_the_tree_does(power: int, elements: int, seed: int) -> None:
     """Both add neighbours first, then pairs of pairs: equal to the last bit for powers of two."""

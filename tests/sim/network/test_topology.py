@@ -6,14 +6,14 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sim.machine.load import load_machine
 from sim.machine.network_spec import NetworkSpec, TwoLevelTreeSpec
 from sim.network.ranks import latencies
-from sim.network.topology import Topology
+from sim.network.topology import Topology, shared_bytes
 from sim.problems import BadInput
 from tests.sim.network.networks import SIMPLE
 
@@ -170,6 +170,7 @@ def test_without_contention_every_message_is_alone(uplink: float, crossing: floa
 
 
 @pytest.mark.timing
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1), nodes=st.integers(2, 40), per_node=st.sampled_from([1, 4]), share=st.floats(0, 1)
 )
@@ -220,6 +221,7 @@ def test_ranks_and_supernodes() -> None:
 
 
 @pytest.mark.timing
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     nodes=st.integers(2, 40),
@@ -239,3 +241,39 @@ def test_routes_of_everyone_are_those_of_the_same_messages(
         found = topology.routes(place, destination, everyone=True)
         for name in ("rate", "hop_seconds", "inside_node"):
             np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+@pytest.mark.timing
+def test_short_messages_leave_their_share() -> None:
+    """1, 2 and 5 MB leave a node: until the third of 3 MB is through all have a third, and so on."""
+    topology = Topology(network(), nodes=4, ranks_per_node=4)
+    source, destination = np.arange(3), np.array([4, 8, 12])
+    size = np.array([1_000_000, 2_000_000, 5_000_000])
+    routes = topology.routes_by_size(source, destination, size)
+    np.testing.assert_allclose(size / routes.rate, np.array([3e6, 5e6, 8e6]) / ONE_WAY)
+    # where a link is shared by equal messages, or by none, nothing is different
+    equal = topology.routes_by_size(source, destination, np.full(3, 1000))
+    np.testing.assert_allclose(equal.rate, topology.routes(source, destination).rate)
+
+
+@pytest.mark.timing
+@settings(deadline=None)
+@given(
+    links=st.integers(1, 4),
+    sizes=st.lists(st.integers(1, 20), min_size=1, max_size=12),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_shares_by_size_are_those_of_a_link_served_in_turns(links: int, sizes: list[int], seed: int) -> None:
+    """One byte of each message that has some left, then one of each again."""
+    link = np.random.default_rng(seed).integers(0, links, len(sizes))
+    expected = np.zeros(len(sizes))
+    for number in range(links):
+        left = {message: sizes[message] for message in np.flatnonzero(link == number).tolist()}
+        passed = 0
+        while left:
+            passed += len(left)
+            left = {message: rest - 1 for message, rest in left.items()}
+            for message in [message for message, rest in left.items() if not rest]:
+                expected[message] = passed
+                del left[message]
+    np.testing.assert_array_equal(shared_bytes(link, np.array(sizes)), expected)

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.timing
 ADDING = ReductionCost(seconds_per_byte=0.286e-9, start_seconds=1e-6)
 
 
+@settings(deadline=None)
 @given(
     ranks=st.integers(2, 40),
     turns=st.integers(0, 60),

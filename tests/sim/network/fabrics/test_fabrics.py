@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.machine.load import load_machine
@@ -31,6 +31,7 @@ def names(network: str, source: int, destination: int) -> list[str]:
     return [fabric.kinds[each.kind].name(int(each.link[0])) for each in crossings if len(each.link)]
 
 
+@settings(max_examples=30, deadline=None)
 @given(network=networks, seed=st.integers(0, 2**32 - 1), count=st.integers(1, 100))
 def test_many_messages_take_the_paths_they_take_alone(network: str, seed: int, count: int) -> None:
     fabric = build_fabric(SMALL[network], nodes=NODES)
@@ -51,6 +52,7 @@ def test_many_messages_take_the_paths_they_take_alone(network: str, seed: int, c
         assert (source[message] != destination[message]) or (not crossed and alone.seconds[0] == 0)
 
 
+@settings(deadline=None)
 @given(pair=pairs)
 def test_tree_of_supernodes(pair: tuple[int, int]) -> None:
     """Up to the switch that the destination's number names, and down from the same one."""
@@ -70,6 +72,7 @@ def test_tree_of_supernodes(pair: tuple[int, int]) -> None:
     assert seconds == 1e-6
 
 
+@settings(deadline=None)
 @given(pair=pairs)
 def test_fat_tree_climbs_no_higher_than_it_must(pair: tuple[int, int]) -> None:
     """Switches of 4 nodes, 4 of them in a subtree of 16; half, then a quarter of the links go up."""
@@ -87,6 +90,7 @@ def test_fat_tree_climbs_no_higher_than_it_must(pair: tuple[int, int]) -> None:
     assert seconds == pytest.approx(levels * 5e-7)
 
 
+@settings(deadline=None)
 @given(pair=pairs)
 def test_torus_walks_one_dimension_after_the_other(pair: tuple[int, int]) -> None:
     """From node to node along 4 x 2 x 8, each ring the shorter way; arrives after as many hops as lie between."""
@@ -114,6 +118,7 @@ def test_torus_walks_one_dimension_after_the_other(pair: tuple[int, int]) -> Non
     assert paths.seconds[0] == pytest.approx(between * 2e-7)
 
 
+@settings(deadline=None)
 @given(pair=pairs, nodes=st.sampled_from([8, 20, 64]))
 def test_dragonfly_goes_at_most_local_global_local(pair: tuple[int, int], nodes: int) -> None:
     """Every global link leads to the router from which the way back would leave."""
@@ -145,6 +150,7 @@ def test_dragonfly_goes_at_most_local_global_local(pair: tuple[int, int], nodes:
     assert paths.seconds[0] == pytest.approx(len(links) * 3e-7)
 
 
+@settings(deadline=None)
 @given(network=networks, ranks_per_node=st.sampled_from([1, 3]), seed=st.integers(0, 2**32 - 1))
 def test_no_link_of_any_network_is_overfull(network: str, ranks_per_node: int, seed: int) -> None:
     topology = Topology(small(network), NODES, ranks_per_node)
