@@ -78,6 +78,7 @@ def test_too_many_ranks_for_numbers(workload: str) -> None:
     assert "at most 256 ranks" in line
 
 
+@pytest.mark.slow
 def test_a_stage_that_does_not_fit_says_what_would(workload: str) -> None:
     """Each change that is named makes it fit, and one sample more than the batch that is named does not."""
     spec = ("processor.memory.capacity=100 kB",)

@@ -54,7 +54,7 @@ def test_the_gradients_are_those_of_one_rank(name: str, text: str, replicas: int
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("text", "replicas"), CASES)
+@pytest.mark.parametrize(("text", "replicas"), [CASES[number] for number in (1, 3, 6, 7)])
 @pytest.mark.parametrize("name", LARGE)
 def test_the_gradients_of_larger_networks_are_those_of_one_rank(name: str, text: str, replicas: int) -> None:
     check_case(name, text, replicas)
