@@ -72,8 +72,11 @@ def command(
     if is_program(workload):
         if noise:
             raise click.UsageError("--noise is for networks: a program's processes are equal")
+        if out is not None:
+            raise click.UsageError("--out is for networks: --json prints all that is said of a program")
         counts, varied = node_counts(nodes), sensitivity is not None
-        _predict_program(workload, nodes=counts, settings=settings, sensitivity=varied, as_json=as_json, **run)
+        run |= {"sensitivity": varied, "seed": seed}
+        _predict_program(workload, nodes=counts, settings=settings, as_json=as_json, **run)
         return
     from taihusim.planning import plan_steps
     from taihusim.predict import PredictRequest, predict
@@ -141,7 +144,7 @@ def _lengths(shapes: tuple[str, ...]) -> dict[str, int]:
 
 
 def _predict_program(
-    name: str, *, nodes: tuple[int, ...], settings: tuple[str, ...], sensitivity: bool, as_json: bool, **run: Any
+    name: str, *, nodes: tuple[int, ...], settings: tuple[str, ...], as_json: bool, **run: Any
 ) -> None:
     """A program that is no network, such as Linpack."""
     from taihusim.programs.predict import predict_program, print_program
@@ -154,7 +157,8 @@ def _predict_program(
             settings=split_settings(settings),
             nodes=nodes,
             flags=run["mapping_flags"],
-            sensitivity=sensitivity,
+            sensitivity=run["sensitivity"],
+            seed=run["seed"],
             say=report.say,
         )
     if as_json:

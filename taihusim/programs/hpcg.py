@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import click
+import numpy as np
+
 from nnlib.kernels.clock import KernelClock
 from sim.machine.spec import MachineSpec
+from sim.network.allreduce import allreduce
 from sim.power.energy import Activity, energy
+from sim.problems import BadInput, Problem
 from taihusim.console import print_table
+from workloads.hpc.cg_numerics import CgNumerics
 from workloads.hpc.cg_spec import HpcgWorkload
-from workloads.hpc.hpcg import run_hpcg
-from workloads.words import seconds_in_words, size_in_words
+from workloads.hpc.conjugate_gradient import ConjugateGradient
+from workloads.hpc.hpcg import cg_costs, run_hpcg
+from workloads.hpc.lu_matrix import Numerics
+from workloads.words import nodes_in_words, seconds_in_words, size_in_words
 
+MOST_UNKNOWNS: Final = 300_000
+"""Of a system that is really solved."""
+MOST_ITERATIONS: Final = 100
+TOLERANCE: Final = 1e-12
 PARTS: Final = {
     "smoother": "memory: the smoother streams the matrix through the LDM for every sweep",
     "residual": "memory: residuals stream the matrix",
@@ -50,8 +62,27 @@ def hpcg_point(workload: HpcgWorkload, *, machine: MachineSpec, clock: KernelClo
         "shares": dict(run.shares),
         "memory_bytes_per_core_group": run.bytes_per_core_group,
         "energy_joules_per_iteration": energy(machine, activity, nodes=nodes).total_joules,
+        "relative_residual": None,
+        "iterations": None,
         "bottleneck": f"{PARTS[worst]}; {100 * run.shares[worst]:.0f} % of an iteration",
     }
+
+
+def hpcg_residual(
+    workload: HpcgWorkload, *, machine: MachineSpec, clock: KernelClock, nodes: int, numerics: Numerics, seed: int
+) -> tuple[float, int]:
+    """How much of a random b's norm is left, and after how many iterations. Raises BadInput if it is not small."""
+    costs = cg_costs(workload, machine=machine, clock=clock, nodes=nodes)
+    unknowns = workload.rows(0) * costs.box.processes
+    if unknowns > MOST_UNKNOWNS:
+        expected = f"at most {MOST_UNKNOWNS:,} unknowns to compute with"
+        raise BadInput([Problem(file="--numerics", key="", value=unknowns, expected=expected)])
+    shape = tuple(count * points for count, points in zip(costs.box.counts, workload.points, strict=True))
+    sums = allreduce(workload.collective, topology=costs.topology, elements=1)
+    right = np.random.default_rng(seed).standard_normal(shape)
+    numbers = CgNumerics(workload, costs.box, sums, machine.processor, right, numerics)
+    iterations = ConjugateGradient(costs, numbers).solve(MOST_ITERATIONS, tolerance=TOLERANCE)
+    return numbers.left, iterations
 
 
 def print_hpcg(result: Mapping[str, Any]) -> None:
@@ -72,3 +103,9 @@ def print_hpcg(result: Mapping[str, Any]) -> None:
     ]
     heads = [name.replace("_", " ") for name in columns]
     print_table(heads, rows, title=f"{result['workload']} on {result['machine']}, simulated time", right=heads)
+    for point in result["points"]:
+        if point["iterations"] is not None:
+            place = nodes_in_words(point["nodes"])
+            click.echo(
+                f"solved on {place}: {point['relative_residual']:.3g} of b after {point['iterations']} iterations"
+            )

@@ -6,17 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import click
+import numpy as np
 
 from nnlib.kernels.clock import KernelClock
 from sim.machine.spec import MachineSpec
 from sim.power.energy import Activity, energy
-from sim.problems import BadInput
+from sim.problems import BadInput, Problem
 from taihusim.console import print_table
-from workloads.hpc.hpl import HplRun, run_hpl
+from workloads.hpc.hpl import HplRun, lu_costs, run_hpl
 from workloads.hpc.hpl_spec import HplWorkload
 from workloads.hpc.hpl_variants import variants
+from workloads.hpc.lu_matrix import LuMatrix, Numerics
+from workloads.hpc.lu_run import MOST_PROCESSES, LuRun, back_substitute, scaled_residual
 from workloads.words import nodes_in_words, seconds_in_words, size_in_words
 
+MOST_ROWS: Final = 2048
+"""Of a matrix that is really factorised."""
 LOSSES: Final = {
     "kernel": "kernel: the update reaches less than the CPEs' peak",
     "imbalance": "imbalance: processes with fewer rows wait",
@@ -50,8 +55,25 @@ def hpl_point(workload: HplWorkload, *, machine: MachineSpec, clock: KernelClock
         "shares": shares,
         "memory_bytes_per_core_group": run.bytes_per_core_group,
         "energy_joules": _energy(run, machine),
+        "scaled_residual": None,
         "bottleneck": f"{LOSSES[worst]}; {100 * shares[worst]:.0f} % of the time",
     }
+
+
+def hpl_residual(
+    workload: HplWorkload, *, machine: MachineSpec, clock: KernelClock, nodes: int, numerics: Numerics, seed: int
+) -> float:
+    """The scaled residual of a random system, factorised process by process. Raises BadInput if it is not small."""
+    costs = lu_costs(workload, machine=machine, clock=clock, nodes=nodes)
+    problem = costs.problem
+    if problem.grid.processes > MOST_PROCESSES or problem.order > MOST_ROWS:
+        expected = f"at most {MOST_PROCESSES} processes and an order of {MOST_ROWS:,} to compute with"
+        found = f"{problem.grid.processes:,} processes, order {problem.order:,}"
+        raise BadInput([Problem(file="--numerics", key="", value=found, expected=expected)])
+    system = np.random.default_rng(seed).standard_normal((problem.order, problem.order + 1))
+    dealt = LuMatrix(problem, workload.mapping, machine.processor, system[:, :-1], system[:, -1], numerics)
+    LuRun(costs, dealt).factorise()
+    return scaled_residual(dealt.matrix, back_substitute(dealt), dealt.right)
 
 
 def hpl_variants(
@@ -111,6 +133,9 @@ def print_hpl(result: Mapping[str, Any]) -> None:
     ]
     heads = ("", *(name.replace("_", " ") for name in names))
     print_table(heads, shares, title="where the time goes", right=heads[1:])
+    for point in result["points"]:
+        if point["scaled_residual"] is not None:
+            click.echo(f"scaled residual on {nodes_in_words(point['nodes'])}: {point['scaled_residual']:.3g}, below 16")
     if result["variants"]:
         click.echo()
         _print_variants(result["variants"])

@@ -17,12 +17,13 @@ from sim.problems import BadInput, Problem
 from taihusim.cache import default_store
 from taihusim.node_counts import node_problems
 from taihusim.options import Settings
-from taihusim.programs.hpcg import hpcg_point, print_hpcg
-from taihusim.programs.hpl import hpl_point, hpl_variants, print_hpl
+from taihusim.programs.hpcg import hpcg_point, hpcg_residual, print_hpcg
+from taihusim.programs.hpl import hpl_point, hpl_residual, hpl_variants, print_hpl
 from workloads.hpc.cg_spec import HpcgWorkload
 from workloads.hpc.climate_spec import ClimateWorkload
 from workloads.hpc.files import Program, load_program
 from workloads.hpc.hpl_spec import HplWorkload
+from workloads.hpc.lu_matrix import Numerics
 from workloads.words import nodes_in_words
 
 KINDS: Final[Mapping[type, str]] = {HplWorkload: "hpl", HpcgWorkload: "hpcg", ClimateWorkload: "climate"}
@@ -39,10 +40,12 @@ def predict_program(
     nodes: Sequence[int],
     flags: Sequence[str] = (),
     sensitivity: bool = False,
+    seed: int = 0,
     say: Callable[[str, float | None], None] = lambda text, share: None,
 ) -> dict[str, Any]:
     """What the command prints as JSON. ``mapping``, its settings and ``flags`` are of the network that a program has.
-    ``sensitivity``: on most of the nodes, what choices of Linpack that no source settles would do.
+    ``sensitivity``: on most of the nodes, what choices of Linpack that no source settles would do. With numerics among
+    the flags, layer or tile, Linpack and conjugate gradients also solve a system drawn from ``seed``.
 
     Raises BadInput with all problems, one for each of these where a program has none.
     """
@@ -50,7 +53,9 @@ def predict_program(
     spec = load_machine(machine, settings.machine)
     workload = load_program(name, settings.workload)
     problems = node_problems(nodes, machine=spec)
+    numerics: Numerics | None = None
     if not isinstance(workload, ClimateWorkload):
+        numerics, flags = _numerics(flags)
         # a flag for one batch takes the other away, which is no second problem
         given = [f"--{flag.replace('_', '-')}" for flag in flags if not flag.endswith("=null")]
         problems += [_no_mapping(place) for place in (*(f"--set mapping.{each}" for each in settings.mapping), *given)]
@@ -61,7 +66,16 @@ def predict_program(
     points = []
     for number, count in enumerate(nodes):
         say(f"{workload.name} on {nodes_in_words(count)}", number / len(nodes))
-        points.append(point(count))
+        found = point(count)
+        if numerics is not None and isinstance(workload, HplWorkload):
+            found["scaled_residual"] = hpl_residual(
+                workload, machine=spec, clock=clock, nodes=count, numerics=numerics, seed=seed
+            )
+        elif numerics is not None and isinstance(workload, HpcgWorkload):
+            found["relative_residual"], found["iterations"] = hpcg_residual(
+                workload, machine=spec, clock=clock, nodes=count, numerics=numerics, seed=seed
+            )
+        points.append(found)
     others = None
     if sensitivity and isinstance(workload, HplWorkload):
         others = hpl_variants(workload, machine=spec, clock=clock, nodes=max(nodes), say=say)
@@ -119,6 +133,13 @@ def _points(
                 mapping_flags=flags,
             )
             return lambda nodes: climate_point(workload, steps=steps, clock=clock, nodes=nodes)
+
+
+def _numerics(flags: Sequence[str]) -> tuple[Numerics | None, list[str]]:
+    """How to compute, if at all, and the other flags."""
+    chosen: dict[str, Numerics | None] = {"numerics=layer": "layer", "numerics=tile": "tile", "numerics=off": None}
+    named = [flag for flag in flags if flag in chosen]
+    return chosen[named[-1]] if named else None, [flag for flag in flags if flag not in chosen]
 
 
 def _no_mapping(place: str) -> Problem:

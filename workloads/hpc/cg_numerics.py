@@ -83,6 +83,7 @@ class CgNumerics:
         self.x = [[np.zeros_like(part) for part in each.b] for each in fine]
         self.product: list[list[Floats]] = []
         self.rz = self.norm = 0.0
+        self.left = 1.0
 
     def begin(self) -> None:
         """x = 0, so the residual is b."""
@@ -117,7 +118,8 @@ class CgNumerics:
             for colour in range(COLOURS):
                 self.x[rank][colour] += step * along[rank][colour]
                 self.r[rank][colour] = self.r[rank][colour] - step * self.product[rank][colour]
-        return float(self.dot(self.r, self.r) ** 0.5 / self.norm)
+        self.left = float(self.dot(self.r, self.r) ** 0.5 / self.norm)
+        return self.left
 
     def clear(self, level: int) -> None:
         """z = 0; on the finest level b is the residual."""

@@ -35,15 +35,20 @@ class HpcgRun:
         return self.flops / self.seconds
 
 
+def cg_costs(workload: HpcgWorkload, *, machine: MachineSpec, clock: KernelClock, nodes: int) -> CgCosts:
+    """The costs on ``nodes`` nodes, a process on each core group."""
+    topology = Topology(network=machine.network, nodes=nodes, ranks_per_node=machine.processor.core_groups)
+    return CgCosts(workload, near_cube(topology.ranks), topology, clock)
+
+
 def run_hpcg(workload: HpcgWorkload, *, machine: MachineSpec, clock: KernelClock, nodes: int) -> HpcgRun:
-    """An iteration on ``nodes`` nodes, a process on each core group. Raises BadInput if the grid does not fit."""
+    """An iteration on ``nodes`` nodes. Raises BadInput if the grid does not fit."""
     needed, available = bytes_per_core_group(workload), machine.processor.memory.bytes
     if needed > available:
         expected = f"fewer points: {needed:,} B per core group do not fit its {available:,} B"
         file = f"workload {workload.name}"
         raise BadInput([Problem(file=file, key="points", value=workload.points, expected=expected)])
-    topology = Topology(network=machine.network, nodes=nodes, ranks_per_node=machine.processor.core_groups)
-    costs = CgCosts(workload, near_cube(topology.ranks), topology, clock)
+    costs = cg_costs(workload, machine=machine, clock=clock, nodes=nodes)
     first, both = ConjugateGradient(costs), ConjugateGradient(costs)
     first.solve(1)
     both.solve(TIMED)

@@ -42,12 +42,31 @@ def test_json(name: str, settings: list[str], fields: set[str]) -> None:
         assert 0 < point["peak_fraction"] < 1
 
 
+@pytest.mark.slow
+@pytest.mark.numeric
+def test_small_cases_are_computed() -> None:
+    small = ["workload.problem.order=320", "workload.problem.order_nodes=4", "workload.problem.block=16"]
+    settings = [f"--set={each}" for each in small]
+    done = taihusim("predict", "hpl", "--nodes", "4", "--numerics", "tile", "--json", *settings)
+    (point,) = json.loads(done.stdout)["points"]
+    assert (point["order"], point["grid_rows"], point["grid_columns"]) == (320, 4, 4)
+    assert 0 < point["scaled_residual"] < 16
+    points = "--set=workload.points=[16, 16, 16]"
+    done = taihusim("predict", "hpcg", "--nodes", "2", "--numerics", "layer", "--json", points)
+    (point,) = json.loads(done.stdout)["points"]
+    assert point["relative_residual"] < 1e-12
+    assert 10 < point["iterations"] < 60
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["hpl", "--nodes", "40961"], "--nodes: expected 1 to 40,960 nodes"),
         (["hpl", "--batch-per-node", "3"], "--batch-per-node: expected nothing: this program is no network"),
         (["hpl", "--noise"], "--noise is for networks"),
+        (["hpl", "--out", "runs"], "--out is for networks"),
+        (["hpl", "--numerics", "layer"], "--numerics: expected at most 256 processes and an order of 2,048"),
+        (["hpcg", "--numerics", "layer"], "--numerics: expected at most 300,000 unknowns"),
         (["hpl", "--set", "workload.mapping.leaf=3"], "mapping.leaf: expected the block of 256 halved"),
         (["hpl", "--set", "workload.mapping.broadcast=rings"], "did you mean 'ring'"),
         (["hpl", "--set", "workload.mapping.rows=3"], "mapping.rows: expected a number that divides the 4 processes"),
