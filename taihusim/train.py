@@ -29,7 +29,6 @@ from workloads.datasets.load import goal_of, load_dataset, measure_of
 from workloads.datasets.measure import HIGHER_IS_BETTER, Measure
 from workloads.datasets.stream import SampleStream
 from workloads.jobs.predicted_step import PredictedStep, predict_step
-from workloads.jobs.training_step import time_step
 from workloads.reduction import Reduction, choose_order
 from workloads.training import Goal, Trainer, TrainingState, accuracy
 from workloads.words import nodes_in_words
@@ -142,8 +141,7 @@ class _Timed:
         begin = host.perf_counter()
         samples, facts = setup.samples_per_node(nodes), setup.steps.facts
         if setup.mapping.strategy.is_data:
-            node = setup.steps.training(samples)
-            timing = time_step(node=node, machine=setup.machine, mapping=setup.mapping, nodes=nodes)
+            node, timing = setup.steps.training(samples), setup.steps.timing(samples, nodes)
         else:
             divided = setup.steps.under_strategy(samples, nodes)
             node, timing = divided.node, divided.timing
