@@ -21,7 +21,7 @@ test: $(VENV)/.installed-test  ## all tests but those that need PyTorch and thos
 learning: $(VENV)/.installed-test  ## networks that learn, and linear ones that do not, on generated data
 	$(TESTS) -m learning
 
-test-fast: $(VENV)/.installed-test  ## the tests that take less than a few seconds each, without PyTorch
+test-fast: $(VENV)/.installed-test  ## the tests that take about a second or less each, without PyTorch
 	$(TESTS) -m "not slow and not parity"
 
 parity: $(VENV)/.installed-test $(VENV)/.installed-parity  ## comparisons with PyTorch
