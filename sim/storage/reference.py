@@ -48,11 +48,13 @@ class _SharedArray:
             if not self.left:
                 yield self.changed
                 continue
-            next_one = self.env.timeout(min(self.left.values()) / self.rate)
+            least = min(self.left.values())
+            due = [event for event, left in self.left.items() if left == least]
+            next_one = self.env.timeout(least / self.rate)
             yield next_one | self.changed
             if next_one.processed:
                 self._look()
-                for event in [event for event, left in self.left.items() if left <= 0]:
+                for event in due:  # what is left of them is nothing but rounding
                     del self.left[event]
                     event.succeed()
 
