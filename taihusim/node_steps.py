@@ -94,9 +94,10 @@ class NodeSteps:
 
         def from_scratch() -> StepTiming:
             adding = self.communicators.get(nodes)
-            if adding is None or adding.item_bytes != node.item_bytes:
+            # slow links are another seed's than the one before
+            if adding is None or adding.item_bytes != node.item_bytes or self.machine.noise.slow_links:
                 adding = self.communicators[nodes] = communicator(
-                    machine=self.machine, mapping=self.mapping, nodes=nodes, item_bytes=node.item_bytes
+                    machine=self.machine, mapping=self.mapping, nodes=nodes, item_bytes=node.item_bytes, seed=seed
                 )
             late = None
             if seed is not None:

@@ -5,15 +5,22 @@ from __future__ import annotations
 from sim.machine.spec import MachineSpec
 from sim.network.communication import Communicator, Part
 from sim.network.schemes import scheme
+from sim.network.slow_links import with_slow_links
 from sim.network.topology import Topology
 from workloads.jobs.node_step import NodeStep
 from workloads.mapping import Mapping
 
 
-def communicator(*, machine: MachineSpec, mapping: Mapping, nodes: int, item_bytes: int) -> Communicator:
-    """What adds gradients over the ranks of ``nodes`` nodes. Raises BadInput for more nodes than there are."""
+def communicator(
+    *, machine: MachineSpec, mapping: Mapping, nodes: int, item_bytes: int, seed: int | None = None
+) -> Communicator:
+    """What adds gradients over the ranks of ``nodes`` nodes. Raises BadInput for more nodes than there are.
+
+    ``seed``: draws the slow links that the machine's noise has.
+    """
+    topology = Topology(network=machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node)
     return Communicator(
-        topology=Topology(network=machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node),
+        topology=topology if seed is None else with_slow_links(topology, machine.noise, seed=seed),
         scheme=scheme(mapping.communication, network=machine.network, changed=mapping.communication_choices),
         item_bytes=item_bytes,
     )

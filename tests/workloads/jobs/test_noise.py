@@ -56,3 +56,18 @@ def test_the_seed_decides() -> None:
     noise = replace(QUIET, compute_jitter=0.01)
     assert (late(noise, seed=1) == late(noise, seed=1)).all()
     assert (late(noise, seed=1) != late(noise, seed=2)).any()
+
+
+def test_a_rank_is_as_late_whoever_else_there_is() -> None:
+    noise = replace(QUIET, compute_jitter=0.01, system_duration_seconds=0.01, system_distribution="exponential")
+    np.testing.assert_array_equal(late(noise, nodes=1000)[:100], late(noise, nodes=100))
+
+
+def test_many_times_of_the_system_have_the_spread_of_their_sum() -> None:
+    """Above a hundred the sum of exponential times is drawn as a normal number."""
+    noise = replace(QUIET, system_period_seconds=0.01, system_duration_seconds=1e-3, system_distribution="exponential")
+    few, many = (late(noise, seconds=seconds, nodes=20_000) for seconds in (0.99, 4.0))
+    assert few.mean() == pytest.approx(99e-3, rel=0.01)
+    assert few.std() == pytest.approx(1e-3 * np.sqrt(99), rel=0.03)
+    assert many.mean() == pytest.approx(400e-3, rel=0.01)
+    assert many.std() == pytest.approx(1e-3 * np.sqrt(400), rel=0.03)
