@@ -151,6 +151,7 @@ class Communicator:
                 reduction=self.scheme.reduction,
                 start=clocks,
                 item_bytes=self.item_bytes,
+                judge=False,
             )
             pieces.append(piece)
             clocks = piece.finish

@@ -119,6 +119,26 @@ def test_a_chain_passes_segments_on_while_others_arrive() -> None:
     assert {int(length) for step in steps for length in step.end - step.begin} == {100}
 
 
+@pytest.mark.timing
+def test_what_is_not_judged_takes_as_long() -> None:
+    network = load_machine("sunway_taihulight").network
+    topology = Topology(network, nodes=24)
+    judged, not_judged = (
+        run(
+            collective("broadcast", "scatter_doubling", topology=topology, elements=10**6),
+            topology=topology,
+            protocol=Protocol.of(network),
+            reduction=ReductionCost.of(network),
+            start=np.zeros(24),
+            item_bytes=1,
+            judge=judge,
+        )
+        for judge in (True, False)
+    )
+    assert not_judged.finish.tolist() == judged.finish.tolist()
+    assert not_judged.contention == "approximated"
+
+
 def test_renumbering_deals_supernodes_in_turn() -> None:
     topology: Topology = Groups(10, 4)  # type: ignore[assignment]
     assert renumbered(topology).tolist() == [0, 4, 8, 1, 5, 9, 2, 6, 3, 7]
