@@ -25,7 +25,7 @@ MACHINE = load_machine("sunway_taihulight")
 STRIPING = Striping(stripes=32, stripe_bytes=256_000_000)
 FACTS = WorkloadFacts(
     name="x", title="x", batch_per_node=1, train_size=1, dataset=None, learns=True, parameters=1000,
-    recipe_samples=1, stored=GENERATED, optimiser_states=2, statistics=10, sample_numbers=5,
+    recipe_samples=1, recipe_batch=1, stored=GENERATED, optimiser_states=2, statistics=10, sample_numbers=5,
 )  # fmt: skip
 
 
