@@ -89,7 +89,7 @@ def check(found: Array, expected: Array, case: Case) -> None:
 
 
 @pytest.mark.numeric
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(case=cases())
 def test_forward_is_the_sum_over_the_window(case: Case) -> None:
     weight_shape = (*case.kernel, case.shape[3], case.out_channels)
