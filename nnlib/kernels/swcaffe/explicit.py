@@ -64,7 +64,12 @@ class ExplicitPass:
 
     @property
     def together(self) -> int:
-        """Images side by side in a column matrix: a divisor of all, as many as there is room for."""
+        """Images side by side in a column matrix: a divisor of all, as many as there is room for.
+
+        One where pixels need no columns: as in Caffe, images are then multiplied where they lie.
+        """
+        if self.pointwise:
+            return 1
         images = self.convolution.batch
         size = DTYPES[self.products.dtype].itemsize * self.depth * self.pixels
         most = max(1, self.column_bytes // size)
@@ -77,14 +82,9 @@ class ExplicitPass:
 
     @property
     def pointwise(self) -> bool:
-        """Whether columns are pixels as they are: neither im2col nor col2im, but for images side by side."""
+        """Whether columns are pixels as they are: neither im2col nor col2im."""
         one = self.convolution
         return one.kr == one.kc == one.stride == 1 and one.padding == 0
-
-    @property
-    def direct(self) -> bool:
-        """Whether an image is its own column matrix."""
-        return self.pointwise and self.together == 1
 
     @property
     def moved(self) -> bool:
@@ -145,7 +145,7 @@ class ExplicitPass:
         outs, gemm = self.convolution.group_no, self.products.gemm
         images = "grad_x" if self.which == "input_gradient" else "x"
         outputs = "y" if self.which == "forward" else "grad_y"
-        cols = images if self.direct else "cols"
+        cols = images if self.pointwise else "cols"
         made = "by_channel" if self.moved else outputs
         match self.which:
             case "forward":
@@ -155,34 +155,29 @@ class ExplicitPass:
                 if self.bias:
                     yield Stage.of(gemm(outs, self.columns, 1, accumulate=True), a="bias", b="ones", c=made)
                 if self.moved:
-                    yield Stage.of(self._reorder(outs, to_images=True), x=made, y=outputs)
+                    yield Stage.of(self._reorder(to_images=True), x=made, y=outputs)
             case "weight_gradient":
                 yield from self._gather(cols)
                 if self.moved:
-                    yield Stage.of(self._reorder(outs, to_images=False), x=outputs, y=made)
+                    yield Stage.of(self._reorder(to_images=False), x=outputs, y=made)
                 product = gemm(self.depth, outs, self.columns, transpose_b=True, accumulate=True)
                 yield Stage.of(product, a=cols, b=made, c="grad_weight")
             case "input_gradient":
                 if self.moved:
-                    yield Stage.of(self._reorder(outs, to_images=False), x=outputs, y=made)
+                    yield Stage.of(self._reorder(to_images=False), x=outputs, y=made)
                 yield Stage.of(gemm(self.depth, self.columns, outs), a="weight", b=made, c=cols)
-                if self.direct:
-                    return
-                if self.pointwise:
-                    yield Stage.of(self._reorder(self.convolution.group_ni, to_images=True), x=cols, y="grad_x")
-                else:
+                if not self.pointwise:
                     yield Stage.of(self.col2im(), cols=cols, x="grad_x")
 
     def _gather(self, cols: str) -> Iterator[Stage]:
-        if self.pointwise and not self.direct:
-            yield Stage.of(self._reorder(self.convolution.group_ni, to_images=False), x="x", y=cols)
-        elif not self.direct:
+        if not self.pointwise:
             image = replace(self.window, batch=1)
             yield Stage.of(RowIm2col(image, self.products.dtype, taps_first=True), x="x", cols=cols)
 
-    def _reorder(self, channels: int, *, to_images: bool) -> Copy:
-        """Between (channels, images, pixels) and (images, channels, pixels)."""
-        shape = (channels, self.together, self.pixels) if to_images else (self.together, channels, self.pixels)
+    def _reorder(self, *, to_images: bool) -> Copy:
+        """Outputs between (channels, images, pixels) and (images, channels, pixels)."""
+        outs = self.convolution.group_no
+        shape = (outs, self.together, self.pixels) if to_images else (self.together, outs, self.pixels)
         return Copy(whole_move(shape, (1, 0, 2)), self.products.dtype, label="reorder")
 
     def col2im(self) -> OnMpe:
