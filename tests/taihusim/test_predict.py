@@ -254,6 +254,19 @@ def test_a_model_file_is_timed_in_training_and_in_inference(tmp_path: Path) -> N
     assert "height" in refused.stderr
 
 
+def test_numbers_and_a_figure_are_written(tiny: str, tmp_path: Path) -> None:
+    done = taihusim("predict", tiny, "--nodes", "1,64", "--noise", "--out", str(tmp_path / "out"))
+    assert done.returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["predict.json", "predict.png"]
+    assert [point["nodes"] for point in json.loads((tmp_path / "out" / "predict.json").read_text())["points"]] == [
+        1,
+        64,
+    ]
+    assert (tmp_path / "out" / "predict.png").read_bytes().startswith(b"\x89PNG")
+    refused = taihusim("predict", tiny, "--out", str(tmp_path / "out" / "predict.json"))
+    assert (refused.returncode, refused.stdout) == (2, "")
+
+
 def test_a_predictor_times_what_it_knows_once(tiny: str) -> None:
     predictor = Predictor(steps_of(tiny))
     assert predictor.training(64) is predictor.training(64)

@@ -42,7 +42,8 @@ def _system(noise: NoiseSpec, *, seconds: float, ranks: Integers, counter: Count
     if most > SUMMED_TIMES:
         # the sum of so many is as good as normal
         sums = times + np.sqrt(times) * counter.normal("durations", ranks, 1)[:, 0]
-        return np.multiply(np.maximum(sums, 0.0), noise.system_duration_seconds, dtype=np.float64)
+        many: Floats = np.maximum(sums, 0.0) * noise.system_duration_seconds
+        return many
     taken: Floats = np.zeros(len(ranks))
     for number in range(most):
         taken -= np.where(number < times, np.log1p(-counter.uniform(f"duration {number}", ranks, 1)[:, 0]), 0.0)
