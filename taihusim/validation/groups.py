@@ -11,7 +11,7 @@ from typing import Final
 from sim.machine.spec import MachineSpec
 from taihusim.validation.inputs import Inputs, Predictor
 from taihusim.validation.network import effective_bandwidth
-from taihusim.validation.scaling import comm_share_beside_published
+from taihusim.validation.scaling import comm_share_predicted
 from taihusim.validation.subsets import long_messages
 
 
@@ -65,14 +65,19 @@ GROUPS: Final[Mapping[str, tuple[Group, ...]]] = MappingProxyType(
             Group(words="AlexNet, batch 64", contains=partial(_run, "AlexNet_B64")),
             Group(words="AlexNet, batch 256", contains=partial(_run, "AlexNet_B256")),
             Group(
-                words="ResNet-50, batch 32, beside the published time of one node",
+                words="ResNet-50, batch 32, beside the predicted time of one node",
                 contains=partial(_run, "ResNet50_B32"),
-                predictor=comm_share_beside_published,
+                predictor=comm_share_predicted,
             ),
             Group(
-                words="AlexNet, batch 256, beside the published time of one node",
+                words="AlexNet, batch 64, beside the predicted time of one node",
+                contains=partial(_run, "AlexNet_B64"),
+                predictor=comm_share_predicted,
+            ),
+            Group(
+                words="AlexNet, batch 256, beside the predicted time of one node",
                 contains=partial(_run, "AlexNet_B256"),
-                predictor=comm_share_beside_published,
+                predictor=comm_share_predicted,
             ),
         ),
         "scaling_speedup": (

@@ -98,13 +98,12 @@ def test_runs_that_are_not_modelled(machine: MachineSpec) -> None:
 @pytest.mark.slow
 @pytest.mark.validation
 def test_weak_scaling(machine: MachineSpec) -> None:
-    """Nothing but the published AlexNet and ResNet-50 at work; AlexNet's communication is fitted nowhere."""
+    """One number is fitted to the share of ResNet-50, none to AlexNet's nor to a speed-up."""
     names = ("scaling_comm_share", "scaling_comm_share_thesis", "scaling_speedup", "scaling_speedup_thesis")
     found = {name: report(name, machine) for name in names}
-    errors = {name: each.mean_abs_error or 0.0 for name, each in found.items()}
-    assert (errors["scaling_comm_share"] + errors["scaling_comm_share_thesis"]) / 2 <= 2.0
-    assert errors["scaling_comm_share_thesis"] <= 2.0
-    assert max(errors["scaling_speedup"], errors["scaling_speedup_thesis"]) <= 0.04
-    groups = {words: group.mean_abs_error or 0.0 for words, group in found["scaling_comm_share"].groups}
-    assert max(value for words, value in groups.items() if "AlexNet" in words or "beside" in words) <= 2.0
-    assert all(each.errors for each in found.values())
+    errors = {name: each.mean_abs_error for name, each in found.items()}
+    shares, speedups = (errors[name] for name in names[:2]), (errors[name] for name in names[2:])
+    assert all(error is not None and error <= 2.0 for error in shares)
+    assert all(error is not None and error <= 0.04 for error in speedups)
+    groups = {words: group.mean_abs_error for words, group in found["scaling_comm_share"].groups}
+    assert all(error is not None and error <= 2.0 for words, error in groups.items() if words.startswith("AlexNet"))
