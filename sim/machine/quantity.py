@@ -91,11 +91,11 @@ class Quantity:
     def _unit_for(self, exact: Decimal) -> str:
         units = self.dimension.units
         binary = [name for name in self.dimension.shown if name.startswith(("Ki", "Mi", "Gi", "Ti"))]
-        if self.whole and exact != 0:
-            for name in reversed(binary):
-                if exact % units[name] == 0:
-                    return name
         decimal = [name for name in self.dimension.shown if name not in binary]
+        if self.whole and exact != 0 and any(exact % units[name] == 0 for name in binary):
+            return max(
+                (name for name in self.dimension.shown if exact % units[name] == 0), key=lambda name: units[name]
+            )
         fitting = [name for name in decimal if abs(exact) >= units[name] and (name != "h" or exact % units[name] == 0)]
         return fitting[-1] if fitting else self.dimension.base if exact == 0 else decimal[0]
 

@@ -125,3 +125,19 @@ def test_counts_are_whole_numbers_without_unit(written: object) -> None:
     assert Whole().parse(8) == 8
     with pytest.raises(ValueError, match="a whole number of at least 1, without a unit"):
         Whole().parse(written)
+
+
+def test_sizes_are_printed_as_the_smallest_whole_number() -> None:
+    size = Quantity(dimension=SIZE, whole=True)
+    written = ["20000 TB", "256 MB", "64 KiB", "8 GiB", "128 B", "1.5 MB"]
+    assert [size.format(size.parse(text)) for text in written] == written
+
+
+def test_hours_are_printed_where_they_are_whole() -> None:
+    duration = Quantity(dimension=DURATION)
+    assert [duration.format(value) for value in (3600.0, 7200.0, 5400.0, 788_400_000.0)] == [
+        "1 h",
+        "2 h",
+        "5400 s",
+        "219000 h",
+    ]
