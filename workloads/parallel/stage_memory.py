@@ -69,7 +69,10 @@ def _uses(program: Program, stages: Stages, stage: int) -> dict[str, tuple[int, 
             first = found.get(buffer, (number, number, False))[0]
             found[buffer] = first, number, forward_ends is not None and first < forward_ends
         number += 1
-    return found
+    # what the program keeps to its end, the stage keeps to its own
+    end = len(program.launches) - 1
+    kept = [name for name in found if program.buffers[name].last == end]
+    return found | {name: (found[name][0], number - 1, found[name][2]) for name in kept}
 
 
 def _activations(program: Program, uses: Mapping[str, tuple[int, int, bool]]) -> tuple[int, int]:

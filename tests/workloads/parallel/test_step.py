@@ -15,6 +15,7 @@ from sim.problems import BadInput
 from tests.workloads.parallel.networks import network
 from tests.workloads.small import machine, node_timer
 from workloads.jobs.node_build import build_node_step
+from workloads.jobs.node_step import NodeStep
 from workloads.jobs.training_step import StepTiming, time_step
 from workloads.mapping import Mapping, load_mapping
 from workloads.parallel.lowered import LoweredStrategy, lower_strategy
@@ -72,12 +73,14 @@ def timed(
     )
 
 
-def data_parallel(name: str, *settings: str, nodes: int, samples: int, optimizer: Optimizer) -> StepTiming:
+def data_parallel(
+    name: str, *settings: str, nodes: int, samples: int, optimizer: Optimizer
+) -> tuple[NodeStep, StepTiming]:
     timer = node_timer(*settings)
     part = samples // 4
     program = lower_gradients(model=network(name), batch=part, dtype=timer.mapping.dtype)
     node = build_node_step(timer=timer, program=program, samples=part, optimizer=optimizer)
-    return time_step(node=node, machine=machine(), mapping=timer.mapping, nodes=nodes)
+    return node, time_step(node=node, machine=machine(), mapping=timer.mapping, nodes=nodes)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +96,11 @@ def data_parallel(name: str, *settings: str, nodes: int, samples: int, optimizer
 @pytest.mark.parametrize("nodes", [1, 3, 8])
 def test_data_parallelism_takes_as_long_as_the_data_parallel_step(settings: tuple[str, ...], nodes: int) -> None:
     """Two ways to the same seconds: the strategy with one stage, one tensor rank and one micro-batch."""
-    found = timed("mlp", "data", *settings, nodes=nodes, samples=8, optimizer=Adam()).timing
-    expected = data_parallel("mlp", *settings, nodes=nodes, samples=8, optimizer=Adam())
+    divided = timed("mlp", "data", *settings, nodes=nodes, samples=8, optimizer=Adam())
+    found = divided.timing
+    node, expected = data_parallel("mlp", *settings, nodes=nodes, samples=8, optimizer=Adam())
+    assert divided.node.memory == node.memory
+    assert (divided.node.flops, divided.node.moved_bytes) == (node.flops, node.moved_bytes)
     assert found.seconds == pytest.approx(expected.seconds, rel=1e-12)
     assert found.communication_exposed_seconds == pytest.approx(expected.communication_exposed_seconds, abs=1e-15)
     assert found.shares == pytest.approx(dict(expected.shares), abs=1e-12)
