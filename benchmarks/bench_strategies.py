@@ -39,16 +39,17 @@ ONE_RANK_TIMES = 20.0
 def step() -> Callable[[], object]:
     """A hybrid step of a small network on the whole machine, kernels and stages known."""
     setup = prepare(workload="digits", mapping_flags=["strategy=tensor=4,pipeline=4,optimizer_sharding"])
+    chosen = scheme(setup.mapping.communication, network=setup.machine.network)
     lowered = lower_strategy(
         model=setup.model,
         strategy=setup.mapping.strategy,
         machine=setup.machine,
         mapping=setup.mapping,
         clock=setup.clock,
+        scheme=chosen,
         nodes=NODES,
         samples_per_node=setup.samples_per_node(NODES),
     )
-    chosen = scheme(setup.mapping.communication, network=setup.machine.network)
     return lambda: time_strategy(lowered, optimizer=setup.workload.recipe.optimizer, scheme=chosen, nodes=NODES)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.precision import DTYPES
-from sim.network.schemes import scheme
+from sim.network.schemes import Scheme, scheme
 from sim.problems import BadInput, Problem
 from taihusim.least_batch import least_batch
 from taihusim.setup import Setup
@@ -37,7 +37,7 @@ def strategy_step(setup: Setup, *, samples: int, nodes: int) -> StrategyTiming:
         return time_strategy(
             lowered,
             optimizer=recipe.optimizer,
-            scheme=scheme(mapping.communication, network=setup.machine.network, changed=mapping.communication_choices),
+            scheme=_scheme(setup),
             nodes=nodes,
             clip=recipe.clip,
         )
@@ -91,9 +91,15 @@ def _lowered(setup: Setup, samples: int, nodes: int) -> LoweredStrategy:
         machine=setup.machine,
         mapping=setup.mapping,
         clock=setup.clock,
+        scheme=_scheme(setup),
         nodes=nodes,
         samples_per_node=samples,
     )
+
+
+def _scheme(setup: Setup) -> Scheme:
+    mapping = setup.mapping
+    return scheme(mapping.communication, network=setup.machine.network, changed=mapping.communication_choices)
 
 
 def _check(setup: Setup, lowered: LoweredStrategy, nodes: int) -> None:

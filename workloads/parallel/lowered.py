@@ -9,13 +9,18 @@ from nnlib.kernels.clock import KernelClock
 from nnlib.lowering import lower_gradients
 from nnlib.lowering.choice import Choice
 from nnlib.model import Model
+from nnlib.precision import DTYPES
 from nnlib.program import Program
 from sim.machine.spec import MachineSpec
+from sim.network.schemes import Scheme
+from sim.network.topology import Topology
 from sim.problems import BadInput, Problem
 from workloads.jobs.node_timer import NodeTimer
 from workloads.mapping import Mapping
+from workloads.parallel.group_times import GroupTimes
 from workloads.parallel.pipeline import Stages, cut_into_stages
-from workloads.parallel.stage_work import node_seconds
+from workloads.parallel.placement import Placement
+from workloads.parallel.stage_work import exchange_seconds, node_seconds
 from workloads.parallel.strategy import Strategy
 from workloads.parallel.tensor import Division, divide
 
@@ -45,10 +50,11 @@ def lower_strategy(
     machine: MachineSpec,
     mapping: Mapping,
     clock: KernelClock,
+    scheme: Scheme,
     nodes: int,
     samples_per_node: int,
 ) -> LoweredStrategy:
-    """The strategy on ``nodes`` nodes; stages are balanced by the kernels' times.
+    """The strategy on ``nodes`` nodes; stages are balanced by the times of kernels and of exchanges in tensor groups.
 
     Raises BadInput, naming what to change, if it divides neither ranks, samples nor the model, and InfeasiblePlan if a
     kernel finds no tile that fits the LDM.
@@ -75,6 +81,15 @@ def lower_strategy(
     program = _program(division, machine, mapping, together)
     whole = Stages(division.graph, (0, len(division.graph.nodes)))
     weights = node_seconds(timer=timer, program=program, stages=whole)
+    if strategy.tensor > 1 and strategy.pipeline > 1:
+        times = GroupTimes(
+            topology=Topology(network=machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node),
+            placement=Placement(tensor=strategy.tensor, stages=strategy.pipeline, replicas=replicas),
+            scheme=scheme,
+            item_bytes=DTYPES[mapping.dtype].itemsize,
+        )
+        exchanges = exchange_seconds(whole, samples=samples, times=times)
+        weights = [kernels + exchange for kernels, exchange in zip(weights, exchanges, strict=True)]
     return LoweredStrategy(
         strategy=strategy,
         replicas=replicas,

@@ -119,6 +119,20 @@ def node_seconds(*, timer: NodeTimer, program: Program, stages: Stages) -> list[
     return list(seconds.values())
 
 
+def exchange_seconds(stages: Stages, *, samples: int, times: GroupTimes) -> list[float]:
+    """What tensor ranks of one stage wait for each node's exchanges, forward and backward."""
+    graph = stages.graph
+    found = []
+    for node in graph.nodes:
+        seconds = 0.0
+        if isinstance(node.layer, Exchange):
+            elements = samples * node.layer.exchanged(graph.shapes[node.inputs[0]])
+            for kind in (node.layer.forward_kind, node.layer.backward_kind):
+                seconds += times.tensor(kind, stage=0, elements=elements)[0] if kind else 0.0
+        found.append(seconds)
+    return found
+
+
 def packed(blobs: Sequence[Blob], *, item: int, limit: int) -> list[Bucket]:
     """Gradients in the order in which they become ready, together up to ``limit`` bytes."""
     found: list[Bucket] = []

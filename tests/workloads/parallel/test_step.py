@@ -10,7 +10,7 @@ from nnlib.kernels.clock import KernelClock
 from nnlib.lowering import lower_gradients
 from nnlib.optim import LAMB, SGD, Adam, ClipByNorm, Optimizer
 from sim.machine.spec import MachineSpec
-from sim.network.schemes import scheme
+from sim.network.schemes import Scheme, scheme
 from sim.problems import BadInput
 from tests.workloads.parallel.networks import network
 from tests.workloads.small import machine, node_timer
@@ -39,6 +39,11 @@ def clock() -> KernelClock:
     return KernelClock(machine().processor)
 
 
+def scheme_of(*settings: str) -> Scheme:
+    mapping = mapping_of(*settings)
+    return scheme(mapping.communication, network=machine().network, changed=mapping.communication_choices)
+
+
 def lowered(
     name: str, text: str, *settings: str, nodes: int, samples: int, spec: MachineSpec | None = None
 ) -> LoweredStrategy:
@@ -48,6 +53,7 @@ def lowered(
         machine=spec or machine(),
         mapping=mapping_of(*settings),
         clock=clock(),
+        scheme=scheme_of(*settings),
         nodes=nodes,
         samples_per_node=samples,
     )
@@ -62,12 +68,10 @@ def timed(
     optimizer: Optimizer | None = None,
     clip: ClipByNorm | None = None,
 ) -> StrategyTiming:
-    mapping = mapping_of(*settings)
-    chosen = scheme(mapping.communication, network=machine().network, changed=mapping.communication_choices)
     return time_strategy(
         lowered(name, text, *settings, nodes=nodes, samples=samples),
         optimizer=optimizer or SGD(momentum=0.9),
-        scheme=chosen,
+        scheme=scheme_of(*settings),
         nodes=nodes,
         clip=clip,
     )
