@@ -51,8 +51,8 @@ def test_small_cases_are_computed() -> None:
     (point,) = json.loads(done.stdout)["points"]
     assert (point["order"], point["grid_rows"], point["grid_columns"]) == (320, 4, 4)
     assert 0 < point["scaled_residual"] < 16
-    points = "--set=workload.points=[16, 16, 16]"
-    done = taihusim("predict", "hpcg", "--nodes", "2", "--numerics", "layer", "--json", points)
+    points = ["--set=workload.points=[8, 8, 8]", "--set=workload.levels=2"]
+    done = taihusim("predict", "hpcg", "--nodes", "2", "--numerics", "layer", "--json", *points)
     (point,) = json.loads(done.stdout)["points"]
     assert point["relative_residual"] < 1e-12
     assert 10 < point["iterations"] < 60
