@@ -35,12 +35,16 @@ PART_OF_SHARE: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Residual:
-    """Measured over predicted times of one part: of ``rows`` measurements 5 %, half and 95 % lie below these."""
+    """Measured over predicted times of one part: of ``rows`` measurements 5 %, half and 95 % lie below these.
+
+    ``tables``: where they are from.
+    """
 
     rows: int
     low: float
     middle: float
     high: float
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +101,9 @@ def residuals_of(data: Mapping[str, Any]) -> Residuals:
     """From the file's JSON."""
     low, high = data["allreduce_bytes"]
     return Residuals(
-        parts={name: Residual(**values) for name, values in data["parts"].items()},
+        parts={
+            name: Residual(**{**values, "tables": tuple(values["tables"])}) for name, values in data["parts"].items()
+        },
         most_nodes=data["most_nodes"],
         allreduce_bytes=(low, high),
     )

@@ -34,7 +34,7 @@ def residual_data(reports: Sequence[TableReport]) -> dict[str, Any]:
                 factors += [(factor, 1.0 / len(found)) for factor in found]
                 tables += [report.name] if found else []
         if factors:
-            parts[part] = {**asdict(residual_of(factors)), "tables": tables}
+            parts[part] = asdict(residual_of(factors)) | {"tables": tables}
     return {
         "made_by": COMMAND,
         "what": "measured over predicted times: 5 %, 50 % and 95 % of measurements lie below low, middle and high",
@@ -52,10 +52,11 @@ def _factors(report: TableReport) -> list[float]:
 
 
 def _column(reports: Sequence[TableReport], beginning: str, name: str) -> list[float]:
-    """The numbers of a column, over all tables of such names."""
+    """The numbers of a column, over all tables of such names, of the rows that errors are taken from."""
     found = []
-    for report in reports:
-        if report.name.startswith(beginning):
+    for whole in reports:
+        if whole.name.startswith(beginning):
+            report = whole.of_subset or whole
             rows = [*(each.row for each in report.compared), *(row for row, _ in report.uncovered)]
             found += [float(row.inputs[name]) for row in rows if row.inputs.get(name)]
     return found
