@@ -47,6 +47,8 @@ def estimates(task: Task, processor: ProcessorSpec) -> dict[QuickPlan, float]:
             pass
         else:
             found["image-size-aware"] = cycles / processor.clock_hertz
+    if task.which == "input_gradient" and convolution.kr * convolution.kc > 1 and len(found) > 1:
+        del found["explicit"]  # what col2im loses on small blocks is not estimated, and no tuned one has won yet
     return found
 
 
