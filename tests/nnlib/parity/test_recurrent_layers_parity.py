@@ -100,14 +100,16 @@ def test_recurrent_layers(
     expected.backward(torch.tensor(grad))
     check_same(y, expected.detach().numpy(), "y")
     assert by_inputs[0] is not None
-    check_same(by_inputs[0], tensor.grad.numpy(), "grad x")
+    # sums over steps, which of one unit may nearly cancel: against the size of a term
+    term = 0.01 * float(np.max(np.abs(grad)))
+    check_same(by_inputs[0], tensor.grad.numpy(), "grad x", least=term)
     for suffix in layer.suffixes:
         for mine, other in names.items():
             if f"{mine}{suffix}" in params:
-                check_same(grads[f"{mine}{suffix}"], getattr(theirs, other + suffix).grad.numpy().T, mine)
+                check_same(grads[f"{mine}{suffix}"], getattr(theirs, other + suffix).grad.numpy().T, mine, least=term)
         if f"recurrent_bias{suffix}" in params:
             wanted = getattr(theirs, f"bias_hh_l0{suffix}").grad.numpy()[2 * units :]
-            check_same(grads[f"recurrent_bias{suffix}"], wanted, "recurrent bias")
+            check_same(grads[f"recurrent_bias{suffix}"], wanted, "recurrent bias", least=term)
     assert grads.keys() == params.keys()
 
 

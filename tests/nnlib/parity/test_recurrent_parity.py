@@ -100,6 +100,8 @@ def test_layers_are_those_of_pytorch(
     scalar.backward()
 
     runs = []
+    # sums over steps, which of one unit may nearly cancel: against the size of a term
+    term = 0.01 * float(np.max(np.abs(grad)))
     by_x = np.zeros_like(x)
     parameters = {name: value.detach().numpy() for name, value in layer.named_parameters()}
     for direction, suffix in enumerate(["", "_reverse"][:directions]):
@@ -122,18 +124,19 @@ def test_layers_are_those_of_pytorch(
         more, by_weight, by_bias = input_product_gradient(x, weight, found.x_product)
         by_x += more
         wanted = {name: value.grad.numpy() for name, value in layer.named_parameters()}
-        check_same(by_weight, wanted[f"weight_ih_l0{suffix}"].T, "gradient by the input weights")
-        check_same(found.weight, wanted[f"weight_hh_l0{suffix}"].T, "gradient by the recurrent weights")
+        check_same(by_weight, wanted[f"weight_ih_l0{suffix}"].T, "gradient by the input weights", least=term)
+        check_same(found.weight, wanted[f"weight_hh_l0{suffix}"].T, "gradient by the recurrent weights", least=term)
         if with_bias:
-            check_same(by_bias, wanted[f"bias_ih_l0{suffix}"], "gradient by the bias")
+            check_same(by_bias, wanted[f"bias_ih_l0{suffix}"], "gradient by the bias", least=term)
             assert found.bias is not None
-            check_same(found.bias, wanted[f"bias_hh_l0{suffix}"], "gradient by the recurrent bias")
+            check_same(found.bias, wanted[f"bias_hh_l0{suffix}"], "gradient by the recurrent bias", least=term)
         for number, (state, last) in enumerate(zip(found.initial, run.final, strict=True)):
             check_same(last, finals[number][direction].detach().numpy(), "final state")
             if with_initial:
-                check_same(state, tensors[1 + number].grad[direction].numpy(), "gradient by the initial state")
+                wanted_state = tensors[1 + number].grad[direction].numpy()
+                check_same(state, wanted_state, "gradient by the initial state", least=term)
     check_same(merge_directions([run.y for run in runs], "concatenate"), expected.detach().numpy(), "outputs")
-    check_same(by_x, tensors[0].grad.numpy(), "gradient by the input")
+    check_same(by_x, tensors[0].grad.numpy(), "gradient by the input", least=term)
 
 
 @settings(max_examples=25, deadline=None)
