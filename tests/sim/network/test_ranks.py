@@ -88,7 +88,7 @@ def test_two_ranks_by_hand() -> None:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     algorithm=st.sampled_from(sorted(ALGORITHMS)),
     nodes=st.integers(1, 40),

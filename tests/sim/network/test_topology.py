@@ -170,7 +170,7 @@ def test_without_contention_every_message_is_alone(uplink: float, crossing: floa
 
 
 @pytest.mark.timing
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1), nodes=st.integers(2, 40), per_node=st.sampled_from([1, 4]), share=st.floats(0, 1)
 )
@@ -221,7 +221,7 @@ def test_ranks_and_supernodes() -> None:
 
 
 @pytest.mark.timing
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     nodes=st.integers(2, 40),
@@ -257,7 +257,7 @@ def test_short_messages_leave_their_share() -> None:
 
 
 @pytest.mark.timing
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     links=st.integers(1, 4),
     sizes=st.lists(st.integers(1, 20), min_size=1, max_size=12),

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timing
 ADDING = ReductionCost(seconds_per_byte=0.286e-9, start_seconds=1e-6)
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     ranks=st.integers(2, 40),
     turns=st.integers(0, 60),
@@ -51,7 +51,7 @@ def shortened(schedule: Schedule) -> Schedule:
     return replace(schedule, steps=schedule.shortened)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     which=st.sampled_from(
         [("allreduce", "ring"), ("broadcast", "scatter_ring"), ("reduce_scatter", "ring"), ("allgather", "ring")]

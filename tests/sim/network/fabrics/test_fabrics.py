@@ -52,7 +52,7 @@ def test_many_messages_take_the_paths_they_take_alone(network: str, seed: int, c
         assert (source[message] != destination[message]) or (not crossed and alone.seconds[0] == 0)
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(pair=pairs)
 def test_tree_of_supernodes(pair: tuple[int, int]) -> None:
     """Up to the switch that the destination's number names, and down from the same one."""
@@ -72,7 +72,7 @@ def test_tree_of_supernodes(pair: tuple[int, int]) -> None:
     assert seconds == 1e-6
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(pair=pairs)
 def test_fat_tree_climbs_no_higher_than_it_must(pair: tuple[int, int]) -> None:
     """Switches of 4 nodes, 4 of them in a subtree of 16; half, then a quarter of the links go up."""
@@ -90,7 +90,7 @@ def test_fat_tree_climbs_no_higher_than_it_must(pair: tuple[int, int]) -> None:
     assert seconds == pytest.approx(levels * 5e-7)
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(pair=pairs)
 def test_torus_walks_one_dimension_after_the_other(pair: tuple[int, int]) -> None:
     """From node to node along 4 x 2 x 8, each ring the shorter way; arrives after as many hops as lie between."""
@@ -118,7 +118,7 @@ def test_torus_walks_one_dimension_after_the_other(pair: tuple[int, int]) -> Non
     assert paths.seconds[0] == pytest.approx(between * 2e-7)
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(pair=pairs, nodes=st.sampled_from([8, 20, 64]))
 def test_dragonfly_goes_at_most_local_global_local(pair: tuple[int, int], nodes: int) -> None:
     """Every global link leads to the router from which the way back would leave."""
@@ -150,7 +150,7 @@ def test_dragonfly_goes_at_most_local_global_local(pair: tuple[int, int], nodes:
     assert paths.seconds[0] == pytest.approx(len(links) * 3e-7)
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(network=networks, ranks_per_node=st.sampled_from([1, 3]), seed=st.integers(0, 2**32 - 1))
 def test_no_link_of_any_network_is_overfull(network: str, ranks_per_node: int, seed: int) -> None:
     topology = Topology(small(network), NODES, ranks_per_node)
