@@ -31,8 +31,8 @@ from workloads.parallel.strategy import Strategy, strategy_settings
 
 DEFAULT_MAPPING = "default"
 FOLDER = Path(__file__).parent / "mappings"
-COMMUNICATES_AS: Final = {"swcaffe-2019": "autotuned-2019", "searched-2019": "autotuned-2019"}
-"""Libraries whose communication has another's name: what THESIS measures ran under swCaffe with the tuned kernels."""
+COMMUNICATES_AS: Final = {"searched-2019": "autotuned-2019"}
+"""Libraries whose communication has another's name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ Collective: TypeAlias = Literal[
     "binomial_tree",
     "parameter_server",
 ]
-Communication: TypeAlias = Literal["swcaffe-2018", "autotuned-2019", "stock-mpi"]
+Communication: TypeAlias = Literal["swcaffe-2018", "swcaffe-2019", "autotuned-2019", "stock-mpi"]
 LibraryGeneration: TypeAlias = Literal["swcaffe-2018", "swcaffe-2019", "autotuned-2019", "searched-2019"]
 Numerics: TypeAlias = Literal["tile", "layer", "off"]
 InputOrder: TypeAlias = Literal["sequential", "random"]

@@ -36,8 +36,8 @@ SERIES: Final[Mapping[str, _Series]] = {
 }
 ALGORITHMS: Final[Mapping[str, tuple[str, Choices]]] = {
     "SWMPI_Allreduce": ("stock-mpi", Choices()),
-    "Topawa": ("autotuned-2019", Choices(collective="halving_doubling_round_robin")),
-    "Ring": ("autotuned-2019", Choices(collective="ring")),
+    "Topawa": ("swcaffe-2019", Choices(collective="halving_doubling_round_robin")),
+    "Ring": ("swcaffe-2019", Choices(collective="ring")),
 }
 """Scheme of each curve of THESIS chapter 7, with what is changed in it."""
 

@@ -17,7 +17,7 @@ from taihusim.workload_source import WorkloadSource
 from workloads.jobs.training_step import StepTiming
 from workloads.mapping import load_mapping
 
-MEASURED = ("precision=fp32", "overlap=null", "gradient_buckets=1 GB")
+MEASURED = ("precision=fp32", "overlap=false", "gradient_buckets=1 GB")
 """Weights and gradients are fp32 (SWCAFFE table III: 232.6 MB of AlexNet), packed into one where they are packed."""
 
 

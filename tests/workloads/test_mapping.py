@@ -27,11 +27,15 @@ def test_what_is_left_open_about_communication_is_what_the_library_does() -> Non
         words = mapping.communication, mapping.collective, mapping.reduction_by, mapping.packing
         return (*words, mapping.reduction_overlap, mapping.overlap)
 
-    assert chosen("overlap=null") == ("autotuned-2019", "halving_doubling", "core_group", "buckets", False, False)
-    per_blob = ("swcaffe-2018", "reduce_broadcast", "chip", "blobs", False, True)
+    packed = ("halving_doubling", "core_group", "buckets", False)
+    assert chosen() == ("autotuned-2019", *packed, True)
+    assert chosen("library=swcaffe-2019") == ("swcaffe-2019", *packed, False)
+    assert chosen("library=swcaffe-2019", "overlap=true") == ("swcaffe-2019", *packed, True)
+    per_blob = ("swcaffe-2018", "reduce_broadcast", "chip", "blobs", False, False)
+    assert chosen("library=swcaffe-2018") == per_blob
     assert chosen("communication=swcaffe-2018") == per_blob
     changed = chosen("communication=stock-mpi", "collective=ring", "reduction_by=chip", "reduction_overlap=false")
-    assert changed == ("stock-mpi", "ring", "chip", "buckets", False, True)
+    assert changed == ("stock-mpi", "ring", "chip", "buckets", False, False)
     assert load_mapping("default", ["communication=swcaffe-2018"]).summation == "binomial_tree"
 
 
