@@ -104,7 +104,7 @@ class TestKept:
         """The same, with nothing in memory."""
         steps.store, steps.known = KernelStore(folder / "steps.sqlite"), {}
         for name in ("facts", "setup"):
-            steps.__dict__.pop(name)
+            steps.__dict__.pop(name, None)
         return steps
 
     def test_found_is_what_was_built(self, tiny: str, tmp_path: Path) -> None:
