@@ -62,3 +62,14 @@ def test_rates(net: str, most: float, machine: MachineSpec) -> None:
     errors = [abs(each.error) for each in found.compared if each.row.inputs["net"] == net]
     assert len(errors) == 2
     assert mean(errors) <= most
+
+
+@pytest.mark.slow
+@pytest.mark.timing
+@pytest.mark.validation
+def test_shares(machine: MachineSpec) -> None:
+    (table,) = read_tables(names=["time_share"])
+    found = compare(table, machine=machine, predictors=PREDICTORS)
+    assert found.mean_abs_error is not None
+    assert found.mean_abs_error <= 4
+    assert sum(each.predicted for each in found.compared) == pytest.approx(100, abs=1)
