@@ -1,4 +1,4 @@
-"""One thread of BLAS and of PyTorch: pytest's own processes take the cores. Kernel times are kept for a run of tests."""
+"""One thread of BLAS and of PyTorch: pytest's own processes take the cores. Kernel times last for a run of tests."""
 
 from __future__ import annotations
 
