@@ -29,6 +29,7 @@ def test_times_get_shorter_and_all_else_larger() -> None:
     assert "noise.compute_jitter" in around
 
 
+@pytest.mark.slow
 def test_a_shorter_launch_saves_its_share_and_a_faster_link_needs_a_network(tmp_path: Path) -> None:
     workload = tiny_workload(tmp_path)
     steps = plan_steps(workload=workload, machine=MACHINE, mapping="default", settings=Settings())
