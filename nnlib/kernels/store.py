@@ -35,6 +35,8 @@ MOST_ENTRIES: Final = 100_000
 CODE: Final = (
     (sim, "chip"),
     (sim, "machine/spec.py"),
+    (sim, "machine/network_spec.py"),
+    (sim, "machine/site_spec.py"),
     (sim, "time.py"),
     (nnlib, "kernels"),
     (nnlib, "precision"),
