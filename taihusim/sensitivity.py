@@ -27,12 +27,14 @@ Say: TypeAlias = Callable[[str, float | None], None]
 TENTH: Final = 0.1
 TIMES: Final = frozenset({"s", "s/B", "cycles"})
 """Units of which less is better; of all others more is."""
-AROUND: Final = ("network.", "storage.", "processor.mpe.", "processor.group_sync")
+AROUND: Final = ("network.", "storage.", "processor.mpe.", "processor.group_sync", "processor.host.")
 """Keys that no kernel's time depends on."""
 NOISE: Final = "noise."
 CHIP: Final = (
     *("processor.clock", "processor.cpe.ldm", "processor.dma.line_time", "processor.dma.request_time"),
     *("processor.dma.block_time", "processor.dma.startup", "processor.mesh.latency", "processor.mesh.sync"),
+    *("processor.peak_fp64", "processor.peak_fp32", "processor.launch", "processor.memory.bandwidth"),
+    *(f"processor.efficiency.{each}" for each in ("convolution", "fully_connected", "others", "memory")),
 )
 """Keys that kernels' times depend on, as far as they are tried."""
 NOT_TRIED: Final = frozenset({"network.nodes", "storage.capacity"})
