@@ -33,10 +33,13 @@ NOISE: Final = "noise."
 CHIP: Final = (
     *("processor.clock", "processor.cpe.ldm", "processor.dma.line_time", "processor.dma.request_time"),
     *("processor.dma.block_time", "processor.dma.startup", "processor.mesh.latency", "processor.mesh.sync"),
+)
+"""Keys that kernels' times depend on, as far as they are tried."""
+DEVICE: Final = (
     *("processor.peak_fp64", "processor.peak_fp32", "processor.launch", "processor.memory.bandwidth"),
     *(f"processor.efficiency.{each}" for each in ("convolution", "fully_connected", "others", "memory")),
 )
-"""Keys that kernels' times depend on, as far as they are tried."""
+"""The same of devices that are known by their peaks."""
 NOT_TRIED: Final = frozenset({"network.nodes", "storage.capacity"})
 
 
@@ -52,9 +55,11 @@ class Change:
 def changes(machine: str, settings: Sequence[str], *, reach: Reach, noise: bool) -> list[Change]:
     """What is tried on a machine of a name or a file. Raises BadInput as loading it does."""
     found = []
-    for each in read_machine(machine, settings).parameters:
+    loaded = read_machine(machine, settings)
+    chip = CHIP if loaded.spec.roofline is None else DEVICE
+    for each in loaded.parameters:
         wanted = each.key.startswith(AROUND) or (noise and each.key.startswith(NOISE))
-        wanted = wanted or (reach == "chip" and each.key in CHIP)
+        wanted = wanted or (reach == "chip" and each.key in chip)
         if wanted and not isinstance(each.value, tuple) and each.value and each.key not in NOT_TRIED:
             found.append(_better(each, each.value))
     return found

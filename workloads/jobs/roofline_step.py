@@ -12,7 +12,7 @@ from math import prod
 from typing import Final
 
 from nnlib.graph import Graph, Node
-from nnlib.layers.arrangement import Reshape
+from nnlib.layers.arrangement import Flatten, Reshape
 from nnlib.layers.dropout import Dropout
 from nnlib.layers.normalisation import BatchNorm
 from nnlib.lowering.site import part_of
@@ -90,7 +90,7 @@ class RooflineTimer:
 
     def forward(self, account: Account, node: Node, *, training: bool) -> None:
         """One layer."""
-        if isinstance(node.layer, Reshape) or (isinstance(node.layer, Dropout) and not training):
+        if isinstance(node.layer, Reshape | Flatten) or (isinstance(node.layer, Dropout) and not training):
             return
         part = part_of(node.layer)
         reads = self._inputs(node)
@@ -103,7 +103,7 @@ class RooflineTimer:
 
     def backward(self, account: Account, node: Node) -> None:
         """The same layer's gradients: of its weights, then of its inputs."""
-        if isinstance(node.layer, Reshape):
+        if isinstance(node.layer, Reshape | Flatten):
             return
         graph, part, label = self.graph, part_of(node.layer), f"{node.name} (backward)"
         flops, inputs, outputs, weights = (
