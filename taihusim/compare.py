@@ -107,9 +107,7 @@ def _machine(
     }
 
 
-def _point(
-    steps: NodeSteps, point: Mapping[str, Any], *, other: Mapping[str, Any], target: Target
-) -> dict[str, Any]:
+def _point(steps: NodeSteps, point: Mapping[str, Any], *, other: Mapping[str, Any], target: Target) -> dict[str, Any]:
     computing, nodes = steps.machine.computing, point["nodes"]
     if target == "training":
         samples, seconds = point["global_batch"], point["seconds_per_step"]

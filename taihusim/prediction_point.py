@@ -16,6 +16,7 @@ from workloads.jobs.predicted_step import PredictedStep
 if TYPE_CHECKING:
     from taihusim.predict import Predictor
 
+MEASURED_PROCESSOR: Final = "SW26010"
 MEASURED_PARTS: Final = ("conv", "pool", "activation", "fc", "tensor_trans", "bn")
 OTHERS_LIMIT: Final = 0.25
 """A step with a larger share of other layers than this is not what was measured."""
@@ -54,8 +55,7 @@ def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nod
         "seconds_to_train_with_failures": _with_failures(predictor, nodes, training),
         "energy_joules_to_train": _per_samples(facts.recipe_samples, joules, batch) if facts.learns else None,
         "flops_per_second": step.flops_per_second,
-        "peak_fraction": step.flops_per_second
-        / (nodes * computing.peak_flops_of(predictor.steps.mapping.dtype)),
+        "peak_fraction": step.flops_per_second / (nodes * computing.peak_flops_of(predictor.steps.mapping.dtype)),
         "flops_to_train": _per_samples(facts.recipe_samples, float(step.node.flops), step.samples),
         "memory": {
             "weights_bytes": step.node.memory.weights,
@@ -151,6 +151,8 @@ def extrapolation(predictor: Predictor, step: PredictedStep) -> list[str]:
     found, residuals, mapping = [], predictor.residuals, predictor.steps.mapping
     if predictor.steps.machine.roofline is not None:
         return ["devices known by their peaks are not what intervals were measured for"]
+    if predictor.steps.machine.computing.name != MEASURED_PROCESSOR:
+        found.append(f"errors are those of {MEASURED_PROCESSOR}")
     if step.nodes > residuals.most_nodes:
         found.append(f"training was measured on up to {residuals.most_nodes:,} nodes")
     if mapping.precision not in ("fp32", "fp64"):

@@ -69,4 +69,6 @@ def _check(mapping: Mapping, devices: RooflineSpec) -> None:
     if wrong:
         file = f"mapping {mapping.name}"
         on = f" on nodes with {devices.name}, which are known by their peaks alone"
-        raise BadInput(Problem(file=file, key=key, value=value, expected=expected + on) for key, value, expected in wrong)
+        raise BadInput(
+            Problem(file=file, key=key, value=value, expected=expected + on) for key, value, expected in wrong
+        )

@@ -92,7 +92,9 @@ GROUPS: Final[Mapping[str, tuple[Group, ...]]] = MappingProxyType(
         ),
         "throughput_training": (
             Group(
-                words="K40m, a roofline of machine k40m_node", contains=partial(_device, K40M), predictor=k40m_throughput
+                words="K40m, a roofline of machine k40m_node",
+                contains=partial(_device, K40M),
+                predictor=k40m_throughput,
             ),
         ),
         "scaling_comm_share_thesis": (
