@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time as host
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from sim.problems import BadInput, Problem
@@ -29,7 +29,7 @@ class CompareRequest:
     nodes: tuple[int, ...]
     target: Target = "training"
     mapping: str = "default"
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
     mapping_flags: tuple[str, ...] = ()
     shapes: Mapping[str, int] | None = None
     samples: int = 1

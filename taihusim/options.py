@@ -77,7 +77,7 @@ def split_settings(settings: Sequence[str], *, nouns: Sequence[str] = NOUNS) -> 
 def run_options(command: Command) -> Command:
     """Add the options of machine and mapping: ``machine``, and what :func:`mapping_options` adds."""
     option = click.option("--machine", default="sunway_taihulight", show_default=True, help="Machine, name or file.")
-    return cast(Command, option(mapping_options(command)))
+    return option(mapping_options(command))
 
 
 def mapping_options(command: Command) -> Command:

@@ -15,7 +15,10 @@ from sim.machine.roofline_spec import Format, RooflineSpec
 from sim.machine.site_spec import FaultsSpec, PowerSpec, RooflinePowerSpec, StorageSpec
 from sim.problems import BadInput, Problem
 
-NO_CORE_GROUPS: Final = "a machine with core groups: on this one, whose devices are known by their peaks alone, predict, serve and compare work"
+NO_CORE_GROUPS: Final = (
+    "a machine with core groups: on this one, whose devices are known by their peaks alone, predict, serve and "
+    "compare work"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ class Activity:
     """What one node did in ``seconds``.
 
     ``compute_seconds`` and ``wait_seconds`` (polling for data or neighbours, or busy with memory) are means over all
-    CPEs of the chip or all devices of the node, ``mpe_seconds`` over its MPEs or host cores. Bytes: moved between memory and chip, sent and received by the node's interface, read
-    from or written to storage.
+    CPEs of the chip or all devices of the node, ``mpe_seconds`` over its MPEs or host cores. Bytes: moved between
+    memory and chip, sent and received by the node's interface, read from or written to storage.
     """
 
     seconds: float

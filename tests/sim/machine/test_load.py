@@ -48,7 +48,9 @@ def test_peaks_of_the_machines_to_compare_with() -> None:
 
 def test_devices_are_no_core_groups() -> None:
     machine = load_machine("k40m_node")
-    with pytest.raises(BadInput, match="processor: expected a machine with core groups: .* predict, serve and compare"):
+    with pytest.raises(
+        BadInput, match=r"processor: expected a machine with core groups: .* predict, serve and compare"
+    ):
         _ = machine.processor
     assert load_machine("sunway_taihulight").roofline is None
 
@@ -81,7 +83,7 @@ def test_kinds_of_processor_and_power_go_together(variant: Path) -> None:
 
 def test_efficiencies_are_portions() -> None:
     assert load_machine("k40m_node", ["processor.efficiency.memory=1"]).roofline is not None
-    with pytest.raises(BadInput, match="processor.efficiency.memory: expected a number above 0 and up to 1"):
+    with pytest.raises(BadInput, match=r"processor\.efficiency\.memory: expected a number above 0 and up to 1"):
         load_machine("k40m_node", ["processor.efficiency.memory=0"])
 
 
