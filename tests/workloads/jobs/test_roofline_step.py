@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from nnlib.layers.recurrent import LSTM
 from nnlib.model import Model
 from nnlib.optim import SGD, Adam
 from sim.machine.load import load_machine
@@ -13,6 +14,7 @@ from sim.machine.roofline_spec import RooflineSpec
 from sim.machine.spec import MachineSpec
 from sim.power.energy import Activity, energy, full_load_watts, idle_watts
 from workloads.jobs.node_step import NodeStep, node_step_of
+from workloads.jobs.roofline_recurrent import RecurrentWork
 from workloads.jobs.roofline_step import roofline_answer, roofline_step
 from workloads.mapping import load_mapping
 from workloads.spec import load_workload
@@ -141,3 +143,22 @@ def test_power_of_devices_lies_between_idle_and_busy() -> None:
     assert half.joules["devices"] == pytest.approx(node.devices * (60 + 235))
     two = replace(MACHINE, computing=replace(node, devices=2))
     assert energy(two, Activity(seconds=1.0)).joules["devices"] == pytest.approx(120)
+
+
+def test_steps_of_a_recurrent_layer_come_one_after_another_and_read_its_weights_again() -> None:
+    layer, shapes = LSTM("lstm", 32, bidirectional=True), ((10, 8),)
+    work = RecurrentWork.of(layer, shapes, samples=5)
+    assert work.launches == 20
+    assert work.all_flops == 2 * 5 * layer.multiply_accumulates(shapes)
+    assert work.step_numbers == 4 * 32 * 32 + 5 * (2 * 4 * 32 + 3 * 32)
+    few, many = (step("lstm_language_model", samples=count) for count in (1, 2))
+    graph = network("lstm_language_model").training
+    steps = sum(graph.shapes[node.inputs[0]][0] for node in graph.nodes if isinstance(node.layer, LSTM))
+    assert many.launches == few.launches > 2 * steps
+    assert many.seconds < 1.5 * few.seconds
+
+
+def test_flops_are_three_times_the_forward_products_less_those_by_data() -> None:
+    model = network("lstm_language_model")
+    products = sum(model.training.multiply_accumulates.values())
+    assert step("lstm_language_model", samples=2).flops == 2 * 2 * 3 * products
