@@ -43,6 +43,7 @@ def test_inference_and_the_table(tiny: str) -> None:
     shown = taihusim("compare", tiny, *BOTH).stdout
     assert "k40m_cluster, 1 node: kernel launches" in shown
     assert "share of peak" in shown
+    assert "memory per device on 1 node" in taihusim("predict", tiny, "--machine", "k40m_node").stdout
 
 
 def test_devices_change_with_their_machine_file(tiny: str) -> None:
@@ -105,6 +106,16 @@ def test_four_ranks_go_with_four_core_groups(tiny: str) -> None:
     said = refused("predict", tiny, "--machine", "sunway_oceanlight", "--ranks-per-node", "4")
     assert "expected 1, as a node of sunway_oceanlight has 6 core groups" in said[0]
     assert refused("train", tiny, "--machine", "sunway_oceanlight", "--ranks-per-node", "4") == said
+
+
+def test_errors_of_the_old_chip_are_not_those_of_the_new(tiny: str) -> None:
+    old, new = (
+        json_of("predict", tiny, "--machine", name, "--target", "training")["points"][0]
+        for name in ("sunway_taihulight", "sunway_oceanlight")
+    )
+    assert set(new["extrapolated_because"]) - set(old["extrapolated_because"]) == {"errors are those of SW26010"}
+    assert new["cores"] == 390
+    assert new["seconds_per_step_low"] < new["seconds_per_step"] < new["seconds_per_step_high"]
 
 
 def test_machines_are_listed_and_shown() -> None:
