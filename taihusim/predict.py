@@ -117,7 +117,6 @@ def predict(steps: NodeSteps, request: PredictRequest, *, say: Say = lambda text
     return {
         "workload": steps.facts.name,
         "machine": steps.machine.name,
-        "compute_unit": "core group" if steps.machine.roofline is None else "device",
         "points": [training_point(predictor, trained, nodes) for nodes in request.nodes] if learns else [],
         "recipe_batch": steps.facts.recipe_batch if steps.facts.train_size is not None else None,
         "inference": [answer_point(predictor, answered, nodes) for nodes in request.nodes] if answers else [],

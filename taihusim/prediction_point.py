@@ -57,6 +57,7 @@ def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nod
         "flops_per_second": step.flops_per_second,
         "peak_fraction": step.flops_per_second / (nodes * computing.peak_flops_of(predictor.steps.mapping.dtype)),
         "flops_to_train": _per_samples(facts.recipe_samples, float(step.node.flops), step.samples),
+        "compute_unit": "core group" if machine.roofline is None else "device",
         "memory": {
             "weights_bytes": step.node.memory.weights,
             "gradients_bytes": step.node.memory.gradients,

@@ -25,7 +25,7 @@ def print_prediction(result: Mapping[str, Any]) -> None:
     points, answers = result["points"], result["inference"]
     title = f"{result['workload']} on {result['machine']}, simulated time"
     if points:
-        _print_training(points, title=f"training of {title}", unit=result["compute_unit"])
+        _print_training(points, title=f"training of {title}")
     if points and answers:
         click.echo()
     if answers:
@@ -55,7 +55,7 @@ def _print_sensitivity(rows: Sequence[Mapping[str, Any]]) -> None:
     print_table(columns, shown, title="change of the time of a step", right=columns[1:])
 
 
-def _print_training(points: Sequence[Point], *, title: str, unit: str) -> None:
+def _print_training(points: Sequence[Point], *, title: str) -> None:
     columns = (
         *("nodes", "cores", "batch", "s/step", "90 % interval", "samples/s", "efficiency", "compute", "memory"),
         *("network", "input", "epoch", "training", "energy"),
@@ -86,7 +86,7 @@ def _print_training(points: Sequence[Point], *, title: str, unit: str) -> None:
     memory = points[0]["memory"]
     parts = ", ".join(f"{name.removesuffix('_bytes')} {size_in_words(size)}" for name, size in memory.items())
     whole = size_in_words(points[0]["memory_bytes_per_core_group"])
-    click.echo(f"memory per {unit} on {nodes_in_words(points[0]['nodes'])}: {whole} ({parts})")
+    click.echo(f"memory per {points[0]['compute_unit']} on {nodes_in_words(points[0]['nodes'])}: {whole} ({parts})")
     for reason, where in _reasons(points).items():
         click.echo(f"* extrapolated on {where}: {reason}")
 

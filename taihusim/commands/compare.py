@@ -53,8 +53,8 @@ def command(
     Examples:
 
     \b
-      taihusim compare resnet50 --machines sunway_taihulight,k40m_cluster --nodes 1,64,512
-      taihusim compare alexnet --machines sunway_taihulight,k40m_node --precision fp32 --json
+      taihusim compare resnet50 --machines sunway_taihulight,k40m_cluster --nodes 1,64,512 --precision fp32
+      taihusim compare digits --machines sunway_taihulight,k40m_node --json
     """
     from taihusim.compare import CompareRequest, compare, machine_names
     from taihusim.given_inputs import read_shapes
