@@ -19,6 +19,7 @@ COMMANDS = {
     "kernel": "Run one operation on the core groups of a chip: where its time goes.",
     "train": "Train a workload on a machine: loss, accuracy, simulated time and energy.",
     "predict": "Predict training and inference at every scale: time, energy, memory, what holds it back.",
+    "compare": "Set machines side by side on one workload: speed, energy, share of peak, what holds each back.",
     "infer": "Run a trained model on a machine: outputs, latency, throughput.",
     "serve": "Answer requests that arrive one by one: latencies, batches, load.",
     "collective": "Time one collective on a machine's network: bandwidth, busiest links, step by step.",

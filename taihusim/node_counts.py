@@ -32,6 +32,18 @@ def node_problems(nodes: Sequence[int], *, machine: MachineSpec) -> list[Problem
     return [Problem(file="--nodes", key="", value=count, expected=expected) for count in wrong]
 
 
+def rank_problems(machine: MachineSpec, mapping: Mapping) -> list[Problem]:
+    """A problem if a node's ranks are neither one nor as many as its core groups or devices."""
+    units = machine.computing.compute_units
+    if mapping.ranks_per_node in (1, units):
+        return []
+    expected = f"1, as a node of {machine.name} computes with {units} x {machine.computing.name}"
+    if machine.roofline is None:
+        expected = f"1, as a node of {machine.name} has {units} core groups"
+    file = f"mapping {mapping.name}"
+    return [Problem(file=file, key="ranks_per_node", value=mapping.ranks_per_node, expected=expected)]
+
+
 def batch_problems(nodes: Sequence[int], *, mapping: Mapping, recipe_batch_per_node: int) -> list[Problem]:
     """A problem for each node count over which the batch cannot be shared equally, down to its ranks."""
     problems: list[Problem] = []

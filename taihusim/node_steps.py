@@ -77,12 +77,12 @@ class NodeSteps:
     @cached_property
     def facts(self) -> WorkloadFacts:
         """What is said of the workload. Raises BadInput."""
-        from_scratch = lambda: _facts(self.setup)  # noqa: E731
+        from_scratch = lambda: _facts(self)  # noqa: E731
         return self._kept(self._key("workload facts", ""), facts_of, from_scratch)
 
     def training(self, samples: int) -> NodeStep:
         """The step of a node with ``samples`` samples. Raises BadInput if it does not fit the memory or the LDM."""
-        from_scratch = lambda: _training(self.setup, samples)  # noqa: E731
+        from_scratch = lambda: _training(self, samples)  # noqa: E731
         return self._kept(self._key("node step", samples), node_step_of, from_scratch)
 
     def timing(self, samples: int, nodes: int, *, seed: int | None = None) -> StepTiming:
@@ -113,7 +113,7 @@ class NodeSteps:
 
     def answering(self, samples: int) -> NodeAnswer:
         """A batch of inference of ``samples`` samples on a node. Raises BadInput as :meth:`training`."""
-        from_scratch = lambda: _answering(self.setup, samples)  # noqa: E731
+        from_scratch = lambda: _answering(self, samples)  # noqa: E731
         return self._kept(self._key("node answer", samples), node_answer_of, from_scratch)
 
     def under_strategy(self, samples: int, nodes: int) -> StrategyTiming:
@@ -128,8 +128,8 @@ class NodeSteps:
     def _key(self, what: str, which: object) -> str:
         mapping = {each.name: getattr(self.mapping, each.name) for each in fields(self.mapping)}
         mapping = {name: value for name, value in mapping.items() if name not in NOT_OF_A_NODE}
-        processor = self.machine.processor
-        parts = (SCHEMA, what, code_digest(), self.digest, processor, sorted(mapping.items()), which)
+        computing = self.machine.computing
+        parts = (SCHEMA, what, code_digest(), self.digest, computing, sorted(mapping.items()), which)
         return hashlib.sha256("\n".join(map(repr, parts)).encode()).hexdigest()
 
     def _kept(self, name: str, decode: Callable[[Mapping[str, Any]], Kept], make: Callable[[], Kept]) -> Kept:
@@ -144,16 +144,20 @@ class NodeSteps:
         return found
 
 
-def _facts(setup: Setup) -> WorkloadFacts:
+def _facts(steps: NodeSteps) -> WorkloadFacts:
     from workloads.facts import workload_facts
 
-    return workload_facts(setup.workload)
+    return workload_facts(steps.setup.workload if steps.machine.roofline is None else steps.source.load())
 
 
-def _training(setup: Setup, samples: int) -> NodeStep:
+def _training(steps: NodeSteps, samples: int) -> NodeStep:
+    if steps.machine.roofline is not None:
+        from taihusim.roofline_programs import training_devices
+
+        return training_devices(steps, devices=steps.machine.roofline, samples=samples)
     from taihusim.node_programs import training_node
 
-    return training_node(setup, samples=samples)
+    return training_node(steps.setup, samples=samples)
 
 
 def _under_strategy(setup: Setup, samples: int, nodes: int) -> StrategyTiming:
@@ -162,7 +166,11 @@ def _under_strategy(setup: Setup, samples: int, nodes: int) -> StrategyTiming:
     return strategy_step(setup, samples=samples, nodes=nodes)
 
 
-def _answering(setup: Setup, samples: int) -> NodeAnswer:
+def _answering(steps: NodeSteps, samples: int) -> NodeAnswer:
+    if steps.machine.roofline is not None:
+        from taihusim.roofline_programs import answering_devices
+
+        return answering_devices(steps, devices=steps.machine.roofline, samples=samples)
     from taihusim.node_programs import answering_node
 
-    return answering_node(setup, samples=samples)
+    return answering_node(steps.setup, samples=samples)

@@ -75,7 +75,13 @@ def split_settings(settings: Sequence[str], *, nouns: Sequence[str] = NOUNS) -> 
 
 
 def run_options(command: Command) -> Command:
-    """Add the options of machine and mapping: ``machine``, ``mapping``, and ``mapping_flags`` made from the others.
+    """Add the options of machine and mapping: ``machine``, and what :func:`mapping_options` adds."""
+    option = click.option("--machine", default="sunway_taihulight", show_default=True, help="Machine, name or file.")
+    return option(mapping_options(command))
+
+
+def mapping_options(command: Command) -> Command:
+    """Add the options of a mapping: ``mapping``, and ``mapping_flags`` made from the others.
 
     Each flag overrides the mapping file's key of the same name.
     """
@@ -92,7 +98,6 @@ def run_options(command: Command) -> Command:
         return command(*args, mapping_flags=settings, **values)
 
     options = [
-        click.option("--machine", default="sunway_taihulight", show_default=True, help="Machine, name or file."),
         click.option("--mapping", default="default", show_default=True, help="Mapping, name or file."),
         click.option("--batch-per-node", type=click.IntRange(min=1), help="Samples per node and step."),
         click.option("--global-batch", type=click.IntRange(min=1), help="Samples of all nodes per step."),

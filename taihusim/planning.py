@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sim.machine.load import load_machine
 from sim.problems import BadInput, Problem
 from taihusim.cache import default_store
+from taihusim.node_counts import rank_problems
 from taihusim.node_steps import NodeSteps
 from taihusim.options import Settings
 from taihusim.workload_source import WorkloadSource
@@ -64,12 +65,13 @@ def plan_steps(
     mapping_spec = collect(problems, lambda: load_mapping(mapping, [*settings.mapping, *mapping_flags]))
     store = default_store()
     if machine_spec is not None and mapping_spec is not None:
+        problems += rank_problems(machine_spec, mapping_spec)
         steps = NodeSteps(machine=machine_spec, mapping=mapping_spec, source=source, prepare=build, store=store)
         if collect(problems, lambda: steps.facts) is not None and not problems:
             return steps
     else:
         collect(problems, source.load)
-    raise BadInput(problems)
+    raise BadInput(dict.fromkeys(problems))
 
 
 def collect(problems: list[Problem], load: Callable[[], Loaded]) -> Loaded | None:

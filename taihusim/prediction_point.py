@@ -16,6 +16,7 @@ from workloads.jobs.predicted_step import PredictedStep
 if TYPE_CHECKING:
     from taihusim.predict import Predictor
 
+MEASURED_PROCESSOR: Final = "SW26010"
 MEASURED_PARTS: Final = ("conv", "pool", "activation", "fc", "tensor_trans", "bn")
 OTHERS_LIMIT: Final = 0.25
 """A step with a larger share of other layers than this is not what was measured."""
@@ -24,8 +25,9 @@ OTHERS_LIMIT: Final = 0.25
 def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nodes: int) -> dict[str, Any]:
     """A step on ``nodes`` nodes; ``steps`` by node count, with one node to compare with if that can do it."""
     step, machine, facts = steps[nodes], predictor.steps.machine, predictor.steps.facts
-    processor, seconds = machine.processor, step.seconds
-    low, high = predictor.residuals.interval(step.shares, whole=seconds)
+    computing, seconds = machine.computing, step.seconds
+    interval = None if machine.roofline is not None else predictor.residuals.interval(step.shares, whole=seconds)
+    low, high = interval or (None, None)
     reasons = extrapolation(predictor, step)
     speedup = step.samples_per_second / steps[1].samples_per_second if 1 in steps else None
     batch, joules = step.samples * nodes, step.energy.total_joules
@@ -33,7 +35,7 @@ def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nod
     training = _per_samples(facts.recipe_samples, seconds, batch) if facts.learns else None
     return {
         "nodes": nodes,
-        "cores": nodes * processor.cores,
+        "cores": nodes * computing.cores,
         "global_batch": batch,
         "seconds_per_step": seconds,
         "seconds_per_step_low": low,
@@ -53,8 +55,9 @@ def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nod
         "seconds_to_train_with_failures": _with_failures(predictor, nodes, training),
         "energy_joules_to_train": _per_samples(facts.recipe_samples, joules, batch) if facts.learns else None,
         "flops_per_second": step.flops_per_second,
-        "peak_fraction": step.flops_per_second / (nodes * processor.peak_flops),
+        "peak_fraction": step.flops_per_second / (nodes * computing.peak_flops_of(predictor.steps.mapping.dtype)),
         "flops_to_train": _per_samples(facts.recipe_samples, float(step.node.flops), step.samples),
+        "compute_unit": "core group" if machine.roofline is None else "device",
         "memory": {
             "weights_bytes": step.node.memory.weights,
             "gradients_bytes": step.node.memory.gradients,
@@ -99,7 +102,7 @@ def answer_point(predictor: Predictor, answers: Mapping[int, InferenceTiming], n
     rate = nodes * batch / timing.seconds
     return {
         "nodes": nodes,
-        "cores": nodes * predictor.steps.machine.processor.cores,
+        "cores": nodes * predictor.steps.machine.computing.cores,
         "batch": batch,
         "seconds_per_batch": timing.seconds,
         "samples_per_second": rate,
@@ -114,6 +117,7 @@ def answer_point(predictor: Predictor, answers: Mapping[int, InferenceTiming], n
             busiest=timing.busiest,
             launches=timing.launches,
             launch_seconds=timing.launch_seconds,
+            device=_device(predictor),
         ),
     }
 
@@ -133,12 +137,23 @@ def bottleneck(predictor: Predictor, step: PredictedStep) -> str:
         gradient_bytes=step.timing.gradient_bytes,
         collective=predictor.steps.mapping.collective,
         strategy=str(predictor.steps.mapping.strategy),
+        device=_device(predictor),
     )
+
+
+def _device(predictor: Predictor) -> str | None:
+    """What nodes compute with, if it is no chip of core groups."""
+    devices = predictor.steps.machine.roofline
+    return None if devices is None else devices.name
 
 
 def extrapolation(predictor: Predictor, step: PredictedStep) -> list[str]:
     """Why nothing like a step has been measured; empty where something has."""
     found, residuals, mapping = [], predictor.residuals, predictor.steps.mapping
+    if predictor.steps.machine.roofline is not None:
+        return ["devices known by their peaks are not what intervals were measured for"]
+    if predictor.steps.machine.computing.name != MEASURED_PROCESSOR:
+        found.append(f"errors are those of {MEASURED_PROCESSOR}")
     if step.nodes > residuals.most_nodes:
         found.append(f"training was measured on up to {residuals.most_nodes:,} nodes")
     if mapping.precision not in ("fp32", "fp64"):

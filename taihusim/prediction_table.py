@@ -66,12 +66,11 @@ def _print_training(points: Sequence[Point], *, title: str) -> None:
             f"{point['cores']:,}",
             f"{point['global_batch']:,}",
             seconds_in_words(point["seconds_per_step"]),
-            f"{_plain(point['seconds_per_step_low'])} to {_plain(point['seconds_per_step_high'])}"
-            f"{'*' if point['extrapolated'] else ''}",
+            _interval(point),
             f"{point['samples_per_second']:,.0f}",
             None if point["efficiency"] is None else _percent(point["efficiency"]),
             _percent(point["shares"].get("compute", 0.0)),
-            _percent(point["shares"].get("dma_wait", 0.0)),
+            _percent(point["shares"].get("dma_wait", 0.0) + point["shares"].get("memory", 0.0)),
             _percent(point["shares"]["communication_exposed"]),
             _percent(point["shares"]["input"]),
             None if point["seconds_per_epoch"] is None else _long(point["seconds_per_epoch"]),
@@ -87,9 +86,16 @@ def _print_training(points: Sequence[Point], *, title: str) -> None:
     memory = points[0]["memory"]
     parts = ", ".join(f"{name.removesuffix('_bytes')} {size_in_words(size)}" for name, size in memory.items())
     whole = size_in_words(points[0]["memory_bytes_per_core_group"])
-    click.echo(f"memory per core group on {nodes_in_words(points[0]['nodes'])}: {whole} ({parts})")
+    click.echo(f"memory per {points[0]['compute_unit']} on {nodes_in_words(points[0]['nodes'])}: {whole} ({parts})")
     for reason, where in _reasons(points).items():
         click.echo(f"* extrapolated on {where}: {reason}")
+
+
+def _interval(point: Point) -> str:
+    star = "*" if point["extrapolated"] else ""
+    if point["seconds_per_step_low"] is None:
+        return f"unknown{star}"
+    return f"{_plain(point['seconds_per_step_low'])} to {_plain(point['seconds_per_step_high'])}{star}"
 
 
 def _reasons(points: Sequence[Point]) -> dict[str, str]:

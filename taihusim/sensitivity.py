@@ -27,7 +27,7 @@ Say: TypeAlias = Callable[[str, float | None], None]
 TENTH: Final = 0.1
 TIMES: Final = frozenset({"s", "s/B", "cycles"})
 """Units of which less is better; of all others more is."""
-AROUND: Final = ("network.", "storage.", "processor.mpe.", "processor.group_sync")
+AROUND: Final = ("network.", "storage.", "processor.mpe.", "processor.group_sync", "processor.host.")
 """Keys that no kernel's time depends on."""
 NOISE: Final = "noise."
 CHIP: Final = (
@@ -35,6 +35,11 @@ CHIP: Final = (
     *("processor.dma.block_time", "processor.dma.startup", "processor.mesh.latency", "processor.mesh.sync"),
 )
 """Keys that kernels' times depend on, as far as they are tried."""
+DEVICE: Final = (
+    *("processor.peak_fp64", "processor.peak_fp32", "processor.launch", "processor.memory.bandwidth"),
+    *(f"processor.efficiency.{each}" for each in ("convolution", "fully_connected", "others", "memory")),
+)
+"""The same of devices that are known by their peaks."""
 NOT_TRIED: Final = frozenset({"network.nodes", "storage.capacity"})
 
 
@@ -50,9 +55,11 @@ class Change:
 def changes(machine: str, settings: Sequence[str], *, reach: Reach, noise: bool) -> list[Change]:
     """What is tried on a machine of a name or a file. Raises BadInput as loading it does."""
     found = []
-    for each in read_machine(machine, settings).parameters:
+    loaded = read_machine(machine, settings)
+    chip = CHIP if loaded.spec.roofline is None else DEVICE
+    for each in loaded.parameters:
         wanted = each.key.startswith(AROUND) or (noise and each.key.startswith(NOISE))
-        wanted = wanted or (reach == "chip" and each.key in CHIP)
+        wanted = wanted or (reach == "chip" and each.key in chip)
         if wanted and not isinstance(each.value, tuple) and each.value and each.key not in NOT_TRIED:
             found.append(_better(each, each.value))
     return found

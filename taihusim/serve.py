@@ -150,7 +150,7 @@ def _point(steps: NodeSteps, request: ServeRequest, *, sizes: tuple[int, ...], n
         served = serve_poisson(service, rate=rate, requests=request.requests, seed=request.seed)
     return {
         "nodes": nodes,
-        "cores": nodes * machine.processor.cores,
+        "cores": nodes * machine.computing.cores,
         "requests_per_second": rate,
         "capacity_requests_per_second": capacity,
         "load": None if rate is None else rate / capacity,

@@ -17,7 +17,7 @@ from sim.machine.load import DEFAULT_MACHINE, load_machine
 from sim.machine.spec import MachineSpec
 from sim.problems import BadInput, Problem
 from taihusim.cache import default_store
-from taihusim.node_counts import batch_problems
+from taihusim.node_counts import batch_problems, rank_problems
 from taihusim.node_steps import NodeSteps
 from taihusim.options import Settings
 from taihusim.tile_problem import tile_problem
@@ -126,6 +126,8 @@ def prepare(
     )
     workload_spec = _collect(problems, source.load)
     mapping_spec = _collect(problems, lambda: load_mapping(mapping, [*settings.mapping, *mapping_flags]))
+    if machine_spec is not None and mapping_spec is not None:
+        problems += rank_problems(machine_spec, mapping_spec)
     if problems or machine_spec is None or workload_spec is None or mapping_spec is None:
         raise BadInput(problems)
     model = workload_spec.model.build()

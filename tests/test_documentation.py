@@ -160,7 +160,10 @@ def is_training(command: str) -> bool:
 
 def is_long(command: str) -> bool:
     """Whether the command trains, or times many kernels."""
-    return shlex.split(command)[1] in ("train", "infer", "predict", "serve") or "conv_optimisation_ladder" in command
+    return (
+        shlex.split(command)[1] in ("train", "infer", "predict", "serve", "compare")
+        or "conv_optimisation_ladder" in command
+    )
 
 
 def shortening(command: str) -> list[str]:

@@ -18,8 +18,9 @@ def training_bottleneck(
     gradient_bytes: int,
     collective: str,
     strategy: str = "data",
+    device: str | None = None,
 ) -> str:
-    """One sentence on the largest of ``shares``."""
+    """One sentence on the largest of ``shares``. ``device``: what computes, if it is no chip of core groups."""
     name = max(shares, key=lambda share: shares[share])
     percent = f"{100 * shares[name]:.0f} %"
     match name:
@@ -34,7 +35,9 @@ def training_bottleneck(
                 f"over {ranks:,} ranks on {nodes_in_words(nodes)}, not hidden by compute, is {percent} of the step"
             )
         case _:
-            return node_bottleneck(shares=shares, busiest=busiest, launches=launches, launch_seconds=launch_seconds)
+            return node_bottleneck(
+                shares=shares, busiest=busiest, launches=launches, launch_seconds=launch_seconds, device=device
+            )
 
 
 def input_bottleneck(*, share: float, limit: str | None) -> str:
@@ -42,21 +45,40 @@ def input_bottleneck(*, share: float, limit: str | None) -> str:
     return f"input: nodes wait for samples {100 * share:.0f} % of the step; {limit or 'fetching them'} cannot keep up"
 
 
-def inference_bottleneck(*, shares: Mapping[str, float], busiest: str, launches: int, launch_seconds: float) -> str:
+def inference_bottleneck(
+    *, shares: Mapping[str, float], busiest: str, launches: int, launch_seconds: float, device: str | None = None
+) -> str:
     """One sentence on the largest of ``shares`` of a batch."""
     if max(shares, key=lambda share: shares[share]) == "requests":
         return f"network: requests and answers take {100 * shares['requests']:.0f} % of a batch's time longer to move"
     return node_bottleneck(
-        shares=shares, busiest=busiest, launches=launches, launch_seconds=launch_seconds, unit="batch"
+        shares=shares, busiest=busiest, launches=launches, launch_seconds=launch_seconds, unit="batch", device=device
     )
 
 
 def node_bottleneck(
-    *, shares: Mapping[str, float], busiest: str, launches: int, launch_seconds: float, unit: str = "step"
+    *,
+    shares: Mapping[str, float],
+    busiest: str,
+    launches: int,
+    launch_seconds: float,
+    unit: str = "step",
+    device: str | None = None,
 ) -> str:
     """One sentence on the largest share of what happens inside a node during a ``unit``."""
     name = max(shares, key=lambda share: shares[share])
     percent = f"{100 * shares[name]:.0f} %"
+    if device is not None:
+        match name:
+            case "launch":
+                each = f"{1e6 * launch_seconds:.0f} us"
+                return f"kernel launches: {launches} of {each} each on the {device} take {percent} of the {unit}"
+            case "memory":
+                return f"memory: the {device}'s bandwidth bounds {percent} of the {unit}, most in {busiest}"
+            case "group_sync":
+                return f"synchronisation of the devices of a node: {percent} of the {unit}"
+            case "compute":
+                return f"compute: the {device}'s arithmetic bounds {percent} of the {unit}, most in {busiest}"
     match name:
         case "launch":
             return (

@@ -9,7 +9,8 @@ from sim.machine.network_convert import topology_spec
 from sim.machine.network_schema import NetworkKeys
 from sim.machine.network_spec import DragonflySpec, FatTreeSpec, TorusSpec, TwoLevelTreeSpec
 from sim.machine.parameter import parameters
-from sim.machine.schema import MachineFile
+from sim.machine.roofline_schema import RooflineKeys
+from sim.machine.schema import MachineFile, ProcessorKeys
 from sim.machine.site_schema import StorageKeys
 from sim.problems import Problem
 
@@ -18,6 +19,9 @@ FP64_BYTES = 8
 
 def contradictions(file: MachineFile, *, document: Document) -> Iterator[Problem]:
     """Every pair of parameters that no machine can have together, as problems where the user wrote one of them."""
+    if file.power.kind != file.processor.kind:
+        expected = f"{file.processor.kind}, as processor.kind is"
+        yield document.problem(("power", "kind"), value=file.power.kind, expected=expected)
     values = {parameter.key: parameter.text for parameter in parameters(file)}
     for keys, holds, expected in _rules(file):
         if not holds:
@@ -34,13 +38,22 @@ def _distance(key: str, *, document: Document) -> int:
 
 def _rules(file: MachineFile) -> Iterator[tuple[tuple[str, ...], bool, str]]:
     """The keys a rule is about, whether it holds, and the rule as "expected ..." of the first key."""
-    cpe, dma, mesh, memory = (
-        file.processor.cpe,
-        file.processor.dma,
-        file.processor.mesh,
-        file.processor.memory,
+    if not isinstance(file.processor, RooflineKeys):
+        yield from _chip_rules(file.processor)
+    yield from _topology_rules(file.network)
+    yield from _storage_rules(file.storage)
+    link = file.network.link
+    one_way = link.node_bandwidth.value
+    yield (
+        ("network.link.node_duplex_bandwidth", "network.link.node_bandwidth"),
+        one_way <= link.node_duplex_bandwidth.value <= 2 * one_way,
+        f"between one and two times network.link.node_bandwidth ({one_way / 1e9:.4g} GB/s), both directions together",
     )
-    network = file.network
+
+
+def _chip_rules(processor: ProcessorKeys) -> Iterator[tuple[tuple[str, ...], bool, str]]:
+    """The same, of a chip of core groups."""
+    cpe, dma, mesh, memory = processor.cpe, processor.dma, processor.mesh, processor.memory
     vector = cpe.vector_lanes.value * FP64_BYTES
     yield (
         ("processor.cpe.ldm", "processor.cpe.vector_lanes"),
@@ -79,14 +92,6 @@ def _rules(file: MachineFile) -> Iterator[tuple[tuple[str, ...], bool, str]]:
         ("processor.memory.alignment",),
         memory.alignment.value & (memory.alignment.value - 1) == 0,
         "a power of two, because addresses are aligned to it",
-    )
-    yield from _topology_rules(network)
-    yield from _storage_rules(file.storage)
-    one_way = network.link.node_bandwidth.value
-    yield (
-        ("network.link.node_duplex_bandwidth", "network.link.node_bandwidth"),
-        one_way <= network.link.node_duplex_bandwidth.value <= 2 * one_way,
-        f"between one and two times network.link.node_bandwidth ({one_way / 1e9:.4g} GB/s), both directions together",
     )
 
 

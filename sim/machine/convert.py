@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sim.machine.network_convert import network_spec, noise_spec
 from sim.machine.parameter import parameters
+from sim.machine.roofline_convert import roofline_power_spec, roofline_spec
+from sim.machine.roofline_schema import RooflineKeys, RooflinePowerKeys
 from sim.machine.schema import MachineFile, PipelineKeys, ProcessorKeys
 from sim.machine.site_convert import faults_spec, power_spec, storage_spec
 from sim.machine.spec import (
@@ -21,15 +23,16 @@ from sim.machine.spec import (
 
 def machine_spec(file: MachineFile, *, name: str) -> MachineSpec:
     """The description of a machine file, in base units."""
-    processor = _processor(file.processor)
+    keys, power = file.processor, file.power
+    computing = roofline_spec(keys) if isinstance(keys, RooflineKeys) else _processor(keys)
     return MachineSpec(
         name=name,
         title=file.title,
-        processor=processor,
-        network=network_spec(file.network, processor=processor),
+        computing=computing,
+        network=network_spec(file.network, computing=computing),
         noise=noise_spec(file.noise),
         storage=storage_spec(file.storage),
-        power=power_spec(file.power),
+        power=roofline_power_spec(power) if isinstance(power, RooflinePowerKeys) else power_spec(power),
         faults=faults_spec(file.faults),
         sources={parameter.key: parameter.source for parameter in parameters(file)},
     )

@@ -23,6 +23,7 @@ from sim.validation import validate
 from sim.yaml_file import KeyPath
 
 DEFAULT_MACHINE = "sunway_taihulight"
+MANY_CORE = "many_core"
 SET_ON_COMMAND_LINE = "set on the command line"
 
 
@@ -51,7 +52,7 @@ def read_machine(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Loa
     """As :func:`load_machine`, with the list of parameters and their sources."""
     shipped = shipped_files()
     path = find_file(name_or_path, shipped=shipped, noun="machines")
-    document = read_document(path, named=shipped, whole=_stands_alone)
+    document = _with_kinds(read_document(path, named=shipped, whole=_stands_alone))
     document = _leaves_filled(apply_settings(document, overrides, model=MachineFile, noun="machine"))
     file = validate(document, MachineFile)
     problems = list(contradictions(file, document=document))
@@ -63,6 +64,18 @@ def read_machine(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Loa
 def _stands_alone(mapping: Mapping[str, Any]) -> bool:
     """Whether a mapping replaces what it extends: numbers do, and sections of a kind, whose keys depend on it."""
     return "value" in mapping or "kind" in mapping
+
+
+def _with_kinds(document: Document) -> Document:
+    """The kind of processor where a file does not say it: a chip of core groups; power is of the same kind."""
+    data = dict(document.data)
+    kind = MANY_CORE
+    for section in ("processor", "power"):
+        keys = data.get(section)
+        if isinstance(keys, dict):
+            data[section] = {"kind": kind, **keys}
+            kind = data[section]["kind"]
+    return replace(document, data=data)
 
 
 def _leaves_filled(document: Document) -> Document:

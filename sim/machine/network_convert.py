@@ -28,14 +28,15 @@ from sim.machine.network_spec import (
     TorusSpec,
     TwoLevelTreeSpec,
 )
+from sim.machine.roofline_spec import RooflineSpec
 from sim.machine.spec import ProcessorSpec
 
 STREAMS = 3
 """An addition gets own and received numbers and puts their sums."""
 
 
-def network_spec(keys: NetworkKeys, *, processor: ProcessorSpec) -> NetworkSpec:
-    """The description of a network whose nodes have ``processor``, in base units."""
+def network_spec(keys: NetworkKeys, *, computing: ProcessorSpec | RooflineSpec) -> NetworkSpec:
+    """The description of a network whose nodes have ``computing``, in base units."""
     return NetworkSpec(
         nodes=keys.nodes.value,
         topology=topology_spec(keys.topology),
@@ -47,7 +48,7 @@ def network_spec(keys: NetworkKeys, *, processor: ProcessorSpec) -> NetworkSpec:
         shared_memory=SharedMemorySpec(
             bytes_per_second=keys.shared_memory.bandwidth.value, latency_seconds=keys.shared_memory.latency.value
         ),
-        reduction=_reduction(keys.reduction, processor),
+        reduction=_reduction(keys.reduction, computing),
     )
 
 
@@ -67,16 +68,24 @@ def _protocol(keys: ProtocolKeys) -> ProtocolSpec:
     )
 
 
-def _reduction(keys: ReductionKeys, processor: ProcessorSpec) -> ReductionSpec:
-    """The streams of an addition go at the rate of the DMA engine's lines; core groups share the work equally."""
-    streaming = STREAMS * processor.dma.line_seconds / processor.dma.line_bytes
+def _reduction(keys: ReductionKeys, computing: ProcessorSpec | RooflineSpec) -> ReductionSpec:
+    """The streams of an addition go at the rate of the DMA engine's lines, or of a device's memory.
+
+    Core groups, or devices, share the work equally.
+    """
+    if isinstance(computing, RooflineSpec):
+        streaming = STREAMS / (computing.efficiency.memory * computing.memory_bytes_per_second)
+        launch = computing.launch_seconds
+    else:
+        streaming = STREAMS * computing.dma.line_seconds / computing.dma.line_bytes
+        launch = computing.mpe.launch_seconds
     core_group = streaming + keys.core_group_extra_time.value
     return ReductionSpec(
         mpe_scalar_seconds_per_byte=keys.mpe_scalar_time.value,
         mpe_simd_seconds_per_byte=keys.mpe_simd_time.value,
         core_group_seconds_per_byte=core_group,
-        chip_seconds_per_byte=core_group / processor.core_groups,
-        launch_seconds=processor.mpe.launch_seconds,
+        chip_seconds_per_byte=core_group / computing.compute_units,
+        launch_seconds=launch,
     )
 
 

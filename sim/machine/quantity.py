@@ -161,10 +161,13 @@ class Fraction:
     """A part of something else: a number from 0 to 1, without a unit."""
 
     expected: str = "a number from 0 to 1, without a unit"
+    zero: bool = True
 
     def parse(self, value: object) -> float:
         """The number itself. Raises ValueError saying what was expected."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(self.expected)
+        if not value and not self.zero:
             raise ValueError(self.expected)
         return float(value)
 
@@ -282,4 +285,6 @@ Count = Annotated[int, Whole()]
 CountOrZero = Annotated[int, Whole(least=0)]
 Factor = Annotated[float, Ratio()]
 Share = Annotated[float, Fraction()]
+Portion = Annotated[float, Fraction(expected="a number above 0 and up to 1, without a unit", zero=False)]
+FlopsPerSecond = Annotated[float, Quantity(dimension=FLOP_RATE)]
 Lengths = Annotated[tuple[int, ...], Grid()]

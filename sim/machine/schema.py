@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from sim.machine.leaf import Leaf, Section
@@ -21,6 +23,7 @@ from sim.machine.quantity import (
     WholeCycles,
     WholeCyclesOrZero,
 )
+from sim.machine.roofline_schema import RooflineKeys, RooflinePowerKeys
 from sim.machine.site_schema import FaultsKeys, PowerKeys, StorageKeys
 
 
@@ -121,8 +124,9 @@ class MemoryKeys(Section):
 
 
 class ProcessorKeys(Section):
-    """``processor``."""
+    """``processor`` of kind many_core: one chip of core groups."""
 
+    kind: Literal["many_core"]
     name: str = Field(min_length=1)
     clock: Leaf[Hertz]
     core_groups: Leaf[Count]
@@ -138,9 +142,9 @@ class MachineFile(Section):
     """A whole machine file."""
 
     title: str = Field(min_length=1)
-    processor: ProcessorKeys
+    processor: Annotated[ProcessorKeys | RooflineKeys, Field(discriminator="kind")]
     network: NetworkKeys
     noise: NoiseKeys
     storage: StorageKeys
-    power: PowerKeys
+    power: Annotated[PowerKeys | RooflinePowerKeys, Field(discriminator="kind")]
     faults: FaultsKeys

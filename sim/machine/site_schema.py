@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sim.machine.leaf import Leaf, Section
 from sim.machine.quantity import Bytes, BytesPerSecond, Count, Factor, Seconds, SecondsOrZero, Watts, WattsOrZero
 
@@ -22,8 +24,9 @@ class StorageKeys(Section):
 
 
 class PowerKeys(Section):
-    """``power``. Watts of a node unless the key says otherwise."""
+    """``power`` of kind many_core. Watts of a node unless the key says otherwise."""
 
+    kind: Literal["many_core"]
     chip_static: Leaf[Watts]
     cpe_compute: Leaf[WattsOrZero]
     cpe_wait: Leaf[WattsOrZero]

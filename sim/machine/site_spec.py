@@ -56,6 +56,26 @@ class PowerSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RooflinePowerSpec:
+    """Electrical power of nodes with roofline devices, in watts.
+
+    Of one device that waits and of one that is busy, of a host that waits and what each busy core of it adds; the rest
+    as :class:`PowerSpec` has it.
+    """
+
+    device_idle_watts: float
+    device_busy_watts: float
+    host_idle_watts: float
+    host_core_busy_watts: float
+    interface_static_watts: float
+    interface_transfer_watts: float
+    switch_static_watts: float
+    switch_transfer_watts: float
+    conversion: float
+    storage_watts: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class FaultsSpec:
     """Mean times between failures of one node and of one link, and from a failure until a job is started again."""
 

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sim.machine.network_spec import NetworkSpec, NoiseSpec
-from sim.machine.site_spec import FaultsSpec, PowerSpec, StorageSpec
+from sim.machine.roofline_spec import Format, RooflineSpec
+from sim.machine.site_spec import FaultsSpec, PowerSpec, RooflinePowerSpec, StorageSpec
+from sim.problems import BadInput, Problem
+
+NO_CORE_GROUPS: Final = (
+    "a machine with core groups: on this one, whose devices are known by their peaks alone, predict, serve and "
+    "compare work"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +162,21 @@ class ProcessorSpec:
     group_sync_seconds: float
 
     @property
+    def compute_units(self) -> int:
+        """What the samples of a node are shared out to: its core groups."""
+        return self.core_groups
+
+    @property
+    def unit_memory_bytes(self) -> int:
+        """Main memory of one of them."""
+        return self.memory.bytes
+
+    @property
+    def preparing_cores(self) -> int:
+        """Cores of a node that can prepare samples side by side: its MPEs."""
+        return self.core_groups
+
+    @property
     def cpes_per_core_group(self) -> int:
         return self.mesh.rows * self.mesh.columns
 
@@ -173,29 +196,54 @@ class ProcessorSpec:
         mpe = self.mpe.flops_per_cycle * self.clock_hertz
         return self.core_groups * (self.core_group_cpe_peak_flops + mpe)
 
+    def peak_flops_of(self, number: Format) -> float:
+        """The same for a format of numbers."""
+        return self.peak_flops
+
 
 @dataclass(frozen=True, kw_only=True)
 class MachineSpec:
-    """A whole machine. ``sources`` maps each key path of the machine file to where its value came from."""
+    """A whole machine. ``sources`` maps each key path of the machine file to where its value came from.
+
+    ``computing``: what a node computes with.
+    """
 
     name: str
     title: str
-    processor: ProcessorSpec
+    computing: ProcessorSpec | RooflineSpec
     network: NetworkSpec
     noise: NoiseSpec
     storage: StorageSpec
-    power: PowerSpec
+    power: PowerSpec | RooflinePowerSpec
     faults: FaultsSpec
     sources: Mapping[str, str]
+
+    @property
+    def processor(self) -> ProcessorSpec:
+        """The chip of a node. Raises BadInput if its nodes have other devices."""
+        if isinstance(self.computing, RooflineSpec):
+            name = self.computing.name
+            raise BadInput([Problem(file=f"machine {self.name}", key="processor", value=name, expected=NO_CORE_GROUPS)])
+        return self.computing
+
+    @property
+    def roofline(self) -> RooflineSpec | None:
+        """The devices of a node, None where it has a chip of core groups."""
+        return self.computing if isinstance(self.computing, RooflineSpec) else None
 
     @property
     def nodes(self) -> int:
         return self.network.nodes
 
     @property
+    def node_memory_bytes(self) -> int:
+        """Main memory of a node that computing uses."""
+        return self.computing.compute_units * self.computing.unit_memory_bytes
+
+    @property
     def cores(self) -> int:
-        return self.nodes * self.processor.cores
+        return self.nodes * self.computing.cores
 
     @property
     def peak_flops(self) -> float:
-        return self.nodes * self.processor.peak_flops
+        return self.nodes * self.computing.peak_flops

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sim.machine.roofline_spec import RooflineSpec
+from sim.machine.site_spec import RooflinePowerSpec
 from sim.machine.spec import MachineSpec
 
 
@@ -12,9 +14,9 @@ from sim.machine.spec import MachineSpec
 class Activity:
     """What one node did in ``seconds``.
 
-    ``compute_seconds`` and ``wait_seconds`` (polling for data or neighbours) are means over all CPEs of the chip,
-    ``mpe_seconds`` over its MPEs. Bytes: moved between memory and chip, sent and received by the node's interface, read
-    from or written to storage.
+    ``compute_seconds`` and ``wait_seconds`` (polling for data or neighbours, or busy with memory) are means over all
+    CPEs of the chip or all devices of the node, ``mpe_seconds`` over its MPEs or host cores. Bytes: moved between
+    memory and chip, sent and received by the node's interface, read from or written to storage.
     """
 
     seconds: float
@@ -32,6 +34,7 @@ class Energy:
 
     ``chip_static``, ``cpe``, ``mpe``, ``dma`` (controllers and pins), ``memory``, ``interface``, ``switches``,
     ``conversion`` (lost on the way to all of these) and ``storage`` (the file system's share, its losses included).
+    Nodes with roofline devices have ``devices`` and ``host`` in place of what is in a chip and its memory.
     """
 
     joules: Mapping[str, float]
@@ -50,18 +53,10 @@ def energy(machine: MachineSpec, activity: Activity, *, nodes: int = 1) -> Energ
 
     A part that may be on or off draws its watts while it is on; bytes cost what the full rate costs over the full rate.
     """
-    power, processor, link = machine.power, machine.processor, machine.network.link
-    cpes = processor.core_groups * processor.cpes_per_core_group
-    moving = activity.memory_bytes / (processor.core_groups * processor.memory.bytes_per_second)
+    power, link = machine.power, machine.network.link
     sending = activity.network_bytes / link.node_duplex_bytes_per_second
     storing = activity.storage_bytes / machine.storage.bytes_per_second
-    parts = {
-        "chip_static": power.chip_static_watts * activity.seconds,
-        "cpe": cpes
-        * (power.cpe_compute_watts * activity.compute_seconds + power.cpe_wait_watts * activity.wait_seconds),
-        "mpe": processor.core_groups * power.mpe_watts * activity.mpe_seconds,
-        "dma": power.chip_transfer_watts * moving,
-        "memory": power.memory_static_watts * activity.seconds + power.memory_transfer_watts * moving,
+    parts = _node_parts(machine, activity) | {
         "interface": power.interface_static_watts * activity.seconds + power.interface_transfer_watts * sending,
         "switches": power.switch_static_watts * activity.seconds + power.switch_transfer_watts * sending,
     }
@@ -70,14 +65,50 @@ def energy(machine: MachineSpec, activity: Activity, *, nodes: int = 1) -> Energ
     return Energy(joules={name: nodes * joules for name, joules in parts.items()})
 
 
+def _node_parts(machine: MachineSpec, activity: Activity) -> dict[str, float]:
+    """Joules of what computes in a node."""
+    power, computing = machine.power, machine.computing
+    if isinstance(power, RooflinePowerSpec) or isinstance(computing, RooflineSpec):
+        return _roofline_parts(machine, activity)
+    processor = computing
+    cpes = processor.core_groups * processor.cpes_per_core_group
+    moving = activity.memory_bytes / (processor.core_groups * processor.memory.bytes_per_second)
+    return {
+        "chip_static": power.chip_static_watts * activity.seconds,
+        "cpe": cpes
+        * (power.cpe_compute_watts * activity.compute_seconds + power.cpe_wait_watts * activity.wait_seconds),
+        "mpe": processor.core_groups * power.mpe_watts * activity.mpe_seconds,
+        "dma": power.chip_transfer_watts * moving,
+        "memory": power.memory_static_watts * activity.seconds + power.memory_transfer_watts * moving,
+    }
+
+
+def _roofline_parts(machine: MachineSpec, activity: Activity) -> dict[str, float]:
+    """A device is busy while it computes or waits for its memory, and draws then what it may draw at most."""
+    power, computing = machine.power, machine.computing
+    if not isinstance(power, RooflinePowerSpec) or not isinstance(computing, RooflineSpec):
+        raise TypeError("power and processor are of different kinds")
+    busy = activity.compute_seconds + activity.wait_seconds
+    more = power.device_busy_watts - power.device_idle_watts
+    return {
+        "devices": computing.devices * (power.device_idle_watts * activity.seconds + more * busy),
+        "host": power.host_idle_watts * activity.seconds
+        + computing.host.cores * power.host_core_busy_watts * activity.mpe_seconds,
+    }
+
+
 def full_load(machine: MachineSpec) -> Activity:
     """A second in which all of a node is busy: every core computes, memory and link move what they can."""
-    processor = machine.processor
+    computing = machine.computing
+    if isinstance(computing, RooflineSpec):
+        memory = computing.devices * computing.memory_bytes_per_second
+    else:
+        memory = computing.core_groups * computing.memory.bytes_per_second
     return Activity(
         seconds=1.0,
         compute_seconds=1.0,
         mpe_seconds=1.0,
-        memory_bytes=processor.core_groups * processor.memory.bytes_per_second,
+        memory_bytes=memory,
         network_bytes=machine.network.link.node_duplex_bytes_per_second,
     )
 

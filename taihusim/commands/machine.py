@@ -66,7 +66,7 @@ def show_command(machine: str, notes: bool, settings: tuple[str, ...], as_json: 
             {
                 "machine": spec.name,
                 "title": spec.title,
-                "processor": spec.processor.name,
+                "processor": spec.computing.name,
                 **_derived(spec),
                 "parameters": [vars(parameter) for parameter in loaded.parameters],
             }
@@ -169,16 +169,20 @@ def _derived(spec: MachineSpec) -> dict[str, object]:
     """What follows from the parameters, units in the names."""
     from sim.power.energy import full_load_watts
 
-    processor = spec.processor
+    computing = spec.computing
+    chip = None if spec.roofline is not None else spec.processor
     return {
         "nodes": spec.nodes,
         "topology": spec.network.topology.kind,
         "supernodes": spec.network.supernodes,
-        "core_groups": spec.nodes * processor.core_groups,
+        "core_groups": None if chip is None else spec.nodes * chip.core_groups,
+        "devices": None if spec.roofline is None else spec.nodes * spec.roofline.devices,
         "cores": spec.cores,
-        "cores_per_node": processor.cores,
-        "core_group_cpe_peak_gflops": processor.core_group_cpe_peak_flops / 1e9,
-        "chip_peak_gflops": processor.peak_flops / 1e9,
+        "cores_per_node": computing.cores,
+        "core_group_cpe_peak_gflops": None if chip is None else chip.core_group_cpe_peak_flops / 1e9,
+        "chip_peak_gflops": None if chip is None else chip.peak_flops / 1e9,
+        "node_peak_gflops": computing.peak_flops / 1e9,
+        "node_peak_fp32_gflops": computing.peak_flops_of("fp32") / 1e9,
         "peak_gflops": spec.peak_flops / 1e9,
         "memory_bytes": _memory(spec),
         "watts": spec.nodes * full_load_watts(spec),
@@ -189,26 +193,40 @@ def _derived_rows(spec: MachineSpec) -> list[tuple[str, str]]:
     from sim.machine.quantity import POWER, SIZE, Quantity
     from sim.power.energy import full_load_watts
 
-    processor = spec.processor
     watts = Quantity(dimension=POWER).round(spec.nodes * full_load_watts(spec))
-    groups = spec.nodes * processor.core_groups
     return [
-        ("processor", processor.name),
+        ("processor", spec.computing.name),
         ("nodes", f"{spec.nodes:,}"),
         ("topology", spec.network.topology.kind.replace("_", " ")),
         *([] if spec.network.supernodes is None else [("supernodes", f"{spec.network.supernodes:,}")]),
-        ("core groups", f"{groups:,}"),
-        ("cores", f"{spec.cores:,}"),
-        ("peak of one core group's CPEs", _flops(processor.core_group_cpe_peak_flops)),
-        ("peak of one chip, with MPEs", _flops(processor.peak_flops)),
+        *_unit_rows(spec),
         ("peak of the machine", _flops(spec.peak_flops)),
         ("memory of one node", Quantity(dimension=SIZE, whole=True).format(_memory(spec) // spec.nodes)),
         ("power of all nodes", watts),
     ]
 
 
+def _unit_rows(spec: MachineSpec) -> list[tuple[str, str]]:
+    """Core groups or devices, and their peaks."""
+    devices = spec.roofline
+    if devices is not None:
+        return [
+            ("devices", f"{spec.nodes * devices.devices:,}"),
+            ("cores of the devices", f"{spec.cores:,}"),
+            ("peak of one device in fp32", _flops(devices.device_fp32_flops)),
+            ("peak of one device in fp64", _flops(devices.device_fp64_flops)),
+        ]
+    chip = spec.processor
+    return [
+        ("core groups", f"{spec.nodes * chip.core_groups:,}"),
+        ("cores", f"{spec.cores:,}"),
+        ("peak of one core group's CPEs", _flops(chip.core_group_cpe_peak_flops)),
+        ("peak of one chip, with MPEs", _flops(chip.peak_flops)),
+    ]
+
+
 def _memory(spec: MachineSpec) -> int:
-    return spec.nodes * spec.processor.core_groups * spec.processor.memory.bytes
+    return spec.nodes * spec.node_memory_bytes
 
 
 def _flops(value: float) -> str:

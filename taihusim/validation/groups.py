@@ -13,6 +13,7 @@ from taihusim.validation.inputs import Inputs, Predictor
 from taihusim.validation.network import effective_bandwidth
 from taihusim.validation.scaling import comm_share_predicted
 from taihusim.validation.subsets import long_messages
+from taihusim.validation.throughput import K40M, k40m_throughput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,10 @@ def _as_512(inputs: Inputs, machine: MachineSpec) -> float:
 
 def _run(name: str, inputs: Inputs) -> bool:
     return inputs.get("run") == name
+
+
+def _device(name: str, inputs: Inputs) -> bool:
+    return inputs.get("device") == name
 
 
 def _algorithm(name: str, inputs: Inputs) -> bool:
@@ -84,6 +89,13 @@ GROUPS: Final[Mapping[str, tuple[Group, ...]]] = MappingProxyType(
             Group(words="ResNet-50, batch 32", contains=partial(_run, "ResNet50_B32")),
             Group(words="AlexNet, batch 64", contains=partial(_run, "AlexNet_B64")),
             Group(words="AlexNet, batch 256", contains=partial(_run, "AlexNet_B256")),
+        ),
+        "throughput_training": (
+            Group(
+                words="K40m, a roofline of machine k40m_node",
+                contains=partial(_device, K40M),
+                predictor=k40m_throughput,
+            ),
         ),
         "scaling_comm_share_thesis": (
             Group(words="topology-aware", contains=partial(_algorithm, "Topawa")),

@@ -1,16 +1,19 @@
 """Predicts published training rates and shares of swCaffe from the same lowered programs as ``taihusim train``.
 
-Nothing is fitted to these tables. The rows of other devices belong to other machines.
+Nothing is fitted to these tables. The rows of other devices belong to other machines: those of a K40m are predicted for
+the machine k40m_node and reported apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from math import prod
 from typing import Final
 
 from nnlib.precision import DTYPES
 from sim.chip.mpe import copy_seconds
+from sim.machine.load import load_machine
 from sim.machine.spec import MachineSpec
 from sim.problems import BadInput
 from taihusim.validation.inputs import Inputs, Unpredictable, check_library, text, whole
@@ -24,6 +27,8 @@ WORKLOADS: Final[Mapping[str, str]] = {
     "GoogLeNet": "googlenet",
 }
 """AlexNet is the one with batch normalisation, of which SWCAFFE shows the layers."""
+K40M: Final = "K40m cuDNN5.1"
+"""What the tables call that device."""
 LIBRARIES: Final = ("swcaffe-2018", "autotuned-2019")
 REPRINTED: Final = frozenset({("AlexNet", "autotuned-2019")})
 """Rates of the thesis that are those of SWCAFFE to the last digit, while its other two nets became 1.6 and 2.6 times
@@ -54,6 +59,22 @@ def throughput_training(inputs: Inputs, machine: MachineSpec) -> float:
         library = "swcaffe-2018"
     batch = whole(inputs, "batch")
     return batch / _step(WORKLOADS[net], library, batch, machine).seconds
+
+
+def k40m_throughput(inputs: Inputs, machine: MachineSpec) -> float:
+    """Images per second of one node with a K40m, whatever ``machine``. Raises Unpredictable as above."""
+    device, net = text(inputs, "device"), text(inputs, "net")
+    if device != K40M:
+        raise Unpredictable(f"device {device!r} is not {K40M}")
+    if net not in WORKLOADS:
+        raise Unpredictable(f"net {net!r} is none of {', '.join(WORKLOADS)}")
+    batch = whole(inputs, "batch")
+    return batch / _step(WORKLOADS[net], "swcaffe-2018", batch, _k40m_node()).seconds
+
+
+@lru_cache(maxsize=1)
+def _k40m_node() -> MachineSpec:
+    return load_machine("k40m_node")
 
 
 def time_share(inputs: Inputs, machine: MachineSpec) -> float:

@@ -29,7 +29,7 @@ def test_list() -> None:
     done = in_own_process("machine", "list")
     assert "10,649,600" in done.stdout
     assert (done.returncode, done.stderr, done.stdout) == (0, "", taihusim("machine", "list").stdout)
-    assert json_of("machine", "list")["machines"][0]["machine"] == "sunway_taihulight"
+    assert "sunway_taihulight" in [row["machine"] for row in json_of("machine", "list")["machines"]]
 
 
 def test_show_prints_peaks_before_parameters() -> None:
@@ -73,7 +73,10 @@ def test_diff() -> None:
     [
         (["machne"], "Did you mean 'machine'?"),
         (["machine", "show", "--nosuch"], "No such option"),
-        (["machine", "show", "taihu"], "expected one of the machines sunway_taihulight"),
+        (
+            ["machine", "show", "taihu"],
+            "expected one of the machines k40m_cluster, k40m_node, sunway_oceanlight, sunway_taihulight",
+        ),
         (["machine", "show", "--set", "machin.network.nodes=1"], "did you mean 'machine'?"),
         (["machine", "show", "--set", "machine.network.node=1"], "did you mean 'network.nodes'?"),
     ],

@@ -54,7 +54,7 @@ class InputTiming:
     """Fetching one batch on each of the nodes. ``total_bytes`` are read by all nodes, ``storage`` says how.
 
     ``fetch_seconds`` is what a process needs: ``read_seconds``, then ``prepare_seconds``. ``processes`` of a node's
-    ``mpes`` and ``arrays`` of ``all_arrays`` are used.
+    ``mpes`` (or other ``preparers``) and ``arrays`` of ``all_arrays`` are used.
     """
 
     read_seconds: float
@@ -64,6 +64,7 @@ class InputTiming:
     prefetch: int
     processes: int
     mpes: int
+    preparers: str
     arrays: int
     all_arrays: int
 
@@ -98,7 +99,7 @@ class InputTiming:
         if self.exposed_seconds(step_seconds) <= 0:
             return None
         if self.prepare_seconds >= self.read_seconds or self.storage is None:
-            return f"preparation of samples on {_of(self.processes, self.mpes, 'MPEs', 'input_processes')}"
+            return f"preparation of samples on {_of(self.processes, self.mpes, self.preparers, 'input_processes')}"
         if self.storage.limit == "arrays":
             kept = " (--set mapping.input_from=memory keeps the data in the nodes)"
             return _of(self.arrays, self.all_arrays, "disk arrays", "stripes", kept)
@@ -134,7 +135,7 @@ def input_timing(
 
     A data set in more than one file costs one open per sample. Samples that are generated cost nothing here.
     """
-    mpes = machine.processor.core_groups
+    mpes = machine.computing.preparing_cores
     processes = min(plan.processes_per_node, mpes, samples)
     each = -(-samples // processes)
     reading = None
@@ -152,7 +153,7 @@ def input_timing(
                 opens=each if many else 0,
             ),
         )
-    one = preparation(stored).seconds(machine.processor) if stored.bytes_per_sample else 0.0
+    one = preparation(stored).seconds(machine.computing) if stored.bytes_per_sample else 0.0
     return InputTiming(
         read_seconds=0.0 if reading is None else reading.seconds,
         prepare_seconds=each * numbers * one,
@@ -161,6 +162,7 @@ def input_timing(
         prefetch=plan.prefetch,
         processes=processes,
         mpes=mpes,
+        preparers="MPEs" if machine.roofline is None else "host cores",
         arrays=min(plan.striping.stripes, machine.storage.arrays),
         all_arrays=machine.storage.arrays,
     )
@@ -175,7 +177,7 @@ def check_resident(
     """
     if mapping.input_from != "memory":
         return
-    groups, capacity = machine.processor.core_groups, machine.processor.memory.bytes
+    groups, capacity = machine.computing.compute_units, machine.computing.unit_memory_bytes
     free = groups * (capacity - step_bytes)
     part = stored.bytes_per_sample * samples
     if part > free * nodes:
@@ -192,7 +194,7 @@ def loading_seconds(*, machine: MachineSpec, plan: InputPlan, stored: StoredSamp
     """Seconds to read a data set of ``samples`` samples once, each of ``nodes`` nodes its part, into their memory."""
     if not stored.bytes_per_sample:
         return 0.0
-    processes = nodes * min(plan.processes_per_node, machine.processor.core_groups)
+    processes = nodes * min(plan.processes_per_node, machine.computing.preparing_cores)
     part = -(-samples // processes)
     request = Access(
         processes=processes,

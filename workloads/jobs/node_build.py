@@ -36,7 +36,7 @@ def build_node_step(
     begin = sum(segment.seconds for segment in once)
     blobs = _blobs(program, [segment for _, segment in timed], begin=begin)
     ready = sorted(blobs, key=lambda blob: (blob.ready_seconds, blob.elements))
-    packed = list(_packed(ready, item=item, limit=mapping.bucket_bytes))
+    packed = list(packed_buckets(ready, item=item, limit=mapping.bucket_bytes))
     summed = [timer.sum_groups(bucket.elements) for bucket in packed]
     segments = [*once, *(segment for _, segment in timed), *(part for parts in summed for part in parts)]
     gradient_seconds = sum(segment.seconds for segment in segments)
@@ -108,7 +108,7 @@ def _blobs(program: Program, segments: Sequence[Segment], *, begin: float) -> li
     ]
 
 
-def _packed(blobs: Sequence[Blob], *, item: int, limit: int) -> Iterator[Bucket]:
+def packed_buckets(blobs: Sequence[Blob], *, item: int, limit: int) -> Iterator[Bucket]:
     """Gradients in the order in which they become ready, packed up to ``limit`` bytes, not yet added up in the node."""
     elements = 0
     for number, blob in enumerate(blobs):

@@ -83,7 +83,7 @@ def predict_step(
     activity = step_activity(
         node=node,
         seconds=seconds,
-        core_groups=machine.processor.core_groups,
+        core_groups=machine.computing.compute_units,
         network_bytes=timing.network_bytes,
         storage_bytes=fetch.total_bytes / nodes,
     )

@@ -2,6 +2,7 @@
 
 An MPE issues one instruction after another here, each waiting for the one before: addresses, loads and conversions of
 such loops depend on each other. Latencies are those of the CPEs' pipeline, which has the same instructions and clock.
+The host of other devices does so many instructions of any kind in a cycle.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Final
 
+from sim.machine.roofline_spec import RooflineSpec
 from sim.machine.spec import ProcessorSpec
 from workloads.datasets.storage import StoredSample
 
@@ -38,9 +40,16 @@ class Instructions:
             **{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
         )
 
-    def seconds(self, processor: ProcessorSpec) -> float:
-        """On an MPE."""
-        return self.cycles(processor) / processor.clock_hertz
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self.integer + self.integer_multiply + self.load + self.floating
+
+    def seconds(self, computing: ProcessorSpec | RooflineSpec) -> float:
+        """On an MPE, or on a core of the host."""
+        if isinstance(computing, RooflineSpec):
+            return self.count / (computing.host.instructions_per_cycle * computing.host.clock_hertz)
+        return self.cycles(computing) / computing.clock_hertz
 
 
 TRANSFORM: Final = Instructions(integer=14, integer_multiply=4, load=3, floating=3)

@@ -7,8 +7,9 @@ from typing import Final, Protocol
 
 from sim.power.energy import Activity
 
-POLLING: Final = frozenset({"dma_wait", "mesh_wait"})
-"""Reasons of a CPE's time in which it asks again and again whether something has arrived."""
+POLLING: Final = frozenset({"dma_wait", "mesh_wait", "memory"})
+"""Reasons of a CPE's time in which it asks again and again whether something has arrived, or of a device's in which its
+memory is what is busy."""
 
 
 class Work(Protocol):

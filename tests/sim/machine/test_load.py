@@ -33,6 +33,60 @@ def test_peaks_and_cores_of_taihulight() -> None:
     assert machine.name == "sunway_taihulight"
 
 
+def test_peaks_of_the_machines_to_compare_with() -> None:
+    cluster, new = load_machine("k40m_cluster"), load_machine("sunway_oceanlight")
+    assert cluster.cores == 648 * 2880
+    assert cluster.computing.peak_flops_of("fp32") == pytest.approx(4.29e12)
+    assert cluster.peak_flops == pytest.approx(648 * 1.43e12)
+    assert cluster.network.reduction.core_group_seconds_per_byte == pytest.approx(3 / (0.74 * 288e9))
+    assert 384 * new.processor.cpe.flops_per_cycle * new.processor.clock_hertz == pytest.approx(13.824e12)
+    assert new.computing.cores == 390
+    assert new.node_memory_bytes == 96 * 1024**3
+    assert new.sources["processor.cpe.ldm"] == "P-toms"
+    assert new.sources["processor.dma.pending"] == "THESIS 3.1.2"
+
+
+def test_devices_are_no_core_groups() -> None:
+    machine = load_machine("k40m_node")
+    with pytest.raises(
+        BadInput, match=r"processor: expected a machine with core groups: .* predict, serve and compare"
+    ):
+        _ = machine.processor
+    assert load_machine("sunway_taihulight").roofline is None
+
+
+def test_a_machine_without_a_kind_has_core_groups(variant: Path) -> None:
+    shipped = (Path(__file__).parents[3] / "machine_configs" / "sunway_taihulight.yaml").read_text()
+    variant.write_text(shipped.replace("  kind: many_core\n", ""))
+    assert load_machine(variant).processor == load_machine("sunway_taihulight").processor
+    variant.write_text("extends: k40m_node\nprocessor:\n  launch: 5 us\n")
+    found = load_machine(variant).roofline
+    assert found is not None
+    assert found.launch_seconds == pytest.approx(5e-6)
+
+
+def test_kinds_of_processor_and_power_go_together(variant: Path) -> None:
+    power = "\n".join(
+        f"  {key}: {{value: 1 W, source: none}}"
+        for key in ("device_idle", "device_busy", "host_idle", "host_core_busy", "interface_static")
+    )
+    more = "\n".join(
+        f"  {key}: {{value: {value}, source: none}}"
+        for key, value in (("interface_transfer", "1 W"), ("switch_static", "1 W"), ("switch_transfer", "1 W"),
+                           ("conversion", "1.1"), ("storage", "1 W"))
+    )  # fmt: skip
+    variant.write_text(f"extends: sunway_taihulight\npower:\n  kind: roofline\n{power}\n{more}\n")
+    found = problems_of(variant)
+    assert found["power.kind"].expected == "many_core, as processor.kind is"
+    assert found["power.kind"].line == 3
+
+
+def test_efficiencies_are_portions() -> None:
+    assert load_machine("k40m_node", ["processor.efficiency.memory=1"]).roofline is not None
+    with pytest.raises(BadInput, match=r"processor\.efficiency\.memory: expected a number above 0 and up to 1"):
+        load_machine("k40m_node", ["processor.efficiency.memory=0"])
+
+
 @pytest.mark.parametrize("name", list_machines())
 def test_every_shipped_machine_loads_and_every_number_has_a_source(name: str) -> None:
     machine = read_machine(name)
@@ -54,8 +108,8 @@ def numbers(section: object) -> int:
 @pytest.mark.parametrize("name", list_machines())
 def test_every_field_of_the_description_comes_from_the_file(name: str) -> None:
     spec = load_machine(name)
-    sections = (spec.processor, spec.network, spec.noise, spec.storage, spec.power, spec.faults)
-    unsaid = int(name == "taihulight_single_switch")  # the time that one switch adds
+    sections = (spec.computing, spec.network, spec.noise, spec.storage, spec.power, spec.faults)
+    unsaid = int(spec.network.topology.kind == "single_switch")  # the time that one switch adds
     derived = 2  # what core groups and chip take to add: three numbers, of which the file says one
     assert sum(map(numbers, sections)) == len(spec.sources) + unsaid + derived
 

@@ -1,0 +1,48 @@
+"""From the keys of a roofline device to its description."""
+
+from __future__ import annotations
+
+from sim.machine.roofline_schema import RooflineKeys, RooflinePowerKeys
+from sim.machine.roofline_spec import EfficiencySpec, HostSpec, RooflineSpec
+from sim.machine.site_spec import RooflinePowerSpec
+
+
+def roofline_spec(keys: RooflineKeys) -> RooflineSpec:
+    """The description of a node's devices, in base units."""
+    return RooflineSpec(
+        name=keys.name,
+        devices=keys.devices.value,
+        device_cores=keys.cores.value,
+        device_fp64_flops=keys.peak_fp64.value,
+        device_fp32_flops=keys.peak_fp32.value,
+        launch_seconds=keys.launch.value,
+        memory_bytes=keys.memory.capacity.value,
+        memory_bytes_per_second=keys.memory.bandwidth.value,
+        efficiency=EfficiencySpec(
+            convolution=keys.efficiency.convolution.value,
+            fully_connected=keys.efficiency.fully_connected.value,
+            others=keys.efficiency.others.value,
+            memory=keys.efficiency.memory.value,
+        ),
+        host=HostSpec(
+            cores=keys.host.cores.value,
+            clock_hertz=keys.host.clock.value,
+            instructions_per_cycle=keys.host.instructions_per_cycle.value,
+        ),
+    )
+
+
+def roofline_power_spec(keys: RooflinePowerKeys) -> RooflinePowerSpec:
+    """The description of power by component."""
+    return RooflinePowerSpec(
+        device_idle_watts=keys.device_idle.value,
+        device_busy_watts=keys.device_busy.value,
+        host_idle_watts=keys.host_idle.value,
+        host_core_busy_watts=keys.host_core_busy.value,
+        interface_static_watts=keys.interface_static.value,
+        interface_transfer_watts=keys.interface_transfer.value,
+        switch_static_watts=keys.switch_static.value,
+        switch_transfer_watts=keys.switch_transfer.value,
+        conversion=keys.conversion.value,
+        storage_watts=keys.storage.value,
+    )

@@ -1,0 +1,76 @@
+"""The keys of ``processor`` and ``power`` of a machine whose nodes have roofline devices."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sim.machine.leaf import Leaf, Section
+from sim.machine.quantity import (
+    Bytes,
+    BytesPerSecond,
+    Count,
+    Factor,
+    FlopsPerSecond,
+    Hertz,
+    Portion,
+    SecondsOrZero,
+    Watts,
+    WattsOrZero,
+)
+
+
+class EfficiencyKeys(Section):
+    """``processor.efficiency``: shares of the peaks."""
+
+    convolution: Leaf[Portion]
+    fully_connected: Leaf[Portion]
+    others: Leaf[Portion]
+    memory: Leaf[Portion]
+
+
+class DeviceMemoryKeys(Section):
+    """``processor.memory`` of one device."""
+
+    capacity: Leaf[Bytes]
+    bandwidth: Leaf[BytesPerSecond]
+
+
+class HostKeys(Section):
+    """``processor.host``."""
+
+    cores: Leaf[Count]
+    clock: Leaf[Hertz]
+    instructions_per_cycle: Leaf[Factor]
+
+
+class RooflineKeys(Section):
+    """``processor`` of kind roofline: one device, of which a node has ``devices``."""
+
+    kind: Literal["roofline"]
+    name: str = Field(min_length=1)
+    devices: Leaf[Count]
+    cores: Leaf[Count]
+    peak_fp64: Leaf[FlopsPerSecond]
+    peak_fp32: Leaf[FlopsPerSecond]
+    launch: Leaf[SecondsOrZero]
+    memory: DeviceMemoryKeys
+    efficiency: EfficiencyKeys
+    host: HostKeys
+
+
+class RooflinePowerKeys(Section):
+    """``power`` of kind roofline. Watts of a node, of ``device_...`` of one device."""
+
+    kind: Literal["roofline"]
+    device_idle: Leaf[Watts]
+    device_busy: Leaf[Watts]
+    host_idle: Leaf[Watts]
+    host_core_busy: Leaf[WattsOrZero]
+    interface_static: Leaf[WattsOrZero]
+    interface_transfer: Leaf[WattsOrZero]
+    switch_static: Leaf[WattsOrZero]
+    switch_transfer: Leaf[WattsOrZero]
+    conversion: Leaf[Factor]
+    storage: Leaf[WattsOrZero]
