@@ -15,8 +15,8 @@ demo: $(VENV)/.installed-demo  ## train handwritten digits on 1 to 40,960 nodes 
 	$(RUN) taihusim infer digits --nodes $(NODES) --weights runs/demo/weights.npz --out runs/demo
 	@test -f runs/demo/figure.png && echo "Figure: $(CURDIR)/runs/demo/figure.png"
 
-test: $(VENV)/.installed-test  ## all tests but those that need PyTorch and those that train for minutes
-	$(TESTS) -m "not learning and not parity"
+test: $(VENV)/.installed-test  ## all tests but those that need PyTorch, train for minutes or take long beside measurements
+	$(TESTS) -m "not learning and not parity and not (validation and slow)"
 
 learning: $(VENV)/.installed-test  ## networks that learn, and linear ones that do not, on generated data
 	$(TESTS) -m learning
