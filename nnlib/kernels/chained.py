@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nnlib.kernels.batched import plane
@@ -23,6 +23,23 @@ class Stage:
     def of(cls, kernel: Kernel, **arrays: str) -> Stage:
         """``arrays`` by parameter."""
         return cls(kernel, tuple((each.name, arrays[each.name]) for each in kernel.parameters()))
+
+
+def stage_parameters(stages: Sequence[Stage]) -> tuple[Parameter, ...]:
+    """Every array of ``stages`` once, in the order in which it is first met, as its first kernel has it.
+
+    One that is read and later written is both; one that is written before any other stage reads it counts as written.
+    """
+    found: dict[str, Parameter] = {}
+    for stage in stages:
+        for each, (_, name) in zip(stage.kernel.parameters(), stage.arrays, strict=True):
+            known = found.get(name)
+            if known is None:
+                found[name] = replace(each, name=name)
+            elif known.use == "in" and each.use != "in":
+                use: Use = "inout"
+                found[name] = replace(known, use=use)
+    return tuple(found.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +65,10 @@ class Chained:
 
     def parameters(self) -> tuple[Parameter, ...]:
         """Every array once; one that a stage writes before any other reads it counts as written."""
-        found: dict[str, Parameter] = {}
-        for stage in self.stages:
-            for each, (_, name) in zip(stage.kernel.parameters(), stage.arrays, strict=True):
-                known = found.get(name)
-                if known is None:
-                    shape = (self.parts, *each.shape) if name in self.divided else each.shape
-                    found[name] = replace(each, name=name, shape=shape)
-                elif known.use == "in" and each.use != "in":
-                    use: Use = "inout"
-                    found[name] = replace(known, use=use)
-        return tuple(found.values())
+        return tuple(
+            replace(each, shape=(self.parts, *each.shape)) if each.name in self.divided else each
+            for each in stage_parameters(self.stages)
+        )
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
         """The stages' for each part."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 from workloads.hpc.process_grid import ProcessGrid, RankOrder
@@ -54,6 +55,22 @@ class HplMapping:
     update_columns: int = 1024
     persistent_threads: bool = True
     kernel_fraction: float | None = None
+
+    def chains(self, columns: int) -> list[tuple[int, int]]:
+        """The chains of process columns that a panel is passed along, in the order in which its own sends to them.
+
+        Of each the first column and the one after the last, counted from the panel's; none where it goes in parts.
+        """
+        match self.broadcast:
+            case "ring":
+                heads = {1}
+            case "ring_modified":
+                heads = {1, 2}
+            case "two_rings_modified":
+                heads = {1, 2, 2 + max(columns - 2, 0) // 2}
+            case "long":
+                heads = set()
+        return list(pairwise([*sorted(head for head in heads if head < columns), columns]))
 
 
 @dataclass(frozen=True, kw_only=True)

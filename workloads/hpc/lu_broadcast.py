@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
@@ -51,18 +50,8 @@ class LuBroadcast:
     def chains(self) -> list[tuple[int, int, Hops]]:
         """Of each chain that passes the panel on, in the root's order: its first column, the one after its last, and
         the root's messages to it."""
-        columns = self.columns
-        match self.costs.kernels.mapping.broadcast:
-            case "ring":
-                heads = [1]
-            case "ring_modified":
-                heads = [1, 2]
-            case "two_rings_modified":
-                heads = [1, 2, 2 + max(columns - 2, 0) // 2]
-            case "long":
-                heads = []
-        heads = sorted({head for head in heads if head < columns})
-        return [(head, end, self.hops(head)) for head, end in pairwise([*heads, columns])]
+        chains = self.costs.kernels.mapping.chains(self.columns)
+        return [(head, end, self.hops(head)) for head, end in chains]
 
     @cached_property
     def near(self) -> Hops:

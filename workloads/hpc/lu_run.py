@@ -101,6 +101,7 @@ class LuRun:
     def broadcast(self, k: int, *, posted: Picoseconds) -> Picoseconds:
         """When panel ``k``, ready now where it was factorised, reaches each process; message by message."""
         grid, messages = self.costs.problem.grid, self.costs.messages
+        mapping = self.costs.kernels.mapping
         root, columns = k % grid.columns, grid.columns
         if self.matrix is not None:
             self.matrix.broadcast(k)
@@ -113,21 +114,12 @@ class LuRun:
                 hop = messages.hop(to - distance, distance)
                 return max(start, int(posted[to % columns])) + int(hop.picoseconds(size))
 
-            match self.costs.kernels.mapping.broadcast:
-                case "ring":
-                    heads = [1]
-                case "ring_modified":
-                    heads = [1, 2]
-                case "two_rings_modified":
-                    heads = [1, 2, 2 + max(columns - 2, 0) // 2]
-                case "long":
-                    self.in_parts(arrived[p], root=root, posted=posted, size=int(size))
-                    continue
-            heads = sorted({head for head in heads if head < columns})
-            for number, head in enumerate(heads):
+            if mapping.broadcast == "long":
+                self.in_parts(arrived[p], root=root, posted=posted, size=int(size))
+                continue
+            for head, end in mapping.chains(columns):
                 free = now = send(free, head, root + head)
                 arrived[p, (root + head) % columns] = now
-                end = heads[number + 1] if number + 1 < len(heads) else columns
                 for offset in range(head + 1, end):
                     now = send(now, 1, root + offset)
                     arrived[p, (root + offset) % columns] = now

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnlib.kernels.chained import Stage
+from nnlib.kernels.chained import Stage, stage_parameters
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.precision import STORAGE, StorageName
 from sim.chip.core_group import CoreGroup
@@ -41,13 +41,7 @@ class OnMpe:
         return self.stages[0].kernel.dtype
 
     def parameters(self) -> tuple[Parameter, ...]:
-        """Every array once, in the order in which it is first met; one that is written and then read counts as out."""
-        found: dict[str, Parameter] = {}
-        for stage in self.stages:
-            for each, (_, name) in zip(stage.kernel.parameters(), stage.arrays, strict=True):
-                if name not in found:
-                    found[name] = Parameter(name, each.shape, each.use, each.common, each.dtype)
-        return tuple(found.values())
+        return stage_parameters(self.stages)
 
     def seconds(self, processor: ProcessorSpec) -> float:
         """Time of the MPE."""
