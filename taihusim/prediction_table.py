@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from taihusim.console import print_table
+from taihusim.inference_table import print_inference_table
 from workloads.words import nodes_in_words, seconds_in_words, size_in_words
 
 WORTH: Final = 0.5
@@ -111,19 +112,7 @@ def _reasons(points: Sequence[Point]) -> dict[str, str]:
 
 
 def _print_inference(points: Sequence[Point], *, title: str) -> None:
-    columns = ("nodes", "cores", "batch per node", "samples/s", "latency", "efficiency")
-    rows = [
-        (
-            f"{point['nodes']:,}",
-            f"{point['cores']:,}",
-            f"{point['batch']:,}",
-            f"{point['samples_per_second']:,.0f}",
-            seconds_in_words(point["latency_p50"]),
-            None if point["efficiency"] is None else _percent(point["efficiency"]),
-        )
-        for point in points
-    ]
-    print_table(columns, rows, title=title, right=columns)
+    print_inference_table(points, title=title)
     click.echo()
     for text, where in _same(points).items():
         click.echo(f"{where}: {text}")

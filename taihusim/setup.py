@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from collections.abc import Mapping as WordMapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 from nnlib.graph import Graph
 from nnlib.kernels.clock import KernelClock
@@ -20,13 +19,12 @@ from taihusim.cache import default_store
 from taihusim.node_counts import batch_problems, rank_problems
 from taihusim.node_steps import NodeSteps
 from taihusim.options import Settings
+from taihusim.planning import collect
 from taihusim.tile_problem import tile_problem
 from taihusim.workload_source import WorkloadSource
 from workloads.jobs.node_timer import NodeTimer
 from workloads.mapping import DEFAULT_MAPPING, Mapping, load_mapping
 from workloads.spec import Workload
-
-Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +113,7 @@ def prepare(
     """
     settings = settings or Settings()
     problems: list[Problem] = []
-    machine_spec = _collect(problems, lambda: load_machine(machine, settings.machine))
+    machine_spec = collect(problems, lambda: load_machine(machine, settings.machine))
     source = WorkloadSource(
         name=workload,
         settings=settings.workload,
@@ -124,8 +122,8 @@ def prepare(
         samples=samples,
         trained=trained,
     )
-    workload_spec = _collect(problems, source.load)
-    mapping_spec = _collect(problems, lambda: load_mapping(mapping, [*settings.mapping, *mapping_flags]))
+    workload_spec = collect(problems, source.load)
+    mapping_spec = collect(problems, lambda: load_mapping(mapping, [*settings.mapping, *mapping_flags]))
     if machine_spec is not None and mapping_spec is not None:
         problems += rank_problems(machine_spec, mapping_spec)
     if problems or machine_spec is None or workload_spec is None or mapping_spec is None:
@@ -139,12 +137,3 @@ def prepare(
         clock=KernelClock(machine_spec.processor, store=default_store()),
         source=source,
     )
-
-
-def _collect(problems: list[Problem], load: Callable[[], Loaded]) -> Loaded | None:
-    """What ``load`` gives, or None with its problems added."""
-    try:
-        return load()
-    except BadInput as error:
-        problems.extend(error.problems)
-        return None

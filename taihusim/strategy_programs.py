@@ -7,12 +7,12 @@ from typing import Final
 
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.precision import DTYPES
-from sim.network.schemes import Scheme, scheme
 from sim.problems import BadInput, Problem
 from taihusim.least_batch import least_batch
 from taihusim.setup import Setup
 from taihusim.strategy_memory import heaviest_stage, strategy_memory_problem
 from taihusim.tile_problem import tile_problem
+from workloads.jobs.gradients import mapped_scheme
 from workloads.parallel.device import StrategyDevice
 from workloads.parallel.execution import Execution
 from workloads.parallel.lowered import LoweredStrategy, lower_strategy
@@ -37,7 +37,7 @@ def strategy_step(setup: Setup, *, samples: int, nodes: int) -> StrategyTiming:
         return time_strategy(
             lowered,
             optimizer=recipe.optimizer,
-            scheme=_scheme(setup),
+            scheme=mapped_scheme(machine=setup.machine, mapping=setup.mapping),
             nodes=nodes,
             clip=recipe.clip,
         )
@@ -91,15 +91,10 @@ def _lowered(setup: Setup, samples: int, nodes: int) -> LoweredStrategy:
         machine=setup.machine,
         mapping=setup.mapping,
         clock=setup.clock,
-        scheme=_scheme(setup),
+        scheme=mapped_scheme(machine=setup.machine, mapping=setup.mapping),
         nodes=nodes,
         samples_per_node=samples,
     )
-
-
-def _scheme(setup: Setup) -> Scheme:
-    mapping = setup.mapping
-    return scheme(mapping.communication, network=setup.machine.network, changed=mapping.communication_choices)
 
 
 def _check(setup: Setup, lowered: LoweredStrategy, nodes: int) -> None:

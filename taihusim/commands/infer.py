@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import click
 
-from taihusim.console import print_json, print_table, progress
+from taihusim.console import print_json, progress
+from taihusim.inference_table import print_inference_table
 from taihusim.options import json_option, run_options, set_option, split_settings
 from taihusim.version import package_version
-from workloads.words import measure_in_words, nodes_in_words, seconds_in_words
+from workloads.words import measure_in_words, nodes_in_words
 
 SHOWN: Final = 8
 """Numbers of an answer that are printed."""
@@ -110,20 +111,8 @@ def command(
 
 
 def _print(result: dict[str, Any], *, trained: bool) -> None:
-    columns = ("nodes", "cores", "batch per node", "samples/s", "latency", "efficiency")
-    rows = [
-        (
-            f"{point['nodes']:,}",
-            f"{point['cores']:,}",
-            f"{point['batch']:,}",
-            f"{point['samples_per_second']:,.0f}",
-            seconds_in_words(point["latency_p50"]),
-            None if point["efficiency"] is None else f"{100 * point['efficiency']:.1f} %",
-        )
-        for point in result["points"]
-    ]
     title = f"inference of {result['workload']} on {result['machine']}, simulated time"
-    print_table(columns, rows, title=title, right=columns)
+    print_inference_table(result["points"], title=title)
     click.echo()
     for point in result["points"]:
         click.echo(f"{nodes_in_words(point['nodes'])}: {point['bottleneck']}")

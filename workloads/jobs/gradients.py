@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.machine.spec import MachineSpec
 from sim.network.communication import Communicator, Part
-from sim.network.schemes import scheme
+from sim.network.schemes import Scheme, scheme
 from sim.network.slow_links import with_slow_links
 from sim.network.topology import Topology
 from workloads.jobs.node_step import NodeStep
@@ -21,9 +21,14 @@ def communicator(
     topology = Topology(network=machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node)
     return Communicator(
         topology=topology if seed is None else with_slow_links(topology, machine.noise, seed=seed),
-        scheme=scheme(mapping.communication, network=machine.network, changed=mapping.communication_choices),
+        scheme=mapped_scheme(machine=machine, mapping=mapping),
         item_bytes=item_bytes,
     )
+
+
+def mapped_scheme(*, machine: MachineSpec, mapping: Mapping) -> Scheme:
+    """The scheme that a mapping names, with its own choices. Raises BadInput for what does not exist."""
+    return scheme(mapping.communication, network=machine.network, changed=mapping.communication_choices)
 
 
 def gradient_parts(node: NodeStep, mapping: Mapping) -> list[Part]:
