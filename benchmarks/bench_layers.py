@@ -95,7 +95,7 @@ def main() -> int:
     held = True
     total = {"torch": 0.0, "own": 0.0}
     for layer in (Layer(**each) for each in described["convolutions"]):
-        seconds = side_by_side(candidates(layer, described["batch"]), rounds=ROUNDS, pause=PAUSE)
+        seconds = side_by_side(candidates(layer, described["batch"]), rounds=ROUNDS, pause=PAUSE, wake=True)
         total = {name: total[name] + seconds[name] for name in total}
         times = f"{1e3 * seconds['torch']:8.1f} ms {1e3 * seconds['own']:8.1f} ms"
         ratio = seconds["own"] / seconds["torch"]

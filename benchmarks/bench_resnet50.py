@@ -1,7 +1,8 @@
 """Host time and memory of ResNet-50's forward and backward pass, fp32, by both backends against PyTorch's own modules.
 
 NumPy may take 3 times as long as PyTorch and 1.5 times the memory, the torch backend 1.1 times as long. PyTorch has the
-order of pixels and channels in which it is faster. Takes the number of images as an argument, 8 by default;
+order of pixels and channels in which it is faster. Each runs in a process of its own, so that none finds what memory
+another has left or split up, and they take turns. Takes the number of images as an argument, 8 by default;
 ``OMP_NUM_THREADS`` says how many threads all have, 2 by default.
 """
 
@@ -10,15 +11,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ["OMP_NUM_THREADS"])  # read when NumPy is loaded
 
 import numpy as np
-from measure import side_by_side, verdict
+from measure import verdict
 
 from nnlib.backend import Backend
 from nnlib.backends import layer_device
@@ -108,19 +111,57 @@ def candidate(name: str, count: int) -> Callable[[], object]:
     return own(count, backend="torch" if name == "torch" else "numpy")
 
 
-def memory(name: str, count: int) -> float:
-    """Bytes that two steps take beside what is there before them, in a process of their own."""
-    command = [sys.executable, __file__, str(count), name]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+class Runner:
+    """A candidate in a process of its own."""
+
+    def __init__(self, name: str, count: int) -> None:
+        command = [sys.executable, __file__, str(count), name]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.memory = float(self._line())
+
+    def step(self) -> float:
+        """Seconds of another step, behind one that finds threads asleep and memory given back."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return float(self._line())
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a candidate ended with {self.process.wait()}")
+        return line
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.communicate()
 
 
-def print_memory(name: str, count: int) -> None:
-    """What :func:`memory` reads."""
+def serve(name: str, count: int) -> None:
+    """What a :class:`Runner` runs: the bytes of the first steps, then for each line read the seconds of one of two."""
     step = candidate(name, count)
     before = most_memory()
     for _ in range(STEPS_FOR_MEMORY):
         step()
-    print(most_memory() - before)
+    print(most_memory() - before, flush=True)
+    for _ in sys.stdin:
+        step()
+        begin = time.perf_counter()
+        step()
+        print(time.perf_counter() - begin, flush=True)
+
+
+def measured(count: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Median seconds and bytes of every candidate."""
+    runners = {name: Runner(name, count) for name in (FIRST, LAST, *LIMITS)}
+    taken: dict[str, list[float]] = {name: [] for name in runners}
+    for _ in range(ROUNDS):
+        for name, runner in runners.items():
+            taken[name].append(runner.step())
+    for runner in runners.values():
+        runner.close()
+    return {name: median(each) for name, each in taken.items()}, {n: r.memory for n, r in runners.items()}
 
 
 def most_memory() -> int:
@@ -139,12 +180,10 @@ def main() -> int:
         return 0
     count = int(sys.argv[1]) if len(sys.argv) > 1 else IMAGES
     if len(sys.argv) > 2:
-        print_memory(sys.argv[2], count)
+        serve(sys.argv[2], count)
         return 0
-    names = (FIRST, LAST, *LIMITS)
-    seconds = side_by_side({name: candidate(name, count) for name in names}, rounds=ROUNDS, pause=0.05)
-    taken = {name: memory(name, count) for name in names}
-    for name in names:
+    seconds, taken = measured(count)
+    for name in seconds:
         print(f"{name:<58}{seconds[name]:10.3g} s {taken[name] / 1e9:10.3g} GB")
     fastest = min((FIRST, LAST), key=lambda name: seconds[name])
     held = [

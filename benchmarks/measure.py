@@ -12,17 +12,21 @@ def side_by_side(
     *,
     rounds: int,
     pause: float = 0.0,
+    wake: bool = False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median host seconds of each candidate over ``rounds`` rounds, after one round of warm-up.
 
-    ``pause``: seconds before each, in which the threads of the one before go to sleep. ``clock``: ``time.process_time``
-    counts a single thread's own time where other programs have the cores too.
+    ``pause``: seconds before each, in which the threads of the one before go to sleep. ``wake``: one call
+    before each that counts, so that a candidate's own threads are awake, as they are in the midst of a program.
+    ``clock``: ``time.process_time`` counts a single thread's own time where other programs have the cores too.
     """
     taken: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
         for name, call in candidates.items():
             time.sleep(pause)
+            if wake:
+                call()
             begin = clock()
             call()
             if number:
