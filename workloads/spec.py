@@ -27,6 +27,7 @@ from workloads.datasets.stores import AS_THEY_ARE, Values
 from workloads.datasets.storms import Storms
 from workloads.datasets.text import Text
 from workloads.datasets.tones import Tones
+from workloads.hpc.names import is_program
 from workloads.schema import (
     ClipKeys,
     CutKeys,
@@ -131,8 +132,8 @@ class Workload:
 
 
 def list_workloads() -> tuple[str, ...]:
-    """The names of the workloads that come with the package."""
-    return tuple(shipped_files(FOLDER))
+    """The names of the networks that come with the package; what are none is listed by :mod:`workloads.hpc.files`."""
+    return tuple(name for name in shipped_files(FOLDER) if not is_program(name))
 
 
 def load_workload(name_or_path: str | Path, overrides: Sequence[str] = (), *, optimizer: str | None = None) -> Workload:
@@ -144,6 +145,9 @@ def load_workload(name_or_path: str | Path, overrides: Sequence[str] = (), *, op
     shipped = shipped_files(FOLDER)
     path = find_file(name_or_path, shipped=shipped, noun="workloads")
     document = read_document(path, named=shipped, whole=lambda mapping: "name" in mapping)
+    if "kind" in document.data:
+        expected = f"a network; {path.stem} is a program, for taihusim predict and taihusim workload show"
+        raise BadInput([document.problem(("kind",), expected=expected, value=document.data["kind"])])
     if optimizer is not None:
         document = _with_optimizer(document, optimizer)
     document = apply_settings(document, overrides, model=WorkloadFile, noun="workload")

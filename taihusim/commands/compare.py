@@ -59,10 +59,7 @@ def command(
     from taihusim.compare import CompareRequest, compare, machine_names
     from taihusim.given_inputs import read_shapes
     from taihusim.node_counts import node_counts
-    from workloads.hpc.names import is_program
 
-    if is_program(workload):
-        raise click.UsageError(f"{workload} is no network: taihusim predict answers for it, machine by machine")
     request = CompareRequest(
         workload=workload,
         machines=machine_names(machines),

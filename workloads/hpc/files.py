@@ -8,14 +8,14 @@ from typing import Final, TypeAlias
 
 from nnlib.kernels.grids.weather_step import Dynamics
 from sim.document import Document, apply_settings, read_document
-from sim.named_files import find_file, shipped_files
+from sim.named_files import find_file
 from sim.network.allreduce import ALGORITHMS
 from sim.problems import BadInput, nearest
 from sim.validation import validate
 from workloads.hpc.cg_spec import HpcgWorkload
 from workloads.hpc.climate_spec import ClimateWorkload
 from workloads.hpc.hpl_spec import HplMapping, HplWorkload
-from workloads.hpc.names import FOLDER
+from workloads.hpc.names import shipped_programs
 from workloads.hpc.schema import ClimateFile, HpcgFile, HplFile
 
 KINDS: Final = ("hpl", "hpcg", "climate")
@@ -25,7 +25,7 @@ Program: TypeAlias = HplWorkload | HpcgWorkload | ClimateWorkload
 
 def list_programs() -> tuple[str, ...]:
     """The names of the programs that come with the package."""
-    return tuple(shipped_files(FOLDER))
+    return tuple(shipped_programs())
 
 
 def load_program(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Program:
@@ -33,7 +33,7 @@ def load_program(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Pro
 
     Raises BadInput with every problem found.
     """
-    shipped = shipped_files(FOLDER)
+    shipped = shipped_programs()
     path = find_file(name_or_path, shipped=shipped, noun="programs")
     document = read_document(path, named=shipped)
     kind = document.data.get("kind")

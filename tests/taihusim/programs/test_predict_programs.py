@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.taihusim.command import taihusim
-from workloads.hpc.files import list_programs
-from workloads.hpc.names import is_program
+from tests.taihusim.command import refused, taihusim
+from workloads.hpc.files import list_programs, load_program
+from workloads.hpc.hpl_spec import HplWorkload
+from workloads.hpc.names import is_program, program_kind
 
 COMMON = {"nodes", "cores", "processes", "shares", "memory_bytes_per_core_group", "bottleneck"}
 
@@ -94,6 +95,21 @@ def test_a_file_says_which_kind_it_is(tmp_path: Path) -> None:
     assert not is_program(str(mine))
     mine.write_text("title: x\nkind: hpll\n")
     assert is_program(str(mine))
-    done = taihusim("predict", str(mine))
-    assert done.returncode == 2
-    assert "did you mean 'hpl'" in done.stderr
+    (said,) = refused("predict", str(mine))
+    assert "did you mean 'hpl'" in said
+    mine.write_text("extends: hpl\nproblem: {block: 128}\n")
+    assert program_kind(str(mine)) == "hpl"
+    changed = load_program(mine)
+    assert isinstance(changed, HplWorkload)
+    assert (changed.block, changed.order) == (128, 12_288_000)
+    mine.write_text("extends: mine.yaml\n")
+    assert not is_program(str(mine))
+
+
+@pytest.mark.parametrize(
+    "command", ["train hpl", "infer hpcg", "serve hpl", "compare hpl --machines sunway_taihulight,k40m_cluster"]
+)
+def test_commands_for_networks_say_what_a_program_is_for(command: str) -> None:
+    (said,) = refused(*command.split())
+    assert "expected a network; hp" in said
+    assert "is a program, for taihusim predict and taihusim workload show" in said
