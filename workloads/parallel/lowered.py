@@ -8,6 +8,7 @@ import workloads.parallel.lowering  # noqa: F401  registers the rules of the lay
 from nnlib.kernels.clock import KernelClock
 from nnlib.lowering import lower_gradients
 from nnlib.lowering.choice import Choice
+from nnlib.lowering.planner import Planner
 from nnlib.model import Model
 from nnlib.precision import DTYPES
 from nnlib.program import Program
@@ -78,7 +79,7 @@ def lower_strategy(
     if strategy.pipeline > len(division.graph.nodes):
         expected = f"at most {len(division.graph.nodes)} stages, one for each layer"
         raise BadInput([_problem(strategy, "pipeline", strategy.pipeline, expected)])
-    program = _program(division, machine, mapping, together)
+    program = _program(division, clock, machine, mapping, together)
     whole = Stages(division.graph, (0, len(division.graph.nodes)))
     weights = node_seconds(timer=timer, program=program, stages=whole)
     if strategy.tensor > 1 and strategy.pipeline > 1:
@@ -113,12 +114,14 @@ def lowered_again(lowered: LoweredStrategy, *, mapping: Mapping, samples: int, m
         micro_batches=micro_batches,
         samples=samples,
         together=together,
-        program=_program(lowered.division, machine, mapping, together),
+        program=_program(lowered.division, lowered.timer.clock, machine, mapping, together),
         timer=replace(lowered.timer, mapping=mapping),
     )
 
 
-def _program(division: Division, machine: MachineSpec, mapping: Mapping, together: int) -> Program:
+def _program(
+    division: Division, clock: KernelClock, machine: MachineSpec, mapping: Mapping, together: int
+) -> Program:
     groups = 1 if mapping.ranks_per_node > 1 else machine.processor.core_groups
     return lower_gradients(
         model=division.models[0],
@@ -126,7 +129,7 @@ def _program(division: Division, machine: MachineSpec, mapping: Mapping, togethe
         dtype=mapping.dtype,
         alignment=machine.processor.memory.alignment_bytes,
         recompute=mapping.recompute,
-        choice=Choice(library=mapping.library, core_groups=groups),
+        choice=Choice(library=mapping.library, core_groups=groups, planner=Planner(clock)),
     )
 
 
