@@ -58,7 +58,7 @@ def run_operation(machine: MachineSpec, request: KernelRequest, *, store: Kernel
     seconds = request.launches * sum(segment.seconds for segment in segments)
     flops = request.launches * _flops(question, timings)
     moved = request.launches * request.core_groups * sum(timing.get_bytes + timing.put_bytes for timing in timings)
-    peak = request.core_groups * processor.core_group_cpe_peak_flops
+    peak = request.core_groups * processor.computing_in(request.dtype).core_group_cpe_peak_flops
     bandwidth = request.core_groups * processor.dma.line_bytes / processor.dma.line_seconds
     intensity = flops / moved if moved else None
     busiest = max(zip(planned.kernels, segments, strict=True), key=lambda pair: pair[1].seconds)[0]

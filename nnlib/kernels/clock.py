@@ -63,6 +63,7 @@ def simulate(
     keeps every interval. Either, and ``plainly``, simulates each iteration of each loop. Raises LimitReached at the
     head of a loop that lies more than ``limit`` ticks after the start. ``arithmetic``: see :class:`CoreGroup`.
     """
+    processor = processor.computing_in(kernel.dtype)
     scheduler = Scheduler(trace=Trace(), processor=processor, record=record, limit=limit)
     group = CoreGroup(
         processor=processor,
@@ -106,6 +107,7 @@ def compute_kernel(
 
     ``arithmetic``: see :class:`CoreGroup`.
     """
+    processor = processor.computing_in(kernel.dtype)
     group = CoreGroup(processor=processor, numerics=True, timing=False, kernel=kernel.name, arithmetic=arithmetic)
     kernel.program(group, place(kernel, alignment=processor.memory.alignment_bytes, data=data))
     group.finish()

@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 from nnlib.kernels.kernel import UnsuitablePlan
 from nnlib.precision import DTypeName
 from sim.chip.memory import PRIVATE, MemoryUse
-from sim.machine.spec import ProcessorSpec
+from sim.machine.spec import MeshSpec, ProcessorSpec
 
 Library: TypeAlias = Literal["naive", "swdnn-2016", "swdnn-2017", "swcaffe-2018", "autotuned-2019"]
 DEFAULT_LIBRARY: Final[Library] = "autotuned-2019"
@@ -35,9 +35,12 @@ class Generation:
     memory: MemoryUse = PRIVATE
     converts_fp32: bool = False
 
-    def converts(self, dtype: DTypeName) -> bool:
-        """True if implicit convolutions turn operands of ``dtype`` into fp64 as they arrive."""
-        return dtype == "fp32" and self.converts_fp32
+    def converts(self, dtype: DTypeName, mesh: MeshSpec) -> bool:
+        """True if implicit convolutions turn operands of ``dtype`` into fp64 as they arrive.
+
+        With remote access in place of register communication nothing is gained by that: any format can be loaded.
+        """
+        return dtype == "fp32" and self.converts_fp32 and mesh.remote is None
 
     def check_has(self, plan: str) -> None:
         """Raise UnsuitablePlan unless it had this plan of a convolution."""

@@ -185,7 +185,7 @@ class CoreGroup:
         """
         self._touch(label, reads, writes)
         for tile in vectors:
-            wide = self.processor.cpe.vector_lanes * tile.dtype.itemsize
+            wide = self.processor.cpe.lanes(f"fp{8 * tile.dtype.itemsize}") * tile.dtype.itemsize
             tile.check_rows(by=f"{self._by}CPE (0, 0) in {label!r}", wide=wide)
         if self.timing:
             self.trace.emit(Compute.of(cycles() if callable(cycles) else cycles, label), flops=flops)

@@ -60,6 +60,12 @@ def _chip_rules(processor: ProcessorKeys) -> Iterator[tuple[tuple[str, ...], boo
         cpe.ldm.value % vector == 0,
         f"a multiple of {vector} B, one vector of processor.cpe.vector_lanes fp64 values",
     )
+    if mesh.remote is not None:
+        yield (
+            ("processor.mesh.remote.buffer", "processor.cpe.ldm"),
+            mesh.remote.buffer.value < cpe.ldm.value,
+            f"less than processor.cpe.ldm ({cpe.ldm.value} B)",
+        )
     yield (
         ("processor.mesh.transfer",),
         mesh.transfer.value % FP64_BYTES == 0,

@@ -18,6 +18,7 @@ from sim.machine.spec import (
     MpeSpec,
     PipelineSpec,
     ProcessorSpec,
+    RemoteAccessSpec,
 )
 
 
@@ -39,14 +40,16 @@ def machine_spec(file: MachineFile, *, name: str) -> MachineSpec:
 
 
 def _processor(keys: ProcessorKeys) -> ProcessorSpec:
+    remote = keys.mesh.remote
     return ProcessorSpec(
         name=keys.name,
         clock_hertz=keys.clock.value,
         core_groups=keys.core_groups.value,
         cpe=CpeSpec(
-            ldm_bytes=keys.cpe.ldm.value,
-            vector_lanes=keys.cpe.vector_lanes.value,
-            flops_per_cycle=keys.cpe.flops_per_cycle.value,
+            ldm_bytes=keys.cpe.ldm.value - (0 if remote is None else remote.buffer.value),
+            fp64_vector_lanes=keys.cpe.vector_lanes.value,
+            fp32_vector_lanes=keys.cpe.fp32_vector_lanes.value,
+            fp64_flops_per_cycle=keys.cpe.flops_per_cycle.value,
             pipeline=_pipeline(keys.cpe.pipeline),
             fixed_point=FixedPointSpec(
                 vector_lanes=keys.cpe.fixed_point.vector_lanes.value,
@@ -70,6 +73,9 @@ def _processor(keys: ProcessorKeys) -> ProcessorSpec:
             fifo_entries=keys.mesh.fifo_entries.value,
             latency_cycles=keys.mesh.latency.value,
             sync_cycles=keys.mesh.sync.value,
+            remote=None
+            if remote is None
+            else RemoteAccessSpec(buffer_bytes=remote.buffer.value, startup_cycles=remote.startup.value),
         ),
         dma=DmaSpec(
             line_bytes=keys.dma.line.value,

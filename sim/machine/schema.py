@@ -63,6 +63,7 @@ class CpeKeys(Section):
 
     ldm: Leaf[Bytes]
     vector_lanes: Leaf[Count]
+    fp32_vector_lanes: Leaf[Count]
     flops_per_cycle: Leaf[Count]
     pipeline: PipelineKeys
     fixed_point: FixedPointKeys
@@ -77,6 +78,13 @@ class MpeKeys(Section):
     serial_time: Leaf[SecondsPerByteOrZero]
 
 
+class RemoteAccessKeys(Section):
+    """``processor.mesh.remote``, where CPEs reach one another's LDM instead of communicating through registers."""
+
+    buffer: Leaf[Bytes]
+    startup: Leaf[WholeCyclesOrZero]
+
+
 class MeshKeys(Section):
     """``processor.mesh``."""
 
@@ -86,6 +94,7 @@ class MeshKeys(Section):
     fifo_entries: Leaf[Count]
     latency: Leaf[WholeCyclesOrZero]
     sync: Leaf[WholeCyclesOrZero]
+    remote: RemoteAccessKeys | None = None
 
 
 class DmaKeys(Section):

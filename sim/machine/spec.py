@@ -7,7 +7,8 @@ Derived peaks are properties, so that a changed parameter changes them too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from sim.machine.network_spec import NetworkSpec, NoiseSpec
@@ -46,8 +47,22 @@ class PipelineSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RemoteAccessSpec:
+    """Remote access (RMA): a CPE copies from its LDM into others', beside its own arithmetic, as DMA does.
+
+    ``buffer_bytes`` of each LDM are kept for what comes, in two halves; ``startup_cycles`` for each copy.
+    """
+
+    buffer_bytes: int
+    startup_cycles: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeshSpec:
-    """The register-communication mesh of a core group."""
+    """The mesh of a core group: register communication, or ``remote`` access where there is that instead.
+
+    ``transfer_bytes``: a word of register communication; with remote access, what reaches a CPE in a cycle.
+    """
 
     rows: int
     columns: int
@@ -55,6 +70,7 @@ class MeshSpec:
     fifo_entries: int
     latency_cycles: int
     sync_cycles: int
+    remote: RemoteAccessSpec | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +99,33 @@ class FixedPointSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class CpeSpec:
-    """One computing processing element."""
+    """One computing processing element.
+
+    ``ldm_bytes``: what programs can allocate. ``computing``: the format that :attr:`vector_lanes` and
+    :attr:`flops_per_cycle` are of.
+    """
 
     ldm_bytes: int
-    vector_lanes: int
-    flops_per_cycle: int
+    fp64_vector_lanes: int
+    fp32_vector_lanes: int
+    fp64_flops_per_cycle: int
     pipeline: PipelineSpec
     fixed_point: FixedPointSpec
+    computing: Format = "fp64"
+
+    def lanes(self, number: str) -> int:
+        """Lanes of a vector in fp64, or in any narrower format, which is computed in as one of 32 bits."""
+        return self.fp64_vector_lanes if number == "fp64" else self.fp32_vector_lanes
+
+    @property
+    def vector_lanes(self) -> int:
+        """Lanes of a vector of the numbers that are computed in."""
+        return self.lanes(self.computing)
+
+    @property
+    def flops_per_cycle(self) -> int:
+        """Operations on such numbers."""
+        return self.fp64_flops_per_cycle * self.vector_lanes // self.fp64_vector_lanes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,9 +232,18 @@ class ProcessorSpec:
         mpe = self.mpe.flops_per_cycle * self.clock_hertz
         return self.core_groups * (self.core_group_cpe_peak_flops + mpe)
 
+    def computing_in(self, number: str) -> ProcessorSpec:
+        """The same whose CPEs' vectors are of a format of numbers: itself where all formats have as many lanes."""
+        return self if self.cpe.lanes(number) == self.cpe.vector_lanes else _computing_in(self, number)
+
     def peak_flops_of(self, number: Format) -> float:
         """The same for a format of numbers."""
-        return self.peak_flops
+        return self.computing_in(number).peak_flops
+
+
+@lru_cache(maxsize=64)
+def _computing_in(processor: ProcessorSpec, number: str) -> ProcessorSpec:
+    return replace(processor, cpe=replace(processor.cpe, computing="fp64" if number == "fp64" else "fp32"))
 
 
 @dataclass(frozen=True, kw_only=True)

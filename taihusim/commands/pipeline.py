@@ -54,11 +54,12 @@ def command(
     processor = spec.processor
     cpe = processor.cpe
     _check_mesh(machine, rows=processor.mesh.rows, columns=processor.mesh.columns)
+    remote = processor.mesh.remote is not None
     chosen = schedule_for(schedule, dtype=dtype, fixed_point=cpe.fixed_point)
     costs = gemm_costs(processor=processor, dtype=dtype, schedule=schedule)
-    alone = k_step_alone(cpe=cpe, schedule=chosen, role=ROLES[role], dtype=dtype)
+    alone = k_step_alone(cpe=cpe, schedule=chosen, role=ROLES[role], dtype=dtype, local=remote)
     rows = issue_table(processor=processor, schedule=chosen, role=ROLES[role], dtype=dtype, part=part)
-    conversion: float = conversion_cycles(cpe=cpe, elements=1) if chosen.converts(dtype) else 0
+    conversion: float = conversion_cycles(cpe=cpe, elements=1) if chosen.converts(dtype, processor.mesh) else 0
     becomes = "fp32 operands become fp64 in the LDM first"
     if is_integer(dtype):
         loaded = 8 * cpe.ldm_bytes  # any large number of elements
@@ -95,8 +96,16 @@ def command(
         )
         return
     summary = [
-        ("k-step, this role alone", alone, "FIFOs never empty, never full"),
-        ("k-step on the mesh", f"{costs.k_step:g}", "the slowest role holds the mesh"),
+        (
+            "k-step, this role alone",
+            alone,
+            "operands lie in the own LDM" if remote else "FIFOs never empty, never full",
+        ),
+        (
+            "k-step on the mesh",
+            f"{costs.k_step:g}",
+            "all roles are alike" if remote else "the slowest role holds the mesh",
+        ),
         ("register block", f"{costs.block:g}", "besides its k-steps: C loaded and stored, pointers, prologue"),
         ("row of blocks", f"{costs.row:g}", ""),
         ("mesh step", f"{costs.mesh_step:g}", f"{costs.residual:g} of it unexplained, from the machine file"),

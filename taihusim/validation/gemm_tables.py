@@ -30,7 +30,8 @@ def shapes(inputs: Inputs, machine: MachineSpec) -> float:
 def skinny_blocking(inputs: Inputs, machine: MachineSpec) -> float:
     """GFLOPS of C = A·B by the fp32 micro-kernel with the best blocks: the fastest of those best by estimate."""
     gemm = replace(_product(inputs, GEMM_SKINNY), scheme=SWGEMM_DIRECT)
-    plans = ranked_plans(problem=gemm.problem, processor=_processor(GEMM_SKINNY, machine))
+    processor = _processor(GEMM_SKINNY, machine)
+    plans = ranked_plans(problem=gemm.problem(processor), processor=processor)
     best = plans[: round(GEMM_SKINNY.tried.value)]
     return _fastest((replace(gemm, plan=plan) for plan in best), GEMM_SKINNY, machine)
 

@@ -143,7 +143,7 @@ class AttentionFrame:
         self.room = [
             core_group.alloc(f"{name}_fp64", size=(elements,), dtype=DTYPES["fp64"])
             for name, elements in zip("ab", self.layout.room(), strict=True)
-            if blocks.converts
+            if blocks.converts(core_group.processor.mesh)
         ]
 
         if "hyper" in self.tiles:

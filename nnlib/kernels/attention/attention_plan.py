@@ -15,7 +15,7 @@ from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
 from sim.chip.pipeline import SCHEDULES, Body, stream_cycles, transpose_cycles
 from sim.chip.tile import Split
-from sim.machine.spec import ProcessorSpec
+from sim.machine.spec import MeshSpec, ProcessorSpec
 
 ROWS: Final = Split(rows=0, columns=None)
 COLUMNS: Final = Split(rows=None, columns=0)
@@ -97,16 +97,15 @@ class Blocks:
     def schedule(self) -> str:
         return SCHEMES[self.library].schedule
 
-    @property
-    def converts(self) -> bool:
+    def converts(self, mesh: MeshSpec) -> bool:
         """True if operands are turned into fp64 before they are multiplied."""
-        return SCHEDULES[self.schedule].converts(self.dtype)
+        return SCHEDULES[self.schedule].converts(self.dtype, mesh)
 
-    def ldm_bytes(self, layout: Layout) -> int:
+    def ldm_bytes(self, layout: Layout, mesh: MeshSpec) -> int:
         """LDM of all buffers, and of the fp64 copies of what is multiplied."""
         item = DTYPES[self.dtype].itemsize
         needed = sum(each.bytes(item) for each in layout.buffers)
-        if self.converts:
+        if self.converts(mesh):
             needed += sum(aligned(DTYPES["fp64"].itemsize * elements) for elements in layout.room())
         return needed
 
@@ -118,13 +117,13 @@ class Blocks:
             for columns in _sizes(-(-self.columns // side)):
                 plan = AttentionPlan(rows, columns)
                 layout = self.layout(plan)
-                if self.ldm_bytes(layout) > processor.cpe.ldm_bytes:
+                if self.ldm_bytes(layout, processor.mesh) > processor.cpe.ldm_bytes:
                     continue
                 estimate = self._estimate(plan, layout, processor)
                 if found is None or estimate < found[0]:
                     found = (estimate, plan)
         if found is None:
-            needed = self.ldm_bytes(self.layout(AttentionPlan(1, 1)))
+            needed = self.ldm_bytes(self.layout(AttentionPlan(1, 1)), processor.mesh)
             raise InfeasiblePlan(kernel=self.kernel, needed=needed, available=processor.cpe.ldm_bytes)
         return found[1]
 

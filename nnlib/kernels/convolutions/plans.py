@@ -143,7 +143,7 @@ class Refusal:
 def build(plan: str, task: Task, processor: ProcessorSpec) -> tuple[Launch, ...]:
     """The launches of the core group with most to do. Raises InfeasiblePlan, UnsuitablePlan, and KeyError."""
     GENERATIONS[task.library].check_has(plan)
-    return PLANS[plan].build(task, processor)
+    return PLANS[plan].build(task, processor.computing_in(task.dtype))
 
 
 def build_all(task: Task, processor: ProcessorSpec) -> tuple[dict[str, tuple[Launch, ...]], list[Refusal]]:

@@ -29,6 +29,7 @@ QuickPlan: TypeAlias = Literal["explicit", "winograd", "image-size-aware"]
 def estimates(task: Task, processor: ProcessorSpec) -> dict[QuickPlan, float]:
     """Seconds by plan, of those that can do the task on one core group: explicit, winograd, image-size-aware."""
     convolution, had = task.convolution, GENERATIONS[task.library].convolutions
+    processor = processor.computing_in(task.dtype)
     found: dict[QuickPlan, float] = {}
     if "explicit" in had:
         found["explicit"] = _explicit(task, processor)
@@ -88,7 +89,7 @@ def _lengths(which: Pass, pixels: int, outs: int, depth: int) -> tuple[int, int,
 def _gemm_seconds(task: Task, processor: ProcessorSpec, m: int, n: int, k: int) -> float:
     gemm = Gemm(m=m, n=n, k=k, dtype=task.dtype, library=task.library)
     plan = plan_gemm(gemm=gemm, processor=processor)
-    return estimated_cycles(problem=gemm.problem, plan=plan, processor=processor) / processor.clock_hertz
+    return estimated_cycles(problem=gemm.problem(processor), plan=plan, processor=processor) / processor.clock_hertz
 
 
 def _moving_seconds(task: Task, processor: ProcessorSpec, numbers: int) -> float:

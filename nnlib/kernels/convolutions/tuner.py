@@ -146,6 +146,7 @@ def _decode(fields: Any) -> Tuned:
 
 def least_seconds(task: Task, plan: str, launches: tuple[Launch, ...], processor: ProcessorSpec) -> float:
     """What a plan takes at least: everything that it writes goes to memory once, its multiply-adds run at peak."""
+    processor = processor.computing_in(task.dtype)
     written = sum(
         array_dtype(launch.kernel, parameter).itemsize * prod(parameter.shape)
         for launch in launches

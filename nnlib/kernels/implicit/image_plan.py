@@ -13,7 +13,7 @@ from nnlib.kernels.implicit.image_order import Images, OrderName
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
-from sim.machine.spec import ProcessorSpec
+from sim.machine.spec import MeshSpec, ProcessorSpec
 
 Spread: TypeAlias = Literal["images", "rows"]
 FP64_BYTES: Final = DTYPES["fp64"].itemsize
@@ -50,10 +50,9 @@ class ImagePass:
     def name(self) -> str:
         return f"conv2d_{self.which}_image_size_aware"
 
-    @property
-    def converts(self) -> bool:
+    def converts(self, mesh: MeshSpec) -> bool:
         """True if fp32 operands are multiplied as fp64."""
-        return GENERATIONS[self.library].converts(self.dtype)
+        return GENERATIONS[self.library].converts(self.dtype, mesh)
 
     @property
     def rows(self) -> Taps:
@@ -88,18 +87,18 @@ class ImagePass:
         return Rows(self.rows, self.share_range, mesh_rows if plan.spread == "rows" else 1)
 
 
-def ldm_buffers(task: ImagePass, plan: ImagePlan) -> dict[str, int]:
+def ldm_buffers(task: ImagePass, plan: ImagePlan, mesh: MeshSpec) -> dict[str, int]:
     """Bytes of each kind of buffer: source, weight, target. Operands that are converted have one buffer of each kind.
 
     The weight gradient has the two images as source, and a tile of weights for each tap of a kernel row as target.
     """
-    item = DTYPES[task.dtype].itemsize
+    item, converts = DTYPES[task.dtype].itemsize, task.converts(mesh)
     source_columns = task.column_blocks(plan).source_width
     pixels = plan.columns * plan.images
     weight = plan.source_channels * plan.target_channels
 
     def operand(elements: int) -> int:
-        parts = (item, FP64_BYTES) if task.converts else (item, item)
+        parts = (item, FP64_BYTES) if converts else (item, item)
         return sum(aligned(part * elements) for part in parts)
 
     source = operand(source_columns * plan.images * plan.source_channels)
@@ -126,6 +125,6 @@ def check_plan(task: ImagePass, plan: ImagePlan, processor: ProcessorSpec) -> No
         raise UnsuitablePlan(
             kernel=task.name, reason=f"blocks of {plan.columns} columns do not fit a stride of {convolution.stride}"
         )
-    needed = sum(ldm_buffers(task, plan).values())
+    needed = sum(ldm_buffers(task, plan, processor.mesh).values())
     if needed > processor.cpe.ldm_bytes:
         raise InfeasiblePlan(kernel=task.name, needed=needed, available=processor.cpe.ldm_bytes)

@@ -54,7 +54,7 @@ def hand_plan(task: ImagePass, processor: ProcessorSpec) -> ImagePlan:
                     source_channels=-(-source // parts),
                     target_channels=-(-target // target_parts),
                 )
-                if sum(ldm_buffers(task, plan).values()) <= processor.cpe.ldm_bytes:
+                if sum(ldm_buffers(task, plan, mesh).values()) <= processor.cpe.ldm_bytes:
                     return plan
         if target_parts >= target:
             check_plan(task, plan, processor)

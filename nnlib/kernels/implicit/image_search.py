@@ -46,7 +46,7 @@ def candidates(task: ImagePass, processor: ProcessorSpec, *, order: OrderName) -
                                 target_channels=nn,
                                 put_buffers=buffers,
                             )
-                            if sum(ldm_buffers(task, plan).values()) <= processor.cpe.ldm_bytes:
+                            if sum(ldm_buffers(task, plan, processor.mesh).values()) <= processor.cpe.ldm_bytes:
                                 yield plan
 
 
@@ -66,9 +66,8 @@ def ranked_plans(
             target_channels=1,
         )
         check_plan(task, smallest, processor)
-        raise InfeasiblePlan(
-            kernel=task.name, needed=sum(ldm_buffers(task, smallest).values()), available=processor.cpe.ldm_bytes
-        )
+        needed = sum(ldm_buffers(task, smallest, processor.mesh).values())
+        raise InfeasiblePlan(kernel=task.name, needed=needed, available=processor.cpe.ldm_bytes)
     return tuple(plans[:keep])
 
 
@@ -83,6 +82,7 @@ class Estimates:
     def __init__(self, task: ImagePass, processor: ProcessorSpec, order: OrderName) -> None:
         self.task, self.processor, self.order = task, processor, order
         self.generation = GENERATIONS[task.library]
+        self.converts = task.converts(processor.mesh)
         x, y = task.images(order)
         self.source, self.target = (y, x) if task.which == "input_gradient" else (x, y)
         self.source_shape, self.target_shape = self.source.grouped_shape, self.target.grouped_shape
@@ -141,7 +141,7 @@ class Estimates:
     def _gemm(self, m: int, n: int, k: int) -> float:
         return mesh_gemm_cycles(
             self.processor,
-            dtype="fp64" if self.task.converts else self.task.dtype,
+            dtype="fp64" if self.converts else self.task.dtype,
             m=m,
             n=n,
             k=k,
@@ -151,7 +151,7 @@ class Estimates:
 
     def convert(self, box: Shape) -> float:
         """Cycles of a CPE to convert a tile, 0 where it stays as it is."""
-        return cycles_to_convert(cpe=self.processor.cpe, elements=prod(box)) if self.task.converts else 0.0
+        return cycles_to_convert(cpe=self.processor.cpe, elements=prod(box)) if self.converts else 0.0
 
     def moved(self, box: Shape, array: Shape) -> float:
         """Cycles in which the engine serves all CPEs' boxes."""

@@ -102,7 +102,7 @@ class _Program:
                 range(0, self.columns.targets, plan.columns),
             )
         ]
-        self.converts = converts(dtype=dtype, library=library)
+        self.converts = converts(dtype=dtype, library=library, mesh=core_group.processor.mesh)
         self.allocate(DTYPES[dtype])
         self.held: list[tuple[int, int, int, int] | None] = [None] * len(self.weights)
         self.current = 0  # buffer of the weights that came last

@@ -17,7 +17,7 @@ from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip import pipeline
 from sim.chip.ldm import aligned
-from sim.machine.spec import ProcessorSpec
+from sim.machine.spec import MeshSpec, ProcessorSpec
 
 WHOLE_TILES_LDM: Final = 55 * 1024
 """Bytes of LDM for the tiles of the 2016 library, which cuts neither batch nor channels (R-swDNN, swCNNv12)."""
@@ -56,29 +56,29 @@ class WeightPlan:
     taps: int
 
 
-def converts(*, dtype: DTypeName, library: Library) -> bool:
+def converts(*, dtype: DTypeName, library: Library, mesh: MeshSpec) -> bool:
     """True if fp32 operands are turned into fp64 in the LDM as they arrive, and multiplied as such (TACO18 §3.7)."""
-    return GENERATIONS[library].converts(dtype)
+    return GENERATIONS[library].converts(dtype, mesh)
 
 
-def pixel_plan_bytes(plan: BatchPlan, *, kc: int, dtype: DTypeName, library: Library) -> int:
+def pixel_plan_bytes(plan: BatchPlan, *, kc: int, dtype: DTypeName, library: Library, mesh: MeshSpec) -> int:
     """LDM of two source pixels, of the weights of two rows of taps, of the target pixels.
 
     Where operands are converted, one of the two is the fp64 copy.
     """
     item = DTYPES[dtype].itemsize
-    second = FP64.itemsize if converts(dtype=dtype, library=library) else item
+    second = FP64.itemsize if converts(dtype=dtype, library=library, mesh=mesh) else item
     pixel, weight, target = plan.source * plan.batch, plan.target * plan.source, plan.target * plan.batch
     operands = sum(aligned(size * pixel) + kc * aligned(size * weight) for size in (item, second))
     return operands + plan.columns * aligned(item * target) + aligned(plan.spare * item * target)
 
 
-def weight_plan_bytes(plan: WeightPlan, *, kc: int, dtype: DTypeName, library: Library) -> int:
+def weight_plan_bytes(plan: WeightPlan, *, kc: int, dtype: DTypeName, library: Library, mesh: MeshSpec) -> int:
     """LDM of two pixels of x and a turned one, of the pixels of grad_y and their fp64 copies, of the gradients."""
     item = DTYPES[dtype].itemsize
     x, grad_y, weight = plan.ins * plan.batch, plan.outs * plan.batch, plan.outs * plan.ins
     needed = 2 * aligned(item * x) + plan.columns * aligned(item * grad_y) + plan.taps * kc * aligned(item * weight)
-    if converts(dtype=dtype, library=library):
+    if converts(dtype=dtype, library=library, mesh=mesh):
         return needed + aligned(FP64.itemsize * x) + plan.columns * aligned(FP64.itemsize * grad_y)
     return needed + aligned(item * x)
 
@@ -108,7 +108,7 @@ def plan_pixels(
 
         def needed(columns: int) -> int:
             return pixel_plan_bytes(
-                BatchPlan(**{**vars(plan), "columns": columns}), kc=kc, dtype=dtype, library=library
+                BatchPlan(**{**vars(plan), "columns": columns}), kc=kc, dtype=dtype, library=library, mesh=mesh
             )
 
         least, each = needed(1), needed(2) - needed(1)
@@ -162,7 +162,7 @@ def plan_weights(
     for b, m, n, taps in product(_cuts(batch, 8), _cuts(outs, 4), _cuts(ins, 4), range(1, convolution.kr + 1)):
         for columns in _cuts(convolution.co, 1):
             plan = WeightPlan(batch=b, outs=m, ins=n, columns=columns, taps=taps)
-            needed = weight_plan_bytes(plan, kc=convolution.kc, dtype=dtype, library=library)
+            needed = weight_plan_bytes(plan, kc=convolution.kc, dtype=dtype, library=library, mesh=mesh)
             smallest = needed if smallest is None else min(smallest, needed)
             if needed > budget:
                 continue
@@ -191,7 +191,7 @@ def product_seconds(processor: ProcessorSpec, *, dtype: DTypeName, library: Libr
     generation = GENERATIONS[library]
     cycles = mesh_gemm_cycles(
         processor,
-        dtype="fp64" if generation.converts(dtype) else dtype,
+        dtype="fp64" if generation.converts(dtype, processor.mesh) else dtype,
         m=m,
         n=n,
         k=k,
@@ -203,7 +203,7 @@ def product_seconds(processor: ProcessorSpec, *, dtype: DTypeName, library: Libr
 
 def _conversion_seconds(processor: ProcessorSpec, *, dtype: DTypeName, library: Library, elements: float) -> float:
     """Seconds in which a CPE turns ``elements`` into fp64; none where nothing is converted."""
-    if not converts(dtype=dtype, library=library):
+    if not converts(dtype=dtype, library=library, mesh=processor.mesh):
         return 0.0
     return cycles_to_convert(cpe=processor.cpe, elements=round(elements)) / processor.clock_hertz
 

@@ -94,7 +94,7 @@ class _Program:
         self.pixels = [
             alloc(f"x{buffer}", size=(plan.ins, plan.batch), dtype=kind, split=TURNED) for buffer in range(2)
         ]
-        self.converts = converts(dtype=dtype, library=library)
+        self.converts = converts(dtype=dtype, library=library, mesh=core_group.processor.mesh)
         wide = FP64 if self.converts else kind
         self.turned = alloc("x_turned", size=(plan.batch, plan.ins), dtype=wide, split=MATRIX)
         self.grads = [

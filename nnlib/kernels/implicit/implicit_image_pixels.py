@@ -55,6 +55,7 @@ class PixelProgram:
     def __init__(self, task: ImagePass, plan: ImagePlan, core_group: CoreGroup, arguments: Arguments) -> None:
         self.task, self.plan, self.core_group = task, plan, core_group
         self.generation = GENERATIONS[task.library]
+        self.converts = task.converts(core_group.processor.mesh)
         mesh = core_group.mesh
         self.columns, self.rows = task.column_blocks(plan), task.row_blocks(plan, mesh[0])
         x, y = task.images(plan.order)
@@ -71,7 +72,7 @@ class PixelProgram:
             "source",
             source.reshape(*self.source_images.grouped_shape),
             self.source_images.box_size(images=plan.images, channels=kk, columns=self.columns.source_width),
-            converts=task.converts,
+            converts=self.converts,
             arrange=self.assemble_source,
         )
         self.weight = Operand(
@@ -79,7 +80,7 @@ class PixelProgram:
             "weight",
             weight,
             (1, 1, 1, kk, nn) if backward else (1, 1, 1, nn, kk),
-            converts=task.converts,
+            converts=self.converts,
             arrange=self.assemble_weight,
         )
         self.targets = [
@@ -210,7 +211,7 @@ class PixelProgram:
         m = step.columns.count(left) * plan.images
         k, n = plan.source_channels, plan.target_channels
         sources, targets = step.columns.sources(left), step.columns.targets(left)
-        wide = DTYPES["fp64"] if self.task.converts else None
+        wide = DTYPES["fp64"] if self.converts else None
         a = self.source.matrix(size=(m, k), take=lambda all: all[:, sources].reshape(-1, all.shape[-1]))
         b = self.weight.matrix(size=(k, n), take=lambda all: all)
         c = matrix_of(

@@ -45,6 +45,7 @@ class WeightProgram:
     def __init__(self, task: ImagePass, plan: ImagePlan, core_group: CoreGroup, arguments: Arguments) -> None:
         self.task, self.plan, self.core_group, mesh = task, plan, core_group, core_group.mesh
         self.generation = GENERATIONS[task.library]
+        self.converts = task.converts(core_group.processor.mesh)
         self.columns, self.rows = task.column_blocks(plan), task.row_blocks(plan, mesh[0])
         self.x, self.y = task.images(plan.order)
         grad_weight = arguments["grad_weight"]
@@ -59,7 +60,7 @@ class WeightProgram:
                 name,
                 arguments[name].reshape(*images.grouped_shape),
                 images.box_size(images=plan.images, channels=channels, columns=columns),
-                converts=task.converts,
+                converts=self.converts,
                 arrange=lambda boxes: images.gather(boxes).reshape(*mesh, columns, plan.images, channels),
             )
 
@@ -214,7 +215,7 @@ class WeightProgram:
         """Add one tap's product."""
         plan, tile = self.plan, self.targets[tap.tap]
         k = left * plan.images
-        wide = DTYPES["fp64"] if self.task.converts else None
+        wide = DTYPES["fp64"] if self.converts else None
 
         def outputs(parts: Array) -> Array:
             used = parts[:, :, :left].transpose(0, 4, 1, 2, 3)

@@ -12,7 +12,7 @@ from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
 from sim.chip.pipeline import SCHEDULES, transpose_cycles
 from sim.chip.pipeline.convert import conversion_cycles
-from sim.machine.spec import ProcessorSpec
+from sim.machine.spec import MeshSpec, ProcessorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +48,9 @@ class ResidentPlan:
     k: int
 
 
-def converts(shape: Shape) -> bool:
+def converts(shape: Shape, mesh: MeshSpec) -> bool:
     """True if the schedule multiplies fp32 operands as fp64."""
-    return SCHEDULES[shape.schedule].converts(shape.dtype)
+    return SCHEDULES[shape.schedule].converts(shape.dtype, mesh)
 
 
 @lru_cache(maxsize=1024)
@@ -62,21 +62,21 @@ def plan_resident(*, shape: Shape, processor: ProcessorSpec) -> ResidentPlan:
     for n in doubling(-(-shape.n // mesh.columns)):
         for m in doubling(-(-shape.m // mesh.rows)):
             plan = ResidentPlan(m=m, n=n, k=k)
-            if ldm_bytes(shape, plan) <= processor.cpe.ldm_bytes:
+            if ldm_bytes(shape, plan, mesh) <= processor.cpe.ldm_bytes:
                 estimate = _estimate(shape=shape, plan=plan, processor=processor)
                 if best is None or estimate < best[0]:
                     best = (estimate, plan)
     if best is None:
-        needed = ldm_bytes(shape, ResidentPlan(m=1, n=1, k=k))
+        needed = ldm_bytes(shape, ResidentPlan(m=1, n=1, k=k), mesh)
         raise InfeasiblePlan(kernel="resident_product", needed=needed, available=processor.cpe.ldm_bytes)
     return best[1]
 
 
-def ldm_bytes(shape: Shape, plan: ResidentPlan) -> int:
+def ldm_bytes(shape: Shape, plan: ResidentPlan, mesh: MeshSpec) -> int:
     """The larger of what is needed while b is prepared and while a passes by it."""
     item, wide = DTYPES[shape.dtype].itemsize, DTYPES["fp64"].itemsize
     a, b, c = plan.m * plan.k, plan.k * plan.n, plan.m * plan.n
-    convert = converts(shape)
+    convert = converts(shape, mesh)
     stored = aligned(item * b)
     resident = aligned((wide if convert else item) * b)
     loading = stored + (resident if convert or shape.transposes else 0)
@@ -89,7 +89,7 @@ def ldm_bytes(shape: Shape, plan: ResidentPlan) -> int:
 def _estimate(*, shape: Shape, plan: ResidentPlan, processor: ProcessorSpec) -> float:
     """Cycles of one product: what ranks the plans, not a prediction."""
     mesh, dma, cpe = processor.mesh, processor.dma, processor.cpe
-    convert = converts(shape)
+    convert = converts(shape, mesh)
     compute = mesh_gemm_cycles(
         processor,
         dtype="fp64" if convert else shape.dtype,

@@ -40,8 +40,7 @@ class Gemm:
     def name(self) -> str:
         return "gemm"
 
-    @property
-    def problem(self) -> GemmProblem:
+    def problem(self, processor: ProcessorSpec) -> GemmProblem:
         """What is multiplied and how, without the tile sizes."""
         return GemmProblem(
             m=self.m,
@@ -51,7 +50,7 @@ class Gemm:
             transpose_a=self.transpose_a,
             transpose_b=self.transpose_b,
             accumulate=self.accumulate,
-            scheme=self.scheme or SCHEMES[self.library],
+            scheme=(self.scheme or SCHEMES[self.library]).on(processor.mesh),
         )
 
     def parameters(self) -> tuple[Parameter, ...]:
@@ -74,13 +73,15 @@ class Gemm:
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The tile program. Raises InfeasiblePlan if no tile, or not the given one, fits the LDM."""
         plan = plan_gemm(gemm=self, processor=core_group.processor)
-        GemmProgram(problem=self.problem, plan=plan, core_group=core_group, arguments=arguments).run()
+        GemmProgram(
+            problem=self.problem(core_group.processor), plan=plan, core_group=core_group, arguments=arguments
+        ).run()
 
 
 @lru_cache(maxsize=4096)
 def plan_gemm(*, gemm: Gemm, processor: ProcessorSpec) -> GemmPlan:
     """The given tile sizes, or those with the least estimated time. Raises InfeasiblePlan if none fit the LDM."""
-    problem = gemm.problem
+    problem = gemm.problem(processor)
     if gemm.plan is not None:
         check_fits(kernel=gemm.name, needed=problem.ldm_bytes(gemm.plan), processor=processor)
         return gemm.plan

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from nnlib.kernels.generations import GENERATIONS, Library
-from sim.machine.spec import ProcessorSpec
+from sim.machine.spec import MeshSpec, ProcessorSpec
 
 Overlap: TypeAlias = Literal["nothing", "depth", "everything"]
 Fp32: TypeAlias = Literal["direct", "operands", "all"]
@@ -43,6 +43,10 @@ class GemmScheme:
     fp32: Fp32
     multiples: GemmPlan | None = None
     reads_ahead: bool = False
+
+    def on(self, mesh: MeshSpec) -> GemmScheme:
+        """The scheme on a mesh: with remote access nothing is converted, as any format can be loaded there."""
+        return self if mesh.remote is None or self.fp32 == "direct" else replace(self, fp32="direct")
 
     def k_step_residual(self, processor: ProcessorSpec) -> float:
         """Cycles of a k-step that no mechanism explains."""

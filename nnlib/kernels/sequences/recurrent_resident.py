@@ -68,7 +68,7 @@ def plan_resident(*, layer: RecurrentShape, cell: RecurrentCell, processor: Proc
         sizes += 2 * [planes * part for _, planes in (*streamed, *put)]
         sizes += 2 * [rows * item] if cell.masked else []
         sizes += [width * item] if cell.biased else []
-        if cell.dtype == "fp32":
+        if cell.dtype == "fp32" and processor.mesh.remote is None:
             sizes += [8 * rows * width, 8 * depth * width]
         return sum(aligned(size) for size in sizes)
 
@@ -101,7 +101,12 @@ class ResidentProgram:
         core_group: CoreGroup,
         of_product: str = "",
     ) -> None:
-        self.layer, self.cell, self.scheme, self.core_group = layer, cell, SCHEMES[library], core_group
+        self.layer, self.cell, self.scheme, self.core_group = (
+            layer,
+            cell,
+            SCHEMES[library].on(core_group.processor.mesh),
+            core_group,
+        )
         self.of_product, self.forward = of_product, cell.direction == "forward"
         self.adds = "grad_before" in cell.arrays[1]
         self.plan = plan_resident(layer=layer, cell=cell, processor=core_group.processor)

@@ -129,7 +129,7 @@ class _Pass:
         buffers = self.product.shape.buffers
         self.a_tiles = [group.alloc(f"a{i}", size=size_a, dtype=dtype, split=SPLIT) for i in range(buffers)]
         self.c_tiles = [group.alloc(f"c{i}", size=size_c, dtype=dtype, split=SPLIT) for i in range(buffers)]
-        if converts(self.product.shape):
+        if converts(self.product.shape, group.processor.mesh):
             self.wide = [
                 group.alloc(f"{name}_fp64", size=size, dtype=FP64, split=SPLIT)
                 for name, size in (("a", size_a), ("c", size_c))
@@ -202,7 +202,7 @@ class _Pass:
         split = Split(rows=1, columns=0) if product.transpose_b == product.last else SPLIT
         tile = group.alloc("b", size=stored, dtype=DTYPES[product.dtype], split=split)
         group.wait(group.get(tile, b, start))
-        convert, transpose = converts(product.shape), product.shape.transposes
+        convert, transpose = converts(product.shape, group.processor.mesh), product.shape.transposes
         if not (convert or transpose):
             return tile
         dtype = FP64 if convert else DTYPES[product.dtype]

@@ -23,8 +23,8 @@ class GemmCosts:
     """Cycles of a mesh GEMM for the slowest role, which holds the mesh.
 
     A mesh step over a CPE's part takes ``mesh_step + rows·row + blocks·(block + k·k_step)`` cycles, with register
-    blocks of 16 × 4 outputs, or 32 × 3 integers. ``residual`` is the unexplained part of ``mesh_step``, from the
-    machine file, and ``latency`` the part of it that is register communication under way.
+    blocks of four vectors × 4 outputs, or × 3 of integers. ``residual`` is the unexplained part of ``mesh_step``, from
+    the machine file, and ``latency`` the part of it that is register communication under way.
     """
 
     k_step: float
@@ -50,13 +50,14 @@ def _gemm_costs(
 
 
 def _schedule_costs(pipeline: PipelineSpec, mesh: MeshSpec, dtype: str, schedule: Schedule) -> GemmCosts:
-    size = min(_SIZE, mesh.rows, mesh.columns)
+    local = mesh.remote is not None
+    size = 1 if local else min(_SIZE, mesh.rows, mesh.columns)
     few, many = _K
 
     def run(*, rows: int = 1, columns: int = 1, k: int = few) -> float:
         """Cycles per mesh step."""
         shape = GemmShape(rows=rows, columns=columns, k=k, steps=size)
-        program = gemm_program(schedule=schedule, dtype=dtype, shape=shape)
+        program = gemm_program(schedule=schedule, dtype=dtype, shape=shape, local=local)
         return MeshRun(size=size, program=program, pipeline=pipeline, mesh=mesh).run() / size
 
     least = run()

@@ -44,9 +44,9 @@ class CycleRow:
     waiting: tuple[Waiting, ...]
 
 
-def k_step_alone(*, cpe: CpeSpec, schedule: Schedule, role: Role, dtype: str) -> int:
-    """Cycles of a role's k-step when its FIFOs are never empty and never full."""
-    kernel = schedule.parts(role=role, dtype=dtype)
+def k_step_alone(*, cpe: CpeSpec, schedule: Schedule, role: Role, dtype: str, local: bool = False) -> int:
+    """Cycles of a role's k-step when its FIFOs are never empty and never full. ``local``: it uses none."""
+    kernel = schedule.parts(role=role, dtype=dtype, local=local)
     length = len(kernel.loop)
     issues = issue_all(instructions=(*kernel.prologue, *kernel.loop * 4), pipeline=cpe.pipeline)
     first = len(kernel.prologue) + 2 * length
@@ -61,6 +61,7 @@ def issue_table(
     ``part``: ``loop`` one k-step after the FIFOs have filled, ``block`` a register block of two k-steps, ``step``
     that block with the choice of role before it. Needs a mesh of at least 2 × 2.
     """
+    local = processor.mesh.remote is not None
     k = _LOOP_STEPS if part == "loop" else _BLOCK_STEPS
     row, column = next(
         (row, column)
@@ -69,7 +70,7 @@ def issue_table(
         if role_at(row=row, column=column, step=0) == role
     )
     shape = GemmShape(rows=1, columns=1, k=k, steps=1)
-    program = gemm_program(schedule=schedule, dtype=dtype, shape=shape)
+    program = gemm_program(schedule=schedule, dtype=dtype, shape=shape, local=local)
     run = MeshRun(
         size=_SIZE, program=program, pipeline=processor.cpe.pipeline, mesh=processor.mesh, record=(row, column)
     )
@@ -80,7 +81,7 @@ def issue_table(
         return tuple(_rows(log, begin=0, end=log[-1].cycle + 1))
     if part == "block":
         return tuple(_rows(log, begin=log[before].cycle, end=log[-1].cycle + 1))
-    kernel = schedule.parts(role=role, dtype=dtype)
+    kernel = schedule.parts(role=role, dtype=dtype, local=local)
     first = before + len(block_head(schedule.scalars)) + len(kernel.prologue) + _SHOWN_STEP * len(kernel.loop)
     return tuple(_rows(log, begin=log[first].cycle, end=log[first + len(kernel.loop)].cycle))
 

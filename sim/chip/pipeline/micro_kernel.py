@@ -54,28 +54,29 @@ class KSteps:
 class Fetch:
     """How a role gets its operands. ``broadcast`` is False where loads and broadcasts are separate instructions.
 
-    ``letter`` of the operands' type in the listing.
+    ``letter`` of the operands' type in the listing. ``local``: all operands lie in the own LDM, nothing is sent.
     """
 
     role: Role
     broadcast: bool = True
     letter: str = "s"
+    local: bool = False
 
     def operand(self, register: str) -> Instruction:
         """Load, load and broadcast, or receive ``a0``…``b3``."""
         of_a = register.startswith("a")
         bus: BusName = "row" if of_a else "column"
-        if not self.sends(register):
+        if not (self.local or self.sends(register)):
             return receive(f"get{bus[0]} {register}", writes=register, bus=bus)
         address = "pa" if of_a else "pb"
-        if not self.broadcast:
+        if self.local or not self.broadcast:
             name = f"vld{self.letter}" if of_a else f"ld{self.letter}e"
             return vector_load(f"{name} {register}", writes=register, address=address)
         return load_and_send(f"{'vldr' if of_a else 'lddec'} {register}", writes=register, address=address, bus=bus)
 
     def puts(self, registers: Sequence[str]) -> tuple[Instruction, ...]:
         """The broadcasts that follow separate loads."""
-        if self.broadcast:
+        if self.local or self.broadcast:
             return ()
         return tuple(self._put(register) for register in registers if self.sends(register))
 
@@ -85,7 +86,8 @@ class Fetch:
     @property
     def pointers(self) -> tuple[Instruction, ...]:
         """Move the pointers of what this role sends."""
-        moved = [name for name, sends in (("pa", self.role.row_sender), ("pb", self.role.column_sender)) if sends]
+        sends = (("pa", self.role.row_sender), ("pb", self.role.column_sender))
+        moved = [name for name, reads in sends if self.local or reads]
         return tuple(integer(f"add {name}", reads=(name,), writes=name) for name in moved)
 
     def _put(self, register: str) -> Instruction:

@@ -19,13 +19,14 @@ from sim.chip.pipeline.micro_kernel import (
     swdnn_2016,
 )
 from sim.chip.pipeline.roles import Role, role_at
-from sim.machine.spec import FixedPointSpec
+from sim.machine.spec import FixedPointSpec, MeshSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """A schedule of the k-steps. ``converts_fp32``: operands are turned into fp64 in the LDM and multiplied as such.
 
+    That is for register communication: remote access leaves operands in the own LDM, where any format can be loaded.
     Without that fp32 loads and broadcasts are separate instructions (TACO18 §3.7); ``separate``: in fp64 too, as in C,
     where broadcasts are macros of one ``putr`` or ``putc`` each. ``scalars``: copied scalars of a register block.
     """
@@ -36,12 +37,15 @@ class Schedule:
     separate: bool = False
     scalars: int = BLOCK_VECTORS
 
-    def converts(self, dtype: str) -> bool:
+    def converts(self, dtype: str, mesh: MeshSpec) -> bool:
         """True if operands of ``dtype`` are turned into fp64."""
-        return dtype == "fp32" and self.converts_fp32
+        return dtype == "fp32" and self.converts_fp32 and mesh.remote is None
 
-    def parts(self, *, role: Role, dtype: str) -> KSteps:
-        """The instruction lists of a role."""
+    def parts(self, *, role: Role, dtype: str, local: bool = False) -> KSteps:
+        """The instruction lists of a role. ``local``: operands come by remote access, so nobody sends or receives."""
+        if local:
+            letter = "w" if is_integer(dtype) else "d" if dtype == "fp64" else "s"
+            return self.k_steps(Fetch(role, letter=letter, local=True))
         if is_integer(dtype):
             return self.k_steps(Fetch(role, broadcast=False, letter="w"))
         double = dtype == "fp64" or self.converts_fp32
@@ -85,10 +89,12 @@ class GemmShape:
     steps: int
 
 
-def gemm_program(*, schedule: Schedule, dtype: str, shape: GemmShape) -> Callable[[int, int], Iterator[Instruction]]:
+def gemm_program(
+    *, schedule: Schedule, dtype: str, shape: GemmShape, local: bool = False
+) -> Callable[[int, int], Iterator[Instruction]]:
     """The program of the CPE in a row and column, its role changing from step to step."""
     kernels = {
-        role: schedule.parts(role=role, dtype=dtype)
+        role: schedule.parts(role=role, dtype=dtype, local=local)
         for role in (Role(row, column) for row in (True, False) for column in (True, False))
     }
 

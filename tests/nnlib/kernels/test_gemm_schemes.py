@@ -66,7 +66,7 @@ def test_every_wait_is_needed(scheme: GemmScheme, processor: ProcessorSpec) -> N
 def test_the_planned_ldm_is_what_is_allocated(scheme: GemmScheme, transpose_b: bool, processor: ProcessorSpec) -> None:
     gemm = Gemm(512, 1024, 512, "fp32", scheme=scheme, transpose_b=transpose_b)
     plan = plan_gemm(gemm=gemm, processor=processor)
-    assert simulate(gemm, processor=processor).ldm_high_water == gemm.problem.ldm_bytes(plan)
+    assert simulate(gemm, processor=processor).ldm_high_water == gemm.problem(processor).ldm_bytes(plan)
 
 
 def test_given_tile_sizes_are_used_or_refused(processor: ProcessorSpec) -> None:
@@ -79,10 +79,10 @@ def test_given_tile_sizes_are_used_or_refused(processor: ProcessorSpec) -> None:
 @pytest.mark.parametrize("scheme", [SWGEMM_CONVERTED, SWGEMM_DIRECT])
 def test_plans_keep_to_the_multiples_of_the_library(scheme: GemmScheme, processor: ProcessorSpec) -> None:
     gemm = Gemm(500, 1000, 200, "fp32", scheme=scheme)
-    plans = ranked_plans(problem=gemm.problem, processor=processor)
+    plans = ranked_plans(problem=gemm.problem(processor), processor=processor)
     assert len(plans) > 50
     assert all(plan.m % 4 == 0 and plan.n % 16 == 0 for plan in plans)
-    assert all(gemm.problem.ldm_bytes(plan) <= processor.cpe.ldm_bytes for plan in plans)
+    assert all(gemm.problem(processor).ldm_bytes(plan) <= processor.cpe.ldm_bytes for plan in plans)
 
 
 @pytest.mark.parametrize("scheme", [SWGEMM_CONVERTED, SWGEMM_DIRECT])
@@ -90,7 +90,7 @@ def test_the_estimate_ranks_as_the_simulation_does(scheme: GemmScheme, processor
     processor = replace(processor, dma=replace(processor.dma, request_seconds=0.0, block_seconds=0.0))
     gemm = Gemm(512, 512, 512, "fp32", transpose_a=True, scheme=scheme)
     plans = [GemmPlan(m=m, n=n, k=k) for m, n, k in ((4, 16, 4), (8, 16, 8), (16, 32, 16), (32, 64, 16))]
-    estimates = [estimated_cycles(problem=gemm.problem, plan=plan, processor=processor) for plan in plans]
+    estimates = [estimated_cycles(problem=gemm.problem(processor), plan=plan, processor=processor) for plan in plans]
     times = [simulate(replace(gemm, plan=plan), processor=processor).ticks / 1000 for plan in plans]
     assert sorted(estimates, reverse=True) == estimates
     assert sorted(times, reverse=True) == times

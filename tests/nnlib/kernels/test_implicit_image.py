@@ -155,7 +155,7 @@ def test_the_planned_ldm_is_what_the_program_allocates(
     which: Pass, dtype: DTypeName, library: Library, processor: ProcessorSpec
 ) -> None:
     kernel = whole_kernel(which, dtype=dtype, library=library)
-    expected = sum(ldm_buffers(kernel.task, kernel.plan).values())
+    expected = sum(ldm_buffers(kernel.task, kernel.plan, processor.mesh).values())
     assert simulate(kernel, processor=processor).ldm_high_water == expected <= processor.cpe.ldm_bytes
 
 
