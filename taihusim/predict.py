@@ -60,7 +60,7 @@ class Predictor:
         if mapping.strategy.is_data:
             node, timing = self.steps.training(samples), self.steps.timing(samples, nodes, seed=self.seed)
         else:
-            divided = self.steps.under_strategy(samples, nodes)
+            divided = self.steps.under_strategy(samples, nodes, seed=self.seed)
             node, timing = divided.node, divided.timing
         return predict_step(
             node=node,
@@ -82,9 +82,6 @@ def request_problems(steps: NodeSteps, request: PredictRequest) -> list[Problem]
         *node_problems(request.nodes, machine=steps.machine),
         *batch_problems(request.nodes, mapping=steps.mapping, recipe_batch_per_node=facts.batch_per_node),
     ]
-    if request.seed is not None and not steps.mapping.strategy.is_data:
-        expected = "no --noise: ranks of a divided network are timed as equals"
-        problems.append(Problem(file="--strategy", key="", value=str(steps.mapping.strategy), expected=expected))
     if not facts.learns and request.target == "training":
         expected = "--target inference: there is no loss to learn by"
         problems.append(Problem(file="--target", key="", value=request.target, expected=expected))

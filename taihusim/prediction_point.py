@@ -80,7 +80,7 @@ def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nod
         "ranks": step.timing.ranks,
         "collective": predictor.steps.mapping.collective,
         "strategy": str(predictor.steps.mapping.strategy),
-        "divided": strategy_fields(predictor.steps, samples=step.samples, nodes=nodes),
+        "divided": strategy_fields(predictor.steps, samples=step.samples, nodes=nodes, seed=predictor.seed),
     }
 
 

@@ -7,11 +7,11 @@ from typing import Any
 from taihusim.node_steps import NodeSteps
 
 
-def strategy_fields(steps: NodeSteps, *, samples: int, nodes: int) -> dict[str, Any] | None:
+def strategy_fields(steps: NodeSteps, *, samples: int, nodes: int, seed: int | None) -> dict[str, Any] | None:
     """Seconds of a rank's step, on average, by what they are lost to, and the stages; None for data parallelism."""
     if steps.mapping.strategy.is_data:
         return None
-    found = steps.under_strategy(samples, nodes)
+    found = steps.under_strategy(samples, nodes, seed=seed)
     return {
         "replicas": found.replicas,
         "micro_batches": found.micro_batches,
@@ -20,6 +20,7 @@ def strategy_fields(steps: NodeSteps, *, samples: int, nodes: int) -> dict[str, 
         "tensor_exchange_seconds": found.tensor_seconds,
         "pipeline_message_seconds": found.pipeline_seconds,
         "replica_exchange_seconds": found.replica_seconds,
+        "jitter_seconds": None if seed is None else found.jitter_seconds,
         "layers_not_divided": dict(found.replicated),
         "stages": [
             {

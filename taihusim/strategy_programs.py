@@ -24,11 +24,11 @@ MOST_RANKS: Final = 256
 """Virtual ranks that compute numbers one after the other in bearable time."""
 
 
-def strategy_step(setup: Setup, *, samples: int, nodes: int) -> StrategyTiming:
+def strategy_step(setup: Setup, *, samples: int, nodes: int, seed: int | None = None) -> StrategyTiming:
     """The step of ``samples`` samples per node on ``nodes`` nodes under the mapping's strategy.
 
-    Raises BadInput, with the way out, where the strategy does not divide ranks, samples or model, and where memory or
-    LDM do not suffice.
+    ``seed``: ranks are unequal, as the machine's noise has it. Raises BadInput, with the way out, where the strategy
+    does not divide ranks, samples or model, and where memory or LDM do not suffice.
     """
     mapping, recipe = setup.mapping, setup.workload.recipe
     try:
@@ -40,6 +40,7 @@ def strategy_step(setup: Setup, *, samples: int, nodes: int) -> StrategyTiming:
             scheme=mapped_scheme(machine=setup.machine, mapping=setup.mapping),
             nodes=nodes,
             clip=recipe.clip,
+            seed=seed,
         )
     except InfeasiblePlan as error:
         raise BadInput([tile_problem(setup.machine, error, place=f"under the strategy {mapping.strategy}")]) from None

@@ -15,8 +15,8 @@ SUMMED_TIMES = 100
 """Most times of the operating system in a step that are drawn one by one."""
 
 
-def late_seconds(noise: NoiseSpec, *, seconds: float, nodes: int, ranks_per_node: int, seed: int) -> Floats:
-    """What each rank (ranks,) needs beyond ``seconds`` of computing; never negative.
+def late_seconds(noise: NoiseSpec, *, seconds: float | Floats, nodes: int, ranks_per_node: int, seed: int) -> Floats:
+    """What each rank (ranks,) needs beyond ``seconds`` of computing, of all or of each (ranks,); never negative.
 
     Jitter is normal around ``seconds`` and cut off at zero: a rank is never early by more than others wait for anyhow.
     Slow nodes are spread evenly over the machine.
@@ -26,14 +26,13 @@ def late_seconds(noise: NoiseSpec, *, seconds: float, nodes: int, ranks_per_node
     late += _system(noise, seconds=seconds, ranks=ranks, counter=counter)
     slow = min(noise.slow_nodes, nodes)
     if slow:
-        places = np.arange(slow) * nodes // slow
-        each = np.zeros(nodes)
-        each[places] = (noise.slow_node_factor - 1.0) * seconds
-        late += np.repeat(each, ranks_per_node)
+        more = np.zeros(nodes)
+        more[np.arange(slow) * nodes // slow] = noise.slow_node_factor - 1.0
+        late += np.repeat(more, ranks_per_node) * seconds
     return np.maximum(late, 0.0)
 
 
-def _system(noise: NoiseSpec, *, seconds: float, ranks: Integers, counter: Counter) -> Floats:
+def _system(noise: NoiseSpec, *, seconds: float | Floats, ranks: Integers, counter: Counter) -> Floats:
     """Seconds that the operating system takes of each rank: it comes once a period, first at a random moment."""
     times = np.floor(seconds / noise.system_period_seconds + counter.uniform("phase", ranks, 1)[:, 0])
     if noise.system_distribution == "fixed":

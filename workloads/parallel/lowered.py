@@ -119,9 +119,7 @@ def lowered_again(lowered: LoweredStrategy, *, mapping: Mapping, samples: int, m
     )
 
 
-def _program(
-    division: Division, clock: KernelClock, machine: MachineSpec, mapping: Mapping, together: int
-) -> Program:
+def _program(division: Division, clock: KernelClock, machine: MachineSpec, mapping: Mapping, together: int) -> Program:
     groups = 1 if mapping.ranks_per_node > 1 else machine.processor.core_groups
     return lower_gradients(
         model=division.models[0],

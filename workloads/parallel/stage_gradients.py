@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import pairwise
 from math import prod
 
@@ -17,8 +17,9 @@ from nnlib.update import needs_norms
 from sim.chip.processor import Segment
 from workloads.parallel.group_times import GroupTimes
 from workloads.parallel.lowered import LoweredStrategy
+from workloads.parallel.pipeline_times import Seconds, later, latest
 from workloads.parallel.schedules import shards
-from workloads.parallel.stage_work import Blob, Bucket, packed
+from workloads.parallel.stage_work import Blob, Bucket, Message, packed
 
 Floats = NDArray[np.float64]
 
@@ -72,41 +73,49 @@ class GradientEnd:
         timer = self.lowered.timer
         return timer.launch(Elementwise("add", bucket.elements, timer.mapping.dtype))
 
-    def tied_ready(self, ends: Sequence[float]) -> tuple[dict[str, float], int]:
+    def tied_ready(self, ends: Sequence[Seconds]) -> tuple[dict[str, Seconds], int]:
         """When the sums over the stages that share a parameter are there, from the ends of stages; bytes moved."""
-        found: dict[str, float] = {}
+        found: dict[str, Seconds] = {}
         moved_bytes = 0
         for name, users in self.tied.items():
             elements = prod(self.lowered.stages.graph.parameters[name])
-            ready = max(ends[stage] for stage in users)
+            ready = reduce(later, (ends[stage] for stage in users))
             for stage in users[1:]:
                 seconds, moved = self.times.tied(first=users[0], second=stage, elements=elements)
-                ready += seconds
+                ready = ready + seconds
                 moved_bytes += moved
             found[name] = ready
         return found, moved_bytes
 
-    def end(self, stage: int, *, messages: Sequence[Blob], computed: float, tied: Mapping[str, float]) -> StageEnd:
+    def end(
+        self, stage: int, *, messages: Sequence[Message], computed: Seconds, tied: Mapping[str, Seconds]
+    ) -> StageEnd:
         """The end of ``stage``, whose gradients are complete in the node at ``computed``.
 
         ``messages`` say when each is ready, counted from the step's begin; ``tied`` when sums between stages are.
         """
-        times = self.times
-        groups = times.placement.replica_groups(stage)
-        kind = "reduce_scatter" if self.sharded else "all_reduce"
-        busy: Floats = np.zeros(times.topology.ranks)
-        under_way, moved_bytes = 0.0, 0
-        for blob in messages:
-            ready = tied.get(blob.name, blob.ready_seconds if times.scheme.overlap else computed)
-            start = np.maximum(busy, ready + blob.elements * times.item_bytes * times.scheme.copy_seconds_per_byte)
-            busy, moved = times.clocks(kind, groups=groups, elements=blob.elements, start=start)
-            under_way += float(busy.max() - start.max())
+        times, alone = self.times, self.lowered.replicas == 1
+        groups, block = times.placement.replica_groups(stage), times.placement.block(stage)
+        clocks: Floats = np.zeros(times.topology.ranks)
+        finished, under_way, moved_bytes = 0.0, 0.0, 0
+        for message in messages:
+            ready = tied.get(message.name, message.ready_seconds if times.scheme.overlap else computed)
+            clocks[block] = np.maximum(clocks[block], np.reshape(ready, (-1, 1)))
+            if alone:
+                continue
+            began = max(finished, float(clocks[block].min()))
+            copy = message.elements * times.item_bytes * times.scheme.copy_seconds_per_byte
+            kind = ("reduce_scatter" if self.sharded else "all_reduce") if message.returned else "reduce"
+            clocks, moved = times.clocks(kind, groups=groups, elements=message.elements, start=clocks + copy)
+            finished = float(clocks[block].max())
+            under_way += max(0.0, finished - began)
             moved_bytes += moved
-        reduced = max(computed, float(busy[times.placement.block(stage)].max()))
+        complete = latest(computed)
+        reduced = max(complete, float(clocks[block].max()))
         update, seconds, moved = self._update(stage)
         return StageEnd(
             finish=reduced + sum(segment.seconds for segment in update) + seconds,
-            exposed=reduced - computed + seconds,
+            exposed=reduced - complete + seconds,
             under_way=under_way + seconds,
             moved_bytes=moved_bytes + moved,
             update=tuple(update),

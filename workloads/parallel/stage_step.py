@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from sim.chip.processor import Segment
+from workloads.parallel.late_ranks import Late, Passes
 from workloads.parallel.lowered import LoweredStrategy
-from workloads.parallel.pipeline_times import StageSeconds
+from workloads.parallel.pipeline_times import Seconds, StageSeconds
 from workloads.parallel.stage_gradients import GradientEnd
-from workloads.parallel.stage_work import Blob, Bucket, StageWork
+from workloads.parallel.stage_work import Bucket, Message, StageWork
 
 Tally = list[tuple[int, Sequence[Segment]]]
 """Launches, and how often each of them happens."""
@@ -82,25 +83,34 @@ class StageStep:
         (_, there), (_, back) = self.messages
         return self.lowered.micro_batches * (self.work.exchanged_bytes + there + back)
 
-    @cached_property
-    def seconds(self) -> StageSeconds:
-        """As the pipeline sees the stage."""
+    def passes(self, update: Sequence[Segment], *, once: float) -> Passes:
+        """What a rank computes in a step with its ``update`` and ``once`` seconds besides."""
+        tally = [*self.launched, (1, update)]
+        return Passes(
+            forward=self.work.forward_seconds - self.work.forward_exchange,
+            backward=self.work.backward_seconds - self.work.backward_exchange,
+            step=once + sum(number * segment.seconds for number, several in tally for segment in several),
+            micro_batches=self.lowered.micro_batches,
+        )
+
+    def seconds(self, late: Late | None = None) -> StageSeconds:
+        """As the pipeline sees the stage, whose replicas may be ``late``."""
         (send, _), (give_back, _) = self.messages
         return StageSeconds(
-            forward=self.work.forward_seconds,
-            backward=self.work.backward_seconds,
+            forward=self.work.forward_seconds + (0.0 if late is None else late.forward),
+            backward=self.work.backward_seconds + (0.0 if late is None else late.backward),
             accumulate=sum(segment.seconds for segment in self.accumulation),
             send=send,
             give_back=give_back,
         )
 
-    def ready(self, begin: float) -> Iterator[Blob]:
-        """What is sent, and when it is ready, if the last backward pass begins at ``begin``.
+    def ready(self, begin: Seconds) -> Iterator[Message]:
+        """What is sent, and when it is ready, if the last backward pass's launches begin at ``begin``.
 
         Adding up the buckets before puts off the later ones.
         """
-        apart, late = self.end.times.scheme.packing == "blobs", 0.0
+        apart, behind = self.end.times.scheme.packing == "blobs", 0.0
         for number, (bucket, parts) in enumerate(zip(self.buckets, self.sums, strict=True)):
-            late += self.accumulation[number].seconds if self.accumulation else 0.0
-            late += sum(segment.seconds for segment in parts)
-            yield from bucket.ready(begin + bucket.blobs[-1].ready_seconds + late, apart=apart)
+            behind += self.accumulation[number].seconds if self.accumulation else 0.0
+            behind += sum(segment.seconds for segment in parts)
+            yield from bucket.messages(begin + bucket.blobs[-1].ready_seconds + behind, apart=apart)

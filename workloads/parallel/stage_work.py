@@ -14,6 +14,7 @@ from workloads.jobs.node_timer import NodeTimer
 from workloads.parallel.exchange import Exchange
 from workloads.parallel.group_times import GroupTimes
 from workloads.parallel.pipeline import Stages
+from workloads.parallel.pipeline_times import Seconds
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,19 @@ class Blob:
 
 
 @dataclass(frozen=True)
+class Message:
+    """``elements`` numbers that are sent together, under a parameter's name, at ``ready_seconds`` of the step.
+
+    ``returned``: all replicas need their sum.
+    """
+
+    name: str
+    elements: int
+    ready_seconds: Seconds
+    returned: bool = True
+
+
+@dataclass(frozen=True)
 class Bucket:
     """Gradients that are added up in the node together, once the last of them is ready."""
 
@@ -35,11 +49,11 @@ class Bucket:
     def elements(self) -> int:
         return sum(blob.elements for blob in self.blobs)
 
-    def ready(self, seconds: float, *, apart: bool) -> list[Blob]:
+    def messages(self, seconds: Seconds, *, apart: bool) -> list[Message]:
         """What is sent from ``seconds`` on: all together, under the last one's name, or one by one."""
         if apart:
-            return [Blob(blob.name, blob.elements, seconds) for blob in self.blobs]
-        return [Blob(self.blobs[-1].name, self.elements, seconds)]
+            return [Message(blob.name, blob.elements, seconds) for blob in self.blobs]
+        return [Message(self.blobs[-1].name, self.elements, seconds)]
 
 
 @dataclass

@@ -8,20 +8,22 @@ are means over the stages, which have equally many ranks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from nnlib.optim import Clip, Optimizer
 from nnlib.parts import PARTS, Part
 from nnlib.precision import DTYPES
 from sim.chip.processor import add_shares
 from sim.network.schemes import Scheme
+from sim.network.slow_links import with_slow_links
 from sim.network.topology import Topology
 from workloads.jobs.node_step import NodeMemory, NodeStep
 from workloads.jobs.node_timer import busiest_label
 from workloads.jobs.training_step import StepTiming
 from workloads.parallel.group_times import GroupTimes
+from workloads.parallel.late_ranks import Late, late_passes
 from workloads.parallel.lowered import LoweredStrategy
-from workloads.parallel.pipeline_times import pipeline_times
+from workloads.parallel.pipeline_times import PipelineTimes, latest, pipeline_times
 from workloads.parallel.placement import Placement
 from workloads.parallel.stage_gradients import GradientEnd, StageEnd
 from workloads.parallel.stage_memory import StageMemory
@@ -30,14 +32,42 @@ from workloads.parallel.stage_work import stage_work
 from workloads.parallel.strategy_timing import StageTiming, StrategyTiming
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """When each stage's gradients are complete in its nodes and what follows, until ``finish`` of the last rank."""
+
+    passes: PipelineTimes
+    ends: tuple[StageEnd, ...]
+    tied_bytes: int
+
+    @property
+    def finish(self) -> float:
+        return max(each.finish for each in self.ends)
+
+    @property
+    def exposed(self) -> float:
+        """What a rank waits for sums over the replicas and for new weights, on average."""
+        return _mean([each.exposed for each in self.ends])
+
+
 def time_strategy(
-    lowered: LoweredStrategy, *, optimizer: Optimizer, scheme: Scheme, nodes: int, clip: Clip | None = None
+    lowered: LoweredStrategy,
+    *,
+    optimizer: Optimizer,
+    scheme: Scheme,
+    nodes: int,
+    clip: Clip | None = None,
+    seed: int | None = None,
 ) -> StrategyTiming:
-    """The step of ``lowered`` on ``nodes`` nodes, on which all ranks start together."""
+    """The step of ``lowered`` on ``nodes`` nodes, on which all ranks start together.
+
+    ``seed``: ranks are unequal and links slow, as the machine's noise has it, and which they are is drawn from it.
+    """
     timer, count = lowered.timer, lowered.stages.count
-    machine, mapping = timer.machine, timer.mapping
+    machine, mapping, noise = timer.machine, timer.mapping, timer.machine.noise
+    topology = Topology(network=machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node)
     times = GroupTimes(
-        topology=Topology(network=machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node),
+        topology=topology if seed is None else with_slow_links(topology, noise, seed=seed),
         placement=Placement(tensor=lowered.strategy.tensor, stages=count, replicas=lowered.replicas),
         scheme=scheme,
         item_bytes=DTYPES[mapping.dtype].itemsize,
@@ -47,42 +77,39 @@ def time_strategy(
         timer=timer, program=lowered.program, stages=lowered.stages, samples=lowered.samples, times=times
     )
     steps = [StageStep(lowered=lowered, end=end, stage=stage, work=work) for stage, work in enumerate(works)]
-    parts = lowered.micro_batches
-    passes = pipeline_times([step.seconds for step in steps], micro_batches=parts)
+    parts, once = lowered.micro_batches, timer.once()
+    run = found = _run(end, steps)
     # the same without messages: what is left of waiting is the bubble
-    silent = [replace(step.seconds, send=0.0, give_back=0.0) for step in steps]
+    silent = [replace(step.seconds(), send=0.0, give_back=0.0) for step in steps]
     apart = pipeline_times(silent, micro_batches=parts)
-    computed = [passes.ends[step.stage] + step.sum_seconds for step in steps]
-    tied, tied_bytes = end.tied_ready(computed)
-    ends = [
-        end.end(
-            step.stage,
-            messages=list(step.ready(passes.last_begins[step.stage])),
-            computed=computed[step.stage],
-            tied=tied,
+    if seed is not None:
+        spawned = sum(segment.seconds for segment in once)
+        computing = [step.passes(each.update, once=spawned) for step, each in zip(steps, run.ends, strict=True)]
+        found = _run(
+            end,
+            steps,
+            late_passes(noise, computing, placement=times.placement, ranks_per_node=mapping.ranks_per_node, seed=seed),
         )
-        for step in steps
-    ]
-    once = timer.once()
-    finish = max(each.finish for each in ends)
-    seconds = finish + sum(segment.seconds for segment in once)
-    tallies: list[Tally] = [[*step.launched, (1, each.update)] for step, each in zip(steps, ends, strict=True)]
-    bubble = _mean(
-        [apart.ends[step.stage] - apart.busy[step.stage] + finish - ends[step.stage].finish for step in steps]
-    )
-    handed = _mean([late - early for late, early in zip(passes.ends, apart.ends, strict=True)])
-    exchanged, reduced = _mean([step.exchange_seconds for step in steps]), _mean([each.exposed for each in ends])
+    seconds = found.finish + sum(segment.seconds for segment in once)
+    tallies: list[Tally] = [[*step.launched, (1, each.update)] for step, each in zip(steps, run.ends, strict=True)]
+    waits = [latest(apart.ends[stage]) - latest(apart.busy[stage]) for stage in range(count)]
+    bubble = _mean([wait + run.finish - each.finish for wait, each in zip(waits, run.ends, strict=True)])
+    handed = _mean([latest(late) - latest(early) for late, early in zip(run.passes.ends, apart.ends, strict=True)])
+    exchanged, reduced = _mean([step.exchange_seconds for step in steps]), found.exposed
     under_way = _mean([parts * sum(message for message, _ in step.messages) for step in steps])
-    moved = sum(step.moved_bytes for step in steps) + sum(each.moved_bytes for each in ends) + tied_bytes
-    node = _node(lowered, steps, ends, tallies, optimizer, times.item_bytes)
+    moved = sum(step.moved_bytes for step in steps) + sum(each.moved_bytes for each in run.ends) + run.tied_bytes
+    node = _node(lowered, steps, run.ends, tallies, optimizer, times.item_bytes)
     exposed = exchanged + handed + reduced
+    jitter = found.finish - run.finish - (found.exposed - run.exposed)
     shares = {**node.reasons, "communication_exposed": exposed}
     if count > 1:
         shares["pipeline_bubble"] = bubble
+    if seed is not None:
+        shares["jitter"] = jitter
     return StrategyTiming(
         timing=StepTiming(
             seconds=seconds,
-            communication_seconds=exchanged + under_way + _mean([each.under_way for each in ends]),
+            communication_seconds=exchanged + under_way + _mean([each.under_way for each in found.ends]),
             communication_exposed_seconds=exposed,
             shares={name: value / seconds for name, value in shares.items()},
             busiest=node.busiest,
@@ -101,8 +128,23 @@ def time_strategy(
         tensor_seconds=exchanged,
         pipeline_seconds=handed,
         replica_seconds=reduced,
+        jitter_seconds=jitter,
         replicated=dict(lowered.division.replicated),
     )
+
+
+def _run(end: GradientEnd, steps: Sequence[StageStep], late: Sequence[Late] | None = None) -> _Run:
+    """All stages' passes, whose replicas are ``late``, and what follows."""
+    lates: Sequence[Late | None] = late or [None] * len(steps)
+    stage_seconds = [step.seconds(each) for step, each in zip(steps, lates, strict=True)]
+    passes = pipeline_times(stage_seconds, micro_batches=end.lowered.micro_batches)
+    computed = [passes.ends[step.stage] + step.sum_seconds for step in steps]
+    tied, tied_bytes = end.tied_ready(computed)
+    ends = []
+    for step, each in zip(steps, lates, strict=True):
+        begin = passes.last_begins[step.stage] + (0.0 if each is None else each.backward)
+        ends.append(end.end(step.stage, messages=list(step.ready(begin)), computed=computed[step.stage], tied=tied))
+    return _Run(passes=passes, ends=tuple(ends), tied_bytes=tied_bytes)
 
 
 def memory_of(lowered: LoweredStrategy, stage: int, optimizer: Optimizer) -> NodeMemory:

@@ -29,8 +29,8 @@ class StrategyTiming:
 
     Seconds of a rank's step, on average: ``bubble_seconds`` waiting for other stages, ``tensor_seconds`` exchanging
     within layers, ``pipeline_seconds`` later because tensors are handed on, ``replica_seconds`` exposed while gradients
-    and weights are. ``node.memory`` is that of the stage that needs most. ``replicated``: layers with matrix products
-    that every rank of a tensor group computes whole, and why.
+    and weights are, ``jitter_seconds`` because some rank is late. ``node.memory`` is that of the stage that needs most.
+    ``replicated``: layers with matrix products that every rank of a tensor group computes whole, and why.
     """
 
     timing: StepTiming
@@ -43,6 +43,7 @@ class StrategyTiming:
     tensor_seconds: float
     pipeline_seconds: float
     replica_seconds: float
+    jitter_seconds: float
     replicated: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.workloads.parallel.pipeline_reference import simulate_pipeline
+from tests.workloads.parallel.pipeline_reference import RankPasses, simulate_pipeline, simulate_ranks
 from workloads.parallel.pipeline_times import StageSeconds, pipeline_times
 
 pytestmark = pytest.mark.timing
@@ -21,6 +22,49 @@ def test_equal_to_the_simulation(stages: list[StageSeconds], micro_batches: int)
     """To the bit: both only add and compare."""
     found = pipeline_times(stages, micro_batches=micro_batches)
     assert found == simulate_pipeline(stages, micro_batches=micro_batches)
+
+
+LAUNCHES = st.lists(SECONDS, min_size=1, max_size=3).map(tuple)
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_late_ranks_of_every_replica_are_those_of_a_simulation_of_each(data: st.DataObject) -> None:
+    """Replicas as arrays against a process for every rank of every replica; tensor ranks wait for the last of them."""
+    count, ways, replicas = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3)))
+    micro_batches = data.draw(st.integers(1, 5))
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    late = rng.integers(0, 64, (replicas, count, ways, 2)) / 16
+    parts = [data.draw(st.tuples(LAUNCHES, LAUNCHES, SECONDS, SECONDS, SECONDS, SECONDS)) for _ in range(count)]
+    one_replica = [
+        [
+            RankPasses(
+                forward=forward,
+                backward=backward,
+                exchange=exchange,
+                accumulate=accumulate,
+                send=send,
+                give_back=give_back,
+                late=tuple(map(tuple, late[replica, stage].tolist())),
+            )
+            for stage, (forward, backward, exchange, accumulate, send, give_back) in enumerate(parts)
+        ]
+        for replica in range(replicas)
+    ]
+    slowest = late.max(axis=2)
+    together = [
+        StageSeconds(
+            forward=each.seconds(each.forward) + slowest[:, stage, 0],
+            backward=each.seconds(each.backward) + slowest[:, stage, 1],
+            accumulate=each.accumulate,
+            send=each.send,
+            give_back=each.give_back,
+        )
+        for stage, each in enumerate(one_replica[0])
+    ]
+    found = pipeline_times(together, micro_batches=micro_batches)
+    expected = [simulate_ranks(stages, micro_batches=micro_batches) for stages in one_replica]
+    np.testing.assert_array_equal(np.stack(found.ends, axis=-1), expected)
 
 
 @pytest.mark.parametrize(("stages", "parts"), [(1, 3), (2, 2), (4, 8), (8, 3), (16, 64)])

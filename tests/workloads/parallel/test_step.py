@@ -67,13 +67,16 @@ def timed(
     samples: int = 16,
     optimizer: Optimizer | None = None,
     clip: ClipByNorm | None = None,
+    spec: MachineSpec | None = None,
+    seed: int | None = None,
 ) -> StrategyTiming:
     return time_strategy(
-        lowered(name, text, *settings, nodes=nodes, samples=samples),
+        lowered(name, text, *settings, nodes=nodes, samples=samples, spec=spec),
         optimizer=optimizer or SGD(momentum=0.9),
         scheme=scheme_of(*settings),
         nodes=nodes,
         clip=clip,
+        seed=seed,
     )
 
 
