@@ -69,6 +69,7 @@ def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nod
         "input": {
             "fetch_seconds": step.input.fetch_seconds,
             "exposed_seconds": step.input_seconds,
+            "loading_seconds": step.loading_seconds,
             "needed_bytes_per_second": needed if isfinite(needed) else None,
             "available_bytes_per_second": step.input.available_bytes_per_second,
             "limit": step.input.limit(seconds - step.input_seconds),

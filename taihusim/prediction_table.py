@@ -138,6 +138,12 @@ def _summary(points: Sequence[Point], answers: Sequence[Point]) -> list[str]:
             f"input on {nodes_in_words(last['nodes'])}: {size_in_words(needed)}/s needed, "
             f"{size_in_words(available)}/s available, {enough}"
         )
+    if points and points[-1]["input"]["loading_seconds"]:
+        last = points[-1]
+        loading = seconds_in_words(last["input"]["loading_seconds"])
+        lines.append(
+            f"input on {nodes_in_words(last['nodes'])}: read into the nodes once, {loading} before the first step"
+        )
     stop = scaling_stop(points)
     if stop is not None:
         lines.append(stop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim.machine.roofline_schema import RooflineKeys, RooflinePowerKeys
-from sim.machine.roofline_spec import EfficiencySpec, HostSpec, RooflineSpec
+from sim.machine.roofline_spec import EfficiencySpec, HostSpec, PassesSpec, RooflineSpec
 from sim.machine.site_spec import RooflinePowerSpec
 
 
@@ -24,10 +24,20 @@ def roofline_spec(keys: RooflineKeys) -> RooflineSpec:
             others=keys.efficiency.others.value,
             memory=keys.efficiency.memory.value,
         ),
+        passes=PassesSpec(
+            batch_norm_forward=keys.passes.batch_norm_forward.value,
+            batch_norm_backward=keys.passes.batch_norm_backward.value,
+            batch_norm_kernels=keys.passes.batch_norm_kernels.value,
+            local_response_forward=keys.passes.local_response_forward.value,
+            local_response_backward=keys.passes.local_response_backward.value,
+            bias_forward=keys.passes.bias_forward.value,
+            bias_backward=keys.passes.bias_backward.value,
+        ),
         host=HostSpec(
             cores=keys.host.cores.value,
             clock_hertz=keys.host.clock.value,
             instructions_per_cycle=keys.host.instructions_per_cycle.value,
+            device_bytes_per_second=keys.host.device_bandwidth.value,
         ),
     )
 

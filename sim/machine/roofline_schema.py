@@ -11,6 +11,7 @@ from sim.machine.quantity import (
     Bytes,
     BytesPerSecond,
     Count,
+    CountOrZero,
     Factor,
     FlopsPerSecond,
     Hertz,
@@ -30,6 +31,18 @@ class EfficiencyKeys(Section):
     memory: Leaf[Portion]
 
 
+class PassesKeys(Section):
+    """``processor.passes``: how often the framework's kernels go over arrays as large as a layer's output."""
+
+    batch_norm_forward: Leaf[Count]
+    batch_norm_backward: Leaf[Count]
+    batch_norm_kernels: Leaf[Count]
+    local_response_forward: Leaf[Count]
+    local_response_backward: Leaf[Count]
+    bias_forward: Leaf[CountOrZero]
+    bias_backward: Leaf[CountOrZero]
+
+
 class DeviceMemoryKeys(Section):
     """``processor.memory`` of one device."""
 
@@ -43,6 +56,7 @@ class HostKeys(Section):
     cores: Leaf[Count]
     clock: Leaf[Hertz]
     instructions_per_cycle: Leaf[Factor]
+    device_bandwidth: Leaf[BytesPerSecond]
 
 
 class RooflineKeys(Section):
@@ -57,6 +71,7 @@ class RooflineKeys(Section):
     launch: Leaf[SecondsOrZero]
     memory: DeviceMemoryKeys
     efficiency: EfficiencyKeys
+    passes: PassesKeys
     host: HostKeys
 
 

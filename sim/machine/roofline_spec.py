@@ -28,12 +28,33 @@ class EfficiencySpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PassesSpec:
+    """How often a framework's kernels read or write arrays as large as a layer's output, where that is not once each.
+
+    Normalisation over the batch consists of ``batch_norm_kernels`` kernels in each direction. A bias that is added by
+    a kernel of its own takes the passes of ``bias`` beside the product.
+    """
+
+    batch_norm_forward: int
+    batch_norm_backward: int
+    batch_norm_kernels: int
+    local_response_forward: int
+    local_response_backward: int
+    bias_forward: int
+    bias_backward: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostSpec:
-    """The processor that feeds the devices: ``cores`` at a clock, each with so many instructions a cycle."""
+    """The processor that feeds the devices: ``cores`` at a clock, each with so many instructions a cycle.
+
+    ``device_bytes_per_second``: from the host's memory to the devices of a node together.
+    """
 
     cores: int
     clock_hertz: float
     instructions_per_cycle: float
+    device_bytes_per_second: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +73,7 @@ class RooflineSpec:
     memory_bytes: int
     memory_bytes_per_second: float
     efficiency: EfficiencySpec
+    passes: PassesSpec
     host: HostSpec
 
     @property

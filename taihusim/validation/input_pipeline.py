@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from nnlib.precision import DTYPES
 from sim.machine.spec import MachineSpec
 from taihusim.validation.inputs import Inputs, Unpredictable, text, whole
 from workloads.datasets.storage import IMAGENET_SWCAFFE
@@ -30,6 +31,7 @@ def input_pipeline(inputs: Inputs, machine: MachineSpec) -> float:
         numbers=3 * side * side,
         samples=whole(inputs, "batch"),
         nodes=1,
+        item_bytes=DTYPES["fp32"].itemsize,
     )
     match text(inputs, "what").lower().removeprefix("input pipeline:").split():
         case ["read", "time"]:

@@ -53,12 +53,14 @@ class InputPlan:
 class InputTiming:
     """Fetching one batch on each of the nodes. ``total_bytes`` are read by all nodes, ``storage`` says how.
 
-    ``fetch_seconds`` is what a process needs: ``read_seconds``, then ``prepare_seconds``. ``processes`` of a node's
-    ``mpes`` (or other ``preparers``) and ``arrays`` of ``all_arrays`` are used.
+    ``fetch_seconds`` is what a process needs: ``read_seconds``, then ``prepare_seconds``, then ``copy_seconds`` to
+    devices with memory of their own. ``processes`` of a node's ``mpes`` (or other ``preparers``) and ``arrays`` of
+    ``all_arrays`` are used.
     """
 
     read_seconds: float
     prepare_seconds: float
+    copy_seconds: float
     total_bytes: float
     storage: AccessTiming | None
     prefetch: int
@@ -70,7 +72,7 @@ class InputTiming:
 
     @property
     def fetch_seconds(self) -> float:
-        return self.read_seconds + self.prepare_seconds
+        return self.read_seconds + self.prepare_seconds + self.copy_seconds
 
     def exposed_seconds(self, step_seconds: float) -> float:
         """What input adds to steps of ``step_seconds`` each, in the long run.
@@ -86,7 +88,7 @@ class InputTiming:
         """
         if not self.total_bytes:
             return 0.0
-        left = step_seconds - self.prepare_seconds
+        left = step_seconds - self.prepare_seconds - self.copy_seconds
         return self.total_bytes / left if left > 0 else float("inf")
 
     @property
@@ -98,6 +100,8 @@ class InputTiming:
         """What input is held back by in words, with a way out if there is one; None if it is ready in time."""
         if self.exposed_seconds(step_seconds) <= 0:
             return None
+        if self.copy_seconds > max(self.read_seconds, self.prepare_seconds):
+            return "copies of samples from the host to the devices"
         if self.prepare_seconds >= self.read_seconds or self.storage is None:
             return f"preparation of samples on {_of(self.processes, self.mpes, self.preparers, 'input_processes')}"
         if self.storage.limit == "arrays":
@@ -130,12 +134,15 @@ def input_timing(
     numbers: int,
     samples: int,
     nodes: int,
+    item_bytes: int,
 ) -> InputTiming:
     """Time of fetching ``samples`` samples on each of ``nodes`` nodes; the network takes ``numbers`` of each sample.
 
+    ``item_bytes``: of one of them.
+
     A data set in more than one file costs one open per sample. Samples that are generated cost nothing here.
     """
-    mpes = machine.computing.preparing_cores
+    mpes, devices = machine.computing.preparing_cores, machine.roofline
     processes = min(plan.processes_per_node, mpes, samples)
     each = -(-samples // processes)
     reading = None
@@ -157,12 +164,13 @@ def input_timing(
     return InputTiming(
         read_seconds=0.0 if reading is None else reading.seconds,
         prepare_seconds=each * numbers * one,
+        copy_seconds=0.0 if devices is None else samples * numbers * item_bytes / devices.host.device_bytes_per_second,
         total_bytes=nodes * samples * stored.bytes_per_sample if reading is not None else 0.0,
         storage=reading,
         prefetch=plan.prefetch,
         processes=processes,
         mpes=mpes,
-        preparers="MPEs" if machine.roofline is None else "host cores",
+        preparers="MPEs" if devices is None else "host cores",
         arrays=min(plan.striping.stripes, machine.storage.arrays),
         all_arrays=machine.storage.arrays,
     )
@@ -192,7 +200,7 @@ def check_resident(
 
 def loading_seconds(*, machine: MachineSpec, plan: InputPlan, stored: StoredSample, samples: int, nodes: int) -> float:
     """Seconds to read a data set of ``samples`` samples once, each of ``nodes`` nodes its part, into their memory."""
-    if not stored.bytes_per_sample:
+    if not (stored.bytes_per_sample and samples):
         return 0.0
     processes = nodes * min(plan.processes_per_node, machine.computing.preparing_cores)
     part = -(-samples // processes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sim.machine.spec import MachineSpec
 from sim.power.energy import Energy, energy
 from workloads.datasets.storage import StoredSample
-from workloads.jobs.input_pipeline import InputPlan, InputTiming, check_resident, input_timing
+from workloads.jobs.input_pipeline import InputPlan, InputTiming, check_resident, input_timing, loading_seconds
 from workloads.jobs.node_step import NodeStep
 from workloads.jobs.step_energy import step_activity
 from workloads.jobs.training_step import StepTiming
@@ -19,8 +19,9 @@ from workloads.mapping import Mapping as WorkloadMapping
 class PredictedStep:
     """A step on ``nodes`` nodes. ``timing`` is that of nodes whose samples are there when they need them.
 
-    ``input_seconds``: what waiting for samples adds to it. ``seconds`` is all of it, of which ``shares`` add up to 1;
-    ``energy`` that of all nodes.
+    ``input_seconds``: what waiting for samples adds to it; ``loading_seconds``: of reading the data into the nodes'
+    memory before the first step, None where each step reads its own. ``seconds`` is all of it, of which ``shares`` add
+    up to 1; ``energy`` that of all nodes.
     """
 
     nodes: int
@@ -29,6 +30,7 @@ class PredictedStep:
     timing: StepTiming
     input: InputTiming
     input_seconds: float
+    loading_seconds: float | None
     seconds: float
     shares: Mapping[str, float]
     energy: Energy
@@ -73,8 +75,15 @@ def predict_step(
         nodes=nodes,
         step_bytes=node.memory.total,
     )
+    plan = InputPlan.of(mapping)
     fetch = input_timing(
-        machine=machine, plan=InputPlan.of(mapping), stored=stored, numbers=numbers, samples=samples, nodes=nodes
+        machine=machine,
+        plan=plan,
+        stored=stored,
+        numbers=numbers,
+        samples=samples,
+        nodes=nodes,
+        item_bytes=node.item_bytes,
     )
     waiting = fetch.exposed_seconds(timing.seconds)
     seconds = timing.seconds + waiting
@@ -94,6 +103,9 @@ def predict_step(
         timing=timing,
         input=fetch,
         input_seconds=waiting,
+        loading_seconds=loading_seconds(machine=machine, plan=plan, stored=stored, samples=train_size or 0, nodes=nodes)
+        if plan.place == "memory"
+        else None,
         seconds=seconds,
         shares=shares,
         energy=energy(machine, activity, nodes=nodes),

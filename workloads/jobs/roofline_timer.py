@@ -2,7 +2,8 @@
 
 Each layer is a kernel or a few, and a kernel takes its launch and the longer of its arithmetic and its traffic with
 memory. Backward does two products for each product forward: by the weights and by the inputs, the latter only where
-some layer before learns.
+some layer before learns. Layers that a framework makes of many kernels go over their arrays as often as the machine
+file says.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Final
 
 from nnlib.graph import Graph, Node
 from nnlib.layers.arrangement import Flatten, Reshape
+from nnlib.layers.convolution import Conv1d, Conv2d
 from nnlib.layers.dropout import Dropout
 from nnlib.layers.embedding import Embedding
-from nnlib.layers.normalisation import BatchNorm
+from nnlib.layers.normalisation import BatchNorm, LocalResponseNorm
 from nnlib.layers.recurrent import Recurrent
 from nnlib.lowering.site import part_of
 from nnlib.model import Model
@@ -30,8 +32,6 @@ from workloads.mapping import Mapping
 
 WORK_OF: Final[dict[Part, Work]] = {"conv": "convolution", "fc": "fully_connected"}
 """Which efficiency layers have; others have that of others."""
-STATISTICS_PASSES: Final = 1
-"""How often normalisation over the batch reads its input more than other layers: once for mean and variance."""
 
 
 @dataclass
@@ -97,11 +97,16 @@ class RooflineTimer:
             self.launch(account, flops=work.input_flops, numbers=work.input_numbers, part=part, label=label)
             self._steps(account, work, part=part, label=label)
             return
-        reads = self._inputs(node)
+        passes, outputs = self.devices.passes, self._outputs(node)
         if training and isinstance(node.layer, BatchNorm):
-            reads *= 1 + STATISTICS_PASSES
-        numbers = reads + self._outputs(node) + self._weights(node)
+            self._kernels(account, passes.batch_norm_forward * outputs, part=part, label=label)
+            return
+        numbers = self._inputs(node) + outputs + self._weights(node)
+        if isinstance(node.layer, LocalResponseNorm):
+            numbers = passes.local_response_forward * outputs
         self.launch(account, flops=2.0 * self._products(node), numbers=numbers, part=part, label=label)
+        if passes.bias_forward and isinstance(node.layer, Conv1d | Conv2d) and node.layer.bias:
+            self.launch(account, flops=0.0, numbers=passes.bias_forward * outputs, part=part, label=label)
 
     def backward(self, account: Account, node: Node) -> None:
         """The same layer's gradients: of its weights, then of its inputs."""
@@ -114,7 +119,7 @@ class RooflineTimer:
             self._outputs(node),
             self._weights(node),
         )
-        wanted = any(name in graph.learned for name in node.inputs)
+        wanted, passes = any(name in graph.learned for name in node.inputs), self.devices.passes
         if isinstance(node.layer, Recurrent):
             work = RecurrentWork.of(node.layer, graph.input_shapes(node), samples=self.samples)
             self._steps(account, work, part=part, label=label)
@@ -123,6 +128,9 @@ class RooflineTimer:
                 self.launch(account, flops=work.input_flops, numbers=work.input_numbers, part=part, label=label)
             return
         if flops:
+            if passes.bias_backward and isinstance(node.layer, Conv1d | Conv2d) and node.layer.bias:
+                numbers = passes.bias_backward * outputs
+                self.launch(account, flops=0.0, numbers=numbers, part=part, label=label)
             if weights:
                 self.launch(account, flops=flops, numbers=inputs + outputs + weights, part=part, label=label)
             if wanted:  # layers without weights, such as attention, have the gradients of both factors
@@ -131,9 +139,13 @@ class RooflineTimer:
             return
         if not wanted and not weights:
             return
+        if isinstance(node.layer, BatchNorm):
+            self._kernels(account, passes.batch_norm_backward * outputs, part=part, label=label)
+            return
         # what was kept of the inputs and the gradients of the outputs come, the gradients of the inputs go
-        passes = 1 + STATISTICS_PASSES if isinstance(node.layer, BatchNorm) else 1
-        numbers = passes * (inputs + outputs) + (inputs if wanted else 0) + 2 * weights
+        numbers = inputs + outputs + (inputs if wanted else 0) + 2 * weights
+        if isinstance(node.layer, LocalResponseNorm):
+            numbers = passes.local_response_backward * outputs
         self.launch(account, flops=0.0, numbers=numbers, part=part, label=label)
 
     def loss(self, account: Account, model: Model) -> None:
@@ -159,6 +171,11 @@ class RooflineTimer:
         adding = moved * machine.network.reduction.core_group_seconds_per_byte
         seconds = 2 * moved / shared.bytes_per_second + 2 * (active - 1) * shared.latency_seconds + adding
         account.add(seconds=seconds, reason="group_sync", part="others", label="sum of the devices' gradients")
+
+    def _kernels(self, account: Account, numbers: float, *, part: Part, label: str) -> None:
+        """The kernels of a normalisation over the batch, which together move so many numbers."""
+        kernels = self.devices.passes.batch_norm_kernels
+        self.launch(account, flops=0.0, numbers=numbers / kernels, part=part, label=label, times=kernels)
 
     def _steps(self, account: Account, work: RecurrentWork, *, part: Part, label: str) -> None:
         """One kernel for each step and direction of a recurrent layer, which reads the recurrent weights again."""

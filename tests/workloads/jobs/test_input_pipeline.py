@@ -23,7 +23,9 @@ SWCAFFE = InputPlan(striping=Striping(stripes=32, stripe_bytes=256_000_000))
 def timed(
     plan: InputPlan = SWCAFFE, stored: StoredSample = IMAGENET_SWCAFFE, samples: int = 256, nodes: int = 1
 ) -> InputTiming:
-    return input_timing(machine=MACHINE, plan=plan, stored=stored, numbers=PIXELS, samples=samples, nodes=nodes)
+    return input_timing(
+        machine=MACHINE, plan=plan, stored=stored, numbers=PIXELS, samples=samples, nodes=nodes, item_bytes=4
+    )
 
 
 def test_a_mapping_says_how_input_comes() -> None:
@@ -110,6 +112,19 @@ def test_from_memory_nothing_is_read_and_what_is_generated_costs_nothing() -> No
     assert generated.fetch_seconds == 0
     assert generated.needed_bytes_per_second(1.0) == 0
     assert loading_seconds(machine=MACHINE, plan=SWCAFFE, stored=GENERATED, samples=10, nodes=1) == 0
+
+
+def test_samples_are_copied_to_devices_with_memory_of_their_own() -> None:
+    gpu = load_machine("k40m_node")
+    asked = {"plan": replace(SWCAFFE, place="memory"), "stored": IMAGENET_SWCAFFE, "numbers": PIXELS, "nodes": 1}
+    timing = input_timing(machine=gpu, samples=256, item_bytes=4, **asked)
+    assert timing.copy_seconds == 256 * PIXELS * 4 / 6e9
+    assert timing.fetch_seconds == timing.prepare_seconds + timing.copy_seconds
+    assert "host cores" in str(timing.limit(0.0))
+    slow = load_machine("k40m_node", ["processor.host.device_bandwidth=100 MB/s"])
+    copied = input_timing(machine=slow, samples=256, item_bytes=4, **asked)
+    assert copied.limit(0.0) == "copies of samples from the host to the devices"
+    assert timed().copy_seconds == 0
 
 
 def test_four_terabytes_are_loaded_at_what_the_arrays_give() -> None:

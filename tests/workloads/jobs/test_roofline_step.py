@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import pytest
 
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.normalisation import BatchNorm, LocalResponseNorm
 from nnlib.layers.recurrent import LSTM
 from nnlib.model import Model
 from nnlib.optim import SGD, Adam
@@ -79,6 +82,33 @@ def test_a_step_is_the_sum_of_its_reasons_and_of_its_parts() -> None:
     assert sum(found.by_part.values()) == pytest.approx(found.seconds)
     assert found.gradient_seconds == pytest.approx(found.forward_seconds + found.backward_seconds)
     assert node_step_of(found.as_json()) == found
+
+
+def test_layers_go_over_their_arrays_as_often_as_the_framework_does() -> None:
+    """AlexNet with normalisation over the batch, and without: passes and kernels by hand."""
+    samples, rate = 16, 0.74 * 288e9 / 4
+    graph, chip = network("alexnet_bn").training, devices()
+    sizes = [prod(graph.shapes[node.name]) for node in graph.nodes if isinstance(node.layer, BatchNorm)]
+    expected = samples * (16 + 24) * sum(sizes) / rate + 2 * 18 * len(sizes) * 7e-6
+    assert step("alexnet_bn", samples=samples).by_part["bn"] == pytest.approx(expected)
+
+    fewer = replace(chip, passes=replace(chip.passes, bias_forward=0, bias_backward=0))
+    with_bias = step("vgg16", samples=samples)
+    without = step("vgg16", samples=samples, machine=replace(MACHINE, computing=fewer))
+    graph = network("vgg16").training
+    outputs = [prod(graph.shapes[node.name]) for node in graph.nodes if isinstance(node.layer, Conv2d)]
+    expected = 3 * samples * sum(outputs) / rate + 2 * len(outputs) * 7e-6
+    assert with_bias.seconds - without.seconds == pytest.approx(expected)
+
+
+def test_local_response_normalisation_reads_its_scales_too() -> None:
+    samples, rate = 16, 0.74 * 288e9 / 4
+    passes = replace(devices().passes, local_response_forward=0, local_response_backward=0)
+    graph = network("alexnet").training
+    outputs = sum(prod(graph.shapes[node.name]) for node in graph.nodes if isinstance(node.layer, LocalResponseNorm))
+    none = replace(MACHINE, computing=replace(devices(), passes=passes))
+    saved = step("alexnet", samples=samples).seconds - step("alexnet", samples=samples, machine=none).seconds
+    assert saved == pytest.approx((5 + 6) * samples * outputs / rate)
 
 
 def test_gradients_are_ready_one_after_another_and_all_of_them() -> None:
