@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from sim.machine.spec import MachineSpec
 from sim.network.communication import Communicator, Part
 from sim.network.schemes import Scheme, scheme
@@ -48,10 +51,18 @@ def gradient_parts(node: NodeStep, mapping: Mapping) -> list[Part]:
     ]
     if mapping.communication != "swcaffe-2018" or not node.statistics:
         return parts
-    kept = [*node.statistics, *(1 for _ in range(len(node.statistics) // 2))]
     found: list[Part] = []
-    for number, part in enumerate(parts):
+    for part, kept in zip(parts, reduced_statistics(node.statistics, parts=len(parts)), strict=True):
         found.append(part)
-        first, last = (len(kept) * turn // len(parts) for turn in (number, number + 1))
-        found += [Part(elements=each, ready_seconds=part.ready_seconds, returned=False) for each in kept[first:last]]
+        found += [Part(elements=each, ready_seconds=part.ready_seconds, returned=False) for each in kept]
     return found
+
+
+def reduced_statistics(statistics: Sequence[int], *, parts: int) -> list[list[int]]:
+    """Elements of what the library of 2018 reduces of normalisation layers after each of ``parts`` parameters.
+
+    ``statistics``: elements of each of their arrays.
+    """
+    kept = [*statistics, *(1 for _ in range(len(statistics) // 2))]
+    bounds = [len(kept) * number // parts for number in range(parts + 1)]
+    return [kept[first:last] for first, last in pairwise(bounds)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -36,8 +35,12 @@ class GroupTimes:
     @cached_property
     def collectives(self) -> Collectives:
         """The schedules."""
-        network = self.topology.network
-        return Collectives(algorithm=self.scheme.collective, network=network, item_bytes=self.item_bytes)
+        return Collectives(
+            algorithm=self.scheme.collective,
+            network=self.topology.network,
+            item_bytes=self.item_bytes,
+            ranks_per_node=self.topology.ranks_per_node,
+        )
 
     def tensor(self, kind: str, *, stage: int, elements: int) -> tuple[float, int]:
         """Seconds until the last of a stage's tensor groups has ``elements`` numbers summed or gathered, and bytes."""
@@ -62,32 +65,32 @@ class GroupTimes:
         key = (f"to {destination}", source, elements)
         if key not in self.known:
             schedule = in_groups(point_to_point(elements=elements), pairs, ranks=self.topology.ranks)
-            self.known[key] = self._timed(schedule)
+            finish, moved = self._run(schedule, np.zeros(self.topology.ranks))
+            self.known[key] = float(finish.max()), moved
         return self.known[key]
 
     def clocks(self, kind: str, *, groups: Ranks, elements: int, start: Floats) -> tuple[Floats, int]:
         """The clocks (ranks,) after a collective of every group that begins at ``start``, and the bytes moved."""
         if groups.shape[1] == 1 or not elements:
             return start, 0
-        schedule = self._schedules[kind](ranks=groups.shape[1], elements=elements)
-        result = run(
-            in_groups(schedule, groups, ranks=self.topology.ranks),
-            topology=self.topology,
-            protocol=self.scheme.protocol,
-            reduction=self.scheme.reduction,
-            start=start,
-            item_bytes=self.item_bytes,
-        )
-        return result.finish, result.bytes
+        shape = {"ranks": groups.shape[1], "elements": elements, "apart": int(groups[0, 1] - groups[0, 0])}
+        moved = 0
+        for schedule in self._schedules(kind, shape):
+            start, more = self._run(in_groups(schedule, groups, ranks=self.topology.ranks), start)
+            moved += more
+        return start, moved
 
-    @cached_property
-    def _schedules(self) -> dict[str, Callable[..., Schedule]]:
+    def _schedules(self, kind: str, shape: dict[str, int]) -> tuple[Schedule, ...]:
         found = self.collectives
-        return {
-            "all_reduce": found.all_reduce,
-            "reduce_scatter": found.reduce_scatter,
-            "all_gather": found.all_gather,
-        }
+        match kind:
+            case "all_reduce":
+                return found.sums(**shape)
+            case "reduce":
+                return (found.sum_at_first(**shape),)
+            case "reduce_scatter":
+                return (found.reduce_scatter(**shape),)
+            case _:
+                return (found.all_gather(**shape),)
 
     def _from_zero(self, what: str, kind: str, groups: Ranks, stage: int, elements: int) -> tuple[float, int]:
         key = (what, stage, elements)
@@ -96,13 +99,14 @@ class GroupTimes:
             self.known[key] = float(finish.max()), moved
         return self.known[key]
 
-    def _timed(self, schedule: Schedule) -> tuple[float, int]:
+    def _run(self, schedule: Schedule, start: Floats) -> tuple[Floats, int]:
         result = run(
             schedule,
             topology=self.topology,
             protocol=self.scheme.protocol,
             reduction=self.scheme.reduction,
-            start=np.zeros(self.topology.ranks),
+            start=start,
             item_bytes=self.item_bytes,
+            judge=False,
         )
-        return float(result.finish.max()), result.bytes
+        return result.finish, result.bytes

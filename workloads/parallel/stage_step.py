@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 
 from sim.chip.processor import Segment
+from workloads.jobs.gradients import reduced_statistics
 from workloads.parallel.late_ranks import Late, Passes
 from workloads.parallel.lowered import LoweredStrategy
 from workloads.parallel.pipeline_times import Seconds, StageSeconds
@@ -114,3 +116,18 @@ class StageStep:
             behind += self.accumulation[number].seconds if self.accumulation else 0.0
             behind += sum(segment.seconds for segment in parts)
             yield from bucket.messages(begin + bucket.blobs[-1].ready_seconds + behind, apart=apart)
+
+    def sent(self, begin: Seconds) -> list[Message]:
+        """The same, and what the library of 2018 reduces of normalisation layers, if it is that."""
+        found, stages = list(self.ready(begin)), self.lowered.stages
+        mapping = self.lowered.timer.mapping
+        if mapping.packing != "blobs" or mapping.communication != "swcaffe-2018" or not found:
+            return found
+        names = (full for node in stages.nodes(self.stage) for full in stages.graph.variable_names[node.name].values())
+        sizes = [prod(stages.graph.statistics[name]) for name in names if name in stages.graph.statistics]
+        kept = reduced_statistics(sizes, parts=len(found))
+        return [
+            each
+            for message, more in zip(found, kept, strict=True)
+            for each in (message, *(replace(message, name="", elements=size, returned=False) for size in more))
+        ]

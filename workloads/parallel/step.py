@@ -143,7 +143,7 @@ def _run(end: GradientEnd, steps: Sequence[StageStep], late: Sequence[Late] | No
     ends = []
     for step, each in zip(steps, lates, strict=True):
         begin = passes.last_begins[step.stage] + (0.0 if each is None else each.backward)
-        ends.append(end.end(step.stage, messages=list(step.ready(begin)), computed=computed[step.stage], tied=tied))
+        ends.append(end.end(step.stage, messages=step.sent(begin), computed=computed[step.stage], tied=tied))
     return _Run(passes=passes, ends=tuple(ends), tied_bytes=tied_bytes)
 
 

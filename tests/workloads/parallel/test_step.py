@@ -8,6 +8,8 @@ import pytest
 
 from nnlib.kernels.clock import KernelClock
 from nnlib.lowering import lower_gradients
+from nnlib.lowering.choice import Choice
+from nnlib.lowering.planner import Planner
 from nnlib.optim import LAMB, SGD, Adam, ClipByNorm, Optimizer
 from sim.machine.spec import MachineSpec
 from sim.network.schemes import Scheme, scheme
@@ -84,8 +86,13 @@ def data_parallel(
     name: str, *settings: str, nodes: int, samples: int, optimizer: Optimizer
 ) -> tuple[NodeStep, StepTiming]:
     timer = node_timer(*settings)
-    part = samples // 4
-    program = lower_gradients(model=network(name), batch=part, dtype=timer.mapping.dtype)
+    part, mapping = samples // 4, timer.mapping
+    choice = Choice(
+        library=mapping.library,
+        core_groups=4 if mapping.ranks_per_node == 1 else 1,
+        planner=Planner(timer.clock),
+    )
+    program = lower_gradients(model=network(name), batch=part, dtype=mapping.dtype, choice=choice)
     node = build_node_step(timer=timer, program=program, samples=part, optimizer=optimizer)
     return node, time_step(node=node, machine=machine(), mapping=timer.mapping, nodes=nodes)
 
@@ -98,17 +105,31 @@ def data_parallel(
         ("gradient_buckets=1 KB",),
         ("ranks_per_node=4", "gradient_buckets=2 KB"),
         ("packing=blobs", "overlap=false"),
+        ("communication=stock-mpi",),
+        ("ranks_per_node=4", "collective=hierarchical"),
     ],
 )
 @pytest.mark.parametrize("nodes", [1, 3, 8])
 def test_data_parallelism_takes_as_long_as_the_data_parallel_step(settings: tuple[str, ...], nodes: int) -> None:
     """Two ways to the same seconds: the strategy with one stage, one tensor rank and one micro-batch."""
-    divided = timed("mlp", "data", *settings, nodes=nodes, samples=8, optimizer=Adam())
+    check_as_data_parallel("mlp", *settings, nodes=nodes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["swcaffe-2018", "swcaffe-2019", "searched-2019"])
+def test_a_strategy_runs_on_the_librarys_kernels_and_communicates_as_it_does(library: str) -> None:
+    """With convolutions and batch normalisation, whose statistics the library of 2018 reduces too."""
+    check_as_data_parallel("cnn", f"library={library}", nodes=4)
+
+
+def check_as_data_parallel(name: str, *settings: str, nodes: int) -> None:
+    divided = timed(name, "data", *settings, nodes=nodes, samples=8, optimizer=Adam())
     found = divided.timing
-    node, expected = data_parallel("mlp", *settings, nodes=nodes, samples=8, optimizer=Adam())
+    node, expected = data_parallel(name, *settings, nodes=nodes, samples=8, optimizer=Adam())
     assert divided.node.memory == node.memory
     assert (divided.node.flops, divided.node.moved_bytes) == (node.flops, node.moved_bytes)
     assert found.seconds == pytest.approx(expected.seconds, rel=1e-12)
+    assert found.communication_seconds == pytest.approx(expected.communication_seconds, rel=1e-9)
     assert found.communication_exposed_seconds == pytest.approx(expected.communication_exposed_seconds, abs=1e-15)
     assert found.shares == pytest.approx(dict(expected.shares), abs=1e-12)
     assert (found.launches, found.gradient_bytes, found.ranks, found.busiest, found.network_bytes) == (
