@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ def read_yaml(path: Path, *, shown_as: str | None = None) -> YamlFile:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise _bad(file, "text in UTF-8", line=line) from None
+    return _composed(text, file)
+
+
+@lru_cache(maxsize=64)
+def _composed(text: str, file: str) -> YamlFile:
+    """The content of a text: machines and tables are asked for again and again, and readers copy what they change."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:

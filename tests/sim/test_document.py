@@ -166,3 +166,11 @@ def test_bad_input_is_readable_and_survives_a_copy_to_another_process() -> None:
 def test_nearest() -> None:
     assert nearest("LDM", ["ldm", "clock"]) == "ldm"
     assert nearest("zzz", ["ldm", "clock"]) is None
+
+
+def test_files_are_read_anew_when_they_change_and_settings_stay_with_their_document(write: Write) -> None:
+    path = write("own.yaml", "rate: 1\nparts: [{kind: dense, units: 3}]\nextra: {a: 1}\n")
+    assert recipe(path, "parts.0.units=5", "extra.a=2").parts[0].units == 5
+    assert (recipe(path).parts[0].units, recipe(path).extra) == (3, {"a": 1})
+    write("own.yaml", "rate: 2\n")
+    assert recipe(path).rate == 2
