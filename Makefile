@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 TESTS := $(RUN) pytest -n 2 --dist worksteal
+WITHOUT_PYTORCH := --ignore=tests/nnlib/parity
 NODES := 1,16,256,4096,40960
+export PYTHONDONTWRITEBYTECODE :=  # compiled tests are kept: rewriting their asserts takes half the time to collect them
 
 .PHONY: demo test test-fast learning parity lint style types layers validate bench clean help
 
@@ -16,16 +18,16 @@ demo: $(VENV)/.installed-demo  ## train handwritten digits on 1 to 40,960 nodes 
 	@test -f runs/demo/figure.png && echo "Figure: $(CURDIR)/runs/demo/figure.png"
 
 test: $(VENV)/.installed-test  ## all tests but those that need PyTorch, train for minutes or take long beside measurements
-	$(TESTS) -m "not learning and not parity and not (validation and slow)"
+	$(TESTS) $(WITHOUT_PYTORCH) -m "not learning and not parity and not (validation and slow)"
 
 learning: $(VENV)/.installed-test  ## networks that learn, and linear ones that do not, on generated data
-	$(TESTS) -m learning
+	$(TESTS) $(WITHOUT_PYTORCH) -m learning
 
 test-fast: $(VENV)/.installed-test  ## the tests that take about a second or less each, without PyTorch
-	$(TESTS) -m "not slow and not parity"
+	$(TESTS) $(WITHOUT_PYTORCH) -m "not slow and not parity"
 
 parity: $(VENV)/.installed-test $(VENV)/.installed-parity  ## comparisons with PyTorch
-	$(TESTS) -m parity
+	$(TESTS) -m parity tests/nnlib/parity
 
 lint: style types layers  ## style, types and the order of the packages
 
@@ -41,7 +43,7 @@ layers: $(VENV)/.installed-lint
 
 validate: $(VENV)/.installed-test  ## predictions against published measurements
 	$(RUN) taihusim validate
-	$(RUN) pytest -m validation
+	$(RUN) pytest $(WITHOUT_PYTORCH) -m validation
 
 bench: $(VENV)/.installed-test  ## time the simulator itself
 	@for script in $(sort $(wildcard benchmarks/bench_*.py)); do \

@@ -271,3 +271,10 @@ def test_make_targets_exist(page: Path) -> None:
     rules = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = sorted(make_targets(page))
     assert [target for target in targets if not re.search(rf"^{target}:", rules, re.MULTILINE)] == []
+
+
+def test_all_comparisons_with_pytorch_stand_in_the_folder_that_make_leaves_out() -> None:
+    folder, mark = ROOT / "tests" / "nnlib" / "parity", "pytest." + "mark.parity"
+    marked = {path for path in (ROOT / "tests").rglob("test_*.py") if mark in path.read_text(encoding="utf-8")}
+    assert marked == set(folder.glob("test_*.py"))
+    assert f"--ignore={folder.relative_to(ROOT)}\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
