@@ -19,10 +19,14 @@ from sim.machine.spec import ProcessorSpec
 
 @dataclass
 class KernelClock:
-    """Remembers the timing of every kernel on ``processor``: its description is the key. ``store``: also on disk."""
+    """Remembers the timing of every kernel on ``processor``: its description is the key. ``store``: also on disk.
+
+    ``planned``: the chip that kernels keep the plans of, if it is another one, see :func:`simulate`.
+    """
 
     processor: ProcessorSpec
     store: KernelStore | None = None
+    planned: ProcessorSpec | None = None
     known: dict[tuple[Kernel, MemoryUse], KernelTiming] = field(default_factory=dict)
 
     def time(self, kernel: Kernel, *, memory: MemoryUse = PRIVATE, limit: int | None = None) -> KernelTiming:
@@ -37,12 +41,14 @@ class KernelClock:
 
     def _stored(self, kernel: Kernel, memory: MemoryUse, limit: int | None) -> KernelTiming:
         """From the store, or simulated and stored."""
-        if self.store is None:
-            return simulate(kernel, processor=self.processor, memory=memory, limit=limit)
-        timing = self.store.timing(kernel, processor=self.processor, memory=memory)
+        processor, planned, store = self.processor, self.planned, self.store
+        timing = None
+        if store is not None:
+            timing = store.timing(kernel, processor=processor, memory=memory, planned=planned)
         if timing is None:
-            timing = simulate(kernel, processor=self.processor, memory=memory, limit=limit)
-            self.store.keep(kernel, timing, processor=self.processor, memory=memory)
+            timing = simulate(kernel, processor=processor, memory=memory, limit=limit, planned=planned)
+            if store is not None:
+                store.keep(kernel, timing, processor=processor, memory=memory, planned=planned)
         return timing
 
 
@@ -56,17 +62,22 @@ def simulate(
     plainly: bool = False,
     limit: int | None = None,
     arithmetic: np.dtype[np.floating] | None = None,
+    planned: ProcessorSpec | None = None,
 ) -> KernelTiming:
     """Time a kernel by its tile program on a core group that uses memory so.
 
     With ``data`` the same execution computes, in the tiles, and writes the results into the out arrays. ``record``
     keeps every interval. Either, and ``plainly``, simulates each iteration of each loop. Raises LimitReached at the
     head of a loop that lies more than ``limit`` ticks after the start. ``arithmetic``: see :class:`CoreGroup`.
+    ``planned``: the program keeps the plan that it takes on this chip, which ``processor`` differs from in times and
+    rates alone.
     """
+    planner = (processor if planned is None else planned).computing_in(kernel.dtype)
     processor = processor.computing_in(kernel.dtype)
     scheduler = Scheduler(trace=Trace(), processor=processor, record=record, limit=limit)
     group = CoreGroup(
-        processor=processor,
+        processor=planner,
+        costs=processor,
         numerics=data is not None,
         memory=memory,
         kernel=kernel.name,

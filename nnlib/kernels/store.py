@@ -88,13 +88,23 @@ class KernelStore:
     connection: sqlite3.Connection | None = field(default=None, init=False, repr=False)
     process: int = field(default=0, init=False, repr=False)
 
-    def timing(self, kernel: Kernel, *, processor: ProcessorSpec, memory: MemoryUse) -> KernelTiming | None:
-        """The stored time of a kernel, or None."""
-        return self.find(key(kernel, processor=processor, memory=memory), timing_of)
+    def timing(
+        self, kernel: Kernel, *, processor: ProcessorSpec, memory: MemoryUse, planned: ProcessorSpec | None = None
+    ) -> KernelTiming | None:
+        """The stored time of a kernel, or None. ``planned``: the chip that it keeps the plan of, if another one."""
+        return self.find(_timing_key(kernel, processor, memory, planned), timing_of)
 
-    def keep(self, kernel: Kernel, timing: KernelTiming, *, processor: ProcessorSpec, memory: MemoryUse) -> None:
+    def keep(
+        self,
+        kernel: Kernel,
+        timing: KernelTiming,
+        *,
+        processor: ProcessorSpec,
+        memory: MemoryUse,
+        planned: ProcessorSpec | None = None,
+    ) -> None:
         """Store a kernel's time; its intervals are not kept."""
-        self.write(key(kernel, processor=processor, memory=memory), json.dumps(fields_of(timing)))
+        self.write(_timing_key(kernel, processor, memory, planned), json.dumps(fields_of(timing)))
 
     def find(self, name: str, decode: Callable[[Any], Found]) -> Found | None:
         """What ``decode`` makes of the JSON stored under ``name``; None if there is nothing that it understands."""
@@ -179,6 +189,11 @@ def key(kernel: object, *, processor: ProcessorSpec, memory: MemoryUse, what: st
     """The name of an entry about ``kernel``, a description that says all in its ``repr``."""
     parts = (SCHEMA, what, code_digest(), processor, memory, f"{type(kernel).__module__}.{kernel!r}")
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+
+def _timing_key(kernel: object, processor: ProcessorSpec, memory: MemoryUse, planned: ProcessorSpec | None) -> str:
+    what = "timing" if planned is None or planned == processor else f"timing, plans of {planned}"
+    return key(kernel, processor=processor, memory=memory, what=what)
 
 
 def fields_of(timing: KernelTiming) -> dict[str, Any]:

@@ -34,13 +34,13 @@ class Planned:
 
 @dataclass(frozen=True, eq=False)
 class Planner:
-    """Finds plans for ``clock``'s processor."""
+    """Finds plans for the processor that ``clock``'s kernels are planned for."""
 
     clock: KernelClock
 
     def plan(self, task: Task) -> Planned:
         """The plan of a task with the least estimated time."""
-        processor = self.clock.processor
+        processor = self.clock.planned or self.clock.processor
         name, image = self._chosen(task)
         match name:
             case "explicit":
@@ -63,7 +63,7 @@ class Planner:
 
     def _chosen(self, task: Task) -> tuple[QuickPlan, ImagePlan | None]:
         """The plan's name, and the tiles of one that has to search for them."""
-        store, processor = self.clock.store, self.clock.processor
+        store, processor = self.clock.store, self.clock.planned or self.clock.processor
         entry = key(task, processor=processor, memory=PRIVATE, what="planned")
         known = None if store is None else store.find(entry, _decode)
         if known is None:

@@ -27,7 +27,7 @@ from sim.chip.requests import RequestCounter
 from sim.chip.scheduler import Scheduler
 from sim.chip.tile import Split, Tile
 from sim.chip.transfer import Transfer
-from sim.machine.spec import ProcessorSpec
+from sim.machine.spec import CpeSpec, ProcessorSpec
 
 __all__ = ["CoreGroup", "Start", "Transfer"]
 
@@ -38,6 +38,8 @@ Start = Sequence[int] | Integers
 class CoreGroup:
     """One core group of ``processor``; see the module's docstring for the modes.
 
+    ``costs``: the chip whose costs count, where programs are to keep the plans that they take on ``processor``; it may
+    differ in times and rates, not in what it is built of.
     ``scheduler``: times ``trace`` while it is emitted, so that loops can be cut short; only without numerics, which
     need every iteration. ``kernel`` is named by errors. ``arithmetic``: what floating-point numbers are computed with
     inside the LDM whatever their format there; they are rounded when they are put.
@@ -50,6 +52,7 @@ class CoreGroup:
     scheduler: Scheduler | None = None
     kernel: str = ""
     arithmetic: np.dtype[np.floating] | None = None
+    costs: ProcessorSpec | None = None
     ldm: Ldm = field(init=False)
     trace: Trace = field(default_factory=Trace)
     head: int = 0
@@ -58,7 +61,7 @@ class CoreGroup:
     requests: RequestCounter = field(init=False)
 
     def __post_init__(self) -> None:
-        self.requests = RequestCounter(self.processor, self.memory)
+        self.requests = RequestCounter(self.timed, self.memory)
         rows, columns = self.mesh
         where = f"CPE (0, 0) to ({rows - 1}, {columns - 1})"
         self.ldm = Ldm(capacity=self.processor.cpe.ldm_bytes, owner=f"{self._by}{where}: ")
@@ -77,6 +80,16 @@ class CoreGroup:
     @property
     def cpes(self) -> int:
         return self.processor.cpes_per_core_group
+
+    @property
+    def timed(self) -> ProcessorSpec:
+        """The chip whose costs count."""
+        return self.processor if self.costs is None else self.costs
+
+    @property
+    def cpe(self) -> CpeSpec:
+        """What a CPE's work costs by."""
+        return self.timed.cpe
 
     def alloc(
         self, name: str, *, size: Sequence[int], dtype: np.dtype[np.floating], split: Split | None = None
@@ -219,7 +232,7 @@ class CoreGroup:
                 c=c,
                 a=a,
                 transpose_a=transpose_a,
-                processor=self.processor,
+                processor=self.timed,
                 schedule=schedule,
                 k_step_residual=k_step_residual,
             )

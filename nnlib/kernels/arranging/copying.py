@@ -169,7 +169,7 @@ def copy_box(
     blocks = _plan(label, move, source.dtype.itemsize, core_group.processor)
     back = np.argsort(move.axes)
     block = move.in_source(blocks.block)
-    cpe = core_group.processor.cpe
+    cpe = core_group.cpe
     if move.axes[-1] == len(move.axes) - 1:
         cycles = stream_cycles(cpe=cpe, body=Body(loads=1, stores=1), elements=prod(block))
     else:

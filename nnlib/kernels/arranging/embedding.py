@@ -93,7 +93,7 @@ class GatherRows:
                 outs[0][:, number] = rows[:, 0]
 
         width = len(columns)
-        cycles = stream_cycles(cpe=core_group.processor.cpe, body=Body(loads=1, stores=1), elements=together * width)
+        cycles = stream_cycles(cpe=core_group.cpe, body=Body(loads=1, stores=1), elements=together * width)
         iterations = per_cpe // together
         last = (picks.number - first - (cpes - 1) * per_cpe) // together
         stream(

@@ -58,9 +58,8 @@ class Transpose:
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The tile program. Raises InfeasiblePlan if no tile fits the LDM."""
-        processor = core_group.processor
-        tiles = _plan(self, processor)
-        per_tile = transpose_cycles(cpe=processor.cpe, elements=tiles.rows * tiles.columns)
+        tiles = _plan(self, core_group.processor)
+        per_tile = transpose_cycles(cpe=core_group.cpe, elements=tiles.rows * tiles.columns)
 
         def run(ins: Sequence[Array], outs: Sequence[Array]) -> None:
             outs[0][...] = ins[0].swapaxes(2, 3)

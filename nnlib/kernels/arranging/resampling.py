@@ -79,7 +79,7 @@ class Resample:
             self.name,
             inputs=[plan.seen.operand(arguments["x"])],
             outputs=[plan.own.operand(arguments["y"])],
-            cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=outputs),
+            cycles=stream_cycles(cpe=core_group.cpe, body=body, elements=outputs),
             run_at=run_at,
             flops=2 * self.batch * rows.count * columns.count * self.channels * taps if taps > 1 else 0,
         )

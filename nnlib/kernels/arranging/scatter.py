@@ -85,7 +85,7 @@ class ScatterAddRows:
             whole=rows.whole,
             inputs=[],
             outputs=[rows.operand(total)],
-            cycles=rows.cycles(Body(stores=1), core_group.processor.cpe),
+            cycles=rows.cycles(Body(stores=1), core_group.cpe),
             run=lambda _, outs: outs[0].fill(0),
         )
 
@@ -113,7 +113,7 @@ class _Adding:
         group.wait(
             *(group.get(tile, arguments[name], (0,)) for name, tile in (("rows", self.rows), ("order", self.order)))
         )
-        width, cpe = len(self.columns), group.processor.cpe
+        width, cpe = len(self.columns), group.cpe
         add = stream_cycles(cpe=cpe, body=Body(loads=2, stores=2, arithmetic=1), elements=width)
         full = self.picks.number - (self.cpes - 1) * self.share
         stream(

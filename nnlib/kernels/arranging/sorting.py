@@ -63,7 +63,7 @@ class SortTokens:
             rows.values()[...] = order.values()[...] = 0
             rows.values()[:number], order.values()[:number] = keys[found], found
 
-        cpe = core_group.processor.cpe
+        cpe = core_group.cpe
         one = stream_cycles(cpe=cpe, body=COMPARISON, elements=share)
         core_group.compute(
             "sort own tokens", cycles=one * max(share - 1, 1).bit_length(), reads=[tokens], writes=[rows, order]

@@ -95,7 +95,7 @@ class Streamed:
             def run() -> None:
                 turned.values()[...] = tile.values().T
 
-            cycles = pipeline.transpose_cycles(cpe=self.group.processor.cpe, elements=prod(tile.size))
+            cycles = pipeline.transpose_cycles(cpe=self.group.cpe, elements=prod(tile.size))
             self.group.compute(f"transpose {tile.name}", cycles=cycles, reads=[tile], writes=[turned], run=run)
         return turned
 
@@ -198,7 +198,7 @@ class AttentionFrame:
             accumulate=accumulate,
             flops=2 * rows * columns * depth,
             schedule=self.blocks.schedule,
-            k_step_residual=GENERATIONS[self.blocks.library].k_step_residual(self.group.processor),
+            k_step_residual=GENERATIONS[self.blocks.library].k_step_residual(self.group.timed),
         )
 
     def compute(
@@ -212,7 +212,7 @@ class AttentionFrame:
         run: Callable[[], None],
     ) -> None:
         """``body`` for each vector of ``elements`` numbers of every CPE."""
-        cycles = stream_cycles(cpe=self.group.processor.cpe, body=body, elements=elements)
+        cycles = stream_cycles(cpe=self.group.cpe, body=body, elements=elements)
         self.group.compute(label, cycles=cycles, reads=reads, writes=writes, run=run)
 
     def exchange_rows(self, label: str, *, elements: int, reads: Sequence[Tile]) -> None:
@@ -220,7 +220,7 @@ class AttentionFrame:
         others = self.group.mesh[1] - 1
         self.group.row_broadcast(label)
         cycles = stream_cycles(
-            cpe=self.group.processor.cpe, body=Body(loads=1, stores=1, arithmetic=1), elements=others * elements
+            cpe=self.group.cpe, body=Body(loads=1, stores=1, arithmetic=1), elements=others * elements
         )
         self.group.compute(label, cycles=cycles, reads=reads)
 
@@ -257,7 +257,7 @@ class AttentionFrame:
         """Instructions by which a vector of probabilities is dropped or kept; integers are no vectors."""
         if self.shape.dropped is None:
             return 0
-        lanes = self.group.processor.cpe.vector_lanes
+        lanes = self.group.cpe.vector_lanes
         # a vector whose first key is no multiple of the numbers of one counter needs two
         counters = -(-lanes // LANES) + (self.shape.keys % LANES != 0)
         turned = lanes if self.transposed else 0

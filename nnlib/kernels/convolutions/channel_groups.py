@@ -74,7 +74,7 @@ class CopyColumns:
                 whole=rows.whole,
                 inputs=[rows.operand(arguments["source"], columns=source)],
                 outputs=[rows.operand(arguments["target"], columns=target)],
-                cycles=rows.cycles(Body(loads=1, stores=1), core_group.processor.cpe, row_elements=len(block)),
+                cycles=rows.cycles(Body(loads=1, stores=1), core_group.cpe, row_elements=len(block)),
                 run=_copy,
             )
 

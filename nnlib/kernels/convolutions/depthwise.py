@@ -74,7 +74,7 @@ class DepthwiseForward:
             self.name,
             inputs=[plan.pixels.operand(arguments["x"]), plan.weights.operand(_by_tap(arguments["weight"], window))],
             outputs=[plan.outputs.operand(arguments["y"])],
-            cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=prod(plan.outputs.size)),
+            cycles=stream_cycles(cpe=core_group.cpe, body=body, elements=prod(plan.outputs.size)),
             run=run,
             flops=_flops(window),
         )
@@ -128,7 +128,7 @@ class DepthwiseInputGradient:
                 plan.weights.operand(_by_tap(arguments["weight"], window)),
             ],
             outputs=[plan.pixels.operand(arguments["grad_x"])],
-            cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=prod(plan.outputs.size)),
+            cycles=stream_cycles(cpe=core_group.cpe, body=body, elements=prod(plan.outputs.size)),
             run=run,
             flops=_flops(window),
         )
@@ -167,7 +167,7 @@ class DepthwiseWeightGradient:
 
     def add(self, core_group: CoreGroup, arguments: Arguments, plan: _Plan, first: int, width: int) -> None:
         """The gradient by the weights of ``width`` channels."""
-        window, cpe = self.window, core_group.processor.cpe
+        window, cpe = self.window, core_group.cpe
         partial = core_group.alloc("partial", size=(window.taps, width), dtype=DTYPES[self.dtype])
 
         def clear() -> None:
@@ -229,7 +229,7 @@ def _add_over_mesh(core_group: CoreGroup, partial: Tile, total: MemoryArray, fir
     """All CPEs' sums (taps, channels) along the rows and column 0 of the mesh to CPE (0, 0), which puts them."""
     mesh_rows, mesh_columns = core_group.mesh
     body = Body(loads=1, stores=1, arithmetic=1)
-    one = stream_cycles(cpe=core_group.processor.cpe, body=body, elements=prod(partial.size))
+    one = stream_cycles(cpe=core_group.cpe, body=body, elements=prod(partial.size))
     result = core_group.alloc("total", size=partial.size, dtype=partial.dtype)
 
     def collect() -> None:

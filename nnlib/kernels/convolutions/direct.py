@@ -52,7 +52,7 @@ class DirectConvolution:
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The tile program. Raises UnsuitablePlan if vectors do not fit the channels, UnalignedAccess by addresses."""
-        lanes = core_group.processor.cpe.vector_lanes if self.vectorised else 1
+        lanes = core_group.cpe.vector_lanes if self.vectorised else 1
         convolution = self.convolution
         if convolution.group_ni % lanes or convolution.group_no % lanes:
             reason = (
@@ -90,7 +90,7 @@ class _DirectProgram:
             group.compute(
                 "multiply",
                 cycles=lambda step=step: product_cycles(  # type: ignore[misc]
-                    group.processor, step, which=self.kernel.which, vectorised=self.kernel.vectorised
+                    group.timed, step, which=self.kernel.which, vectorised=self.kernel.vectorised
                 ),
                 reads=(self.a, self.b) if step.first else (self.a, self.b, self.c),
                 writes=(self.c,),

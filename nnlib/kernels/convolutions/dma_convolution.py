@@ -166,7 +166,7 @@ class _DmaProgram:
         kernel = self.kernel
         group.compute(
             "multiply",
-            cycles=lambda: product_cycles(group.processor, step, which=kernel.which, vectorised=kernel.vectorised),
+            cycles=lambda: product_cycles(group.timed, step, which=kernel.which, vectorised=kernel.vectorised),
             reads=(a, b, c),
             writes=(c,),
             vectors=self.vector_tiles(fetched.buffer),
@@ -195,7 +195,7 @@ class _DmaProgram:
     def clear(self, work: Work) -> None:
         """Zero the outputs, once the last ones are in memory."""
         self.finish_put()
-        cpe, part = self.core_group.processor.cpe, self.product.part
+        cpe, part = self.core_group.cpe, self.product.part
         cycles = stream_cycles(cpe=cpe, body=Body(stores=1), elements=part.m * part.n)
 
         def run() -> None:

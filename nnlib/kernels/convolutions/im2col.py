@@ -66,7 +66,7 @@ class Im2col:
 
         body = _gather(part, order)
         for source, target in plan.boxes:
-            cycles = stream_cycles(cpe=core_group.processor.cpe, body=body, elements=prod(target.size))
+            cycles = stream_cycles(cpe=core_group.cpe, body=body, elements=prod(target.size))
             items.stream(
                 core_group,
                 self.name,
@@ -183,7 +183,7 @@ class Col2im:
                 self.name,
                 inputs=[columns, target] if number else [columns],
                 outputs=[target],
-                cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=prod(source.size)),
+                cycles=stream_cycles(cpe=core_group.cpe, body=body, elements=prod(source.size)),
                 run=partial(self._add, plan.items.plan, part),
                 flops=prod(window.outputs) * part.taps * window.channels,
             )

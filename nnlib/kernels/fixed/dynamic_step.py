@@ -45,7 +45,7 @@ class DynamicStep:
         return headroom_step(largest, self.storage, headroom=self.headroom)
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
-        dtype, cpe, cpes = DTYPES[self.dtype], core_group.processor.cpe, core_group.cpes
+        dtype, cpe, cpes = DTYPES[self.dtype], core_group.cpe, core_group.cpes
         partial = core_group.alloc("largest", size=(1, 1), dtype=dtype, split=Split(rows=0, columns=0))
         rows = plan_rows(
             kernel=self.name,

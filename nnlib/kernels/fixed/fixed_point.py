@@ -105,7 +105,7 @@ class Dequantise:
         return q.astype(np.float64) * step, 0
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
-        widen = core_group.processor.cpe.fixed_point.widen_instructions(8 * STORAGE[self.dtype].itemsize)
+        widen = core_group.cpe.fixed_point.widen_instructions(8 * STORAGE[self.dtype].itemsize)
         body = Body(loads=1, stores=1, arithmetic=2 + widen)
         _Columns(self, core_group, arguments, ("q", "step", "x"), body, self.convert, "nearest").run()
 
@@ -160,7 +160,7 @@ def requantise_instructions(core_group: CoreGroup, storage: IntegerName, *, relu
 
 
 def _arithmetic(core_group: CoreGroup, instructions: int, storage: StorageName, rounding: Rounding) -> int:
-    narrow = core_group.processor.cpe.fixed_point.narrow_instructions(8 * STORAGE[storage].itemsize)
+    narrow = core_group.cpe.fixed_point.narrow_instructions(8 * STORAGE[storage].itemsize)
     return instructions + narrow + (RANDOM if rounding == "stochastic" else 0)
 
 
@@ -259,7 +259,7 @@ class _Columns:
             whole=rows.whole,
             inputs=[rows.operand(self.source, columns=columns)],
             outputs=[rows.operand(self.target, columns=columns)],
-            cycles=rows.cycles(self.body, group.processor.cpe, row_elements=width),
+            cycles=rows.cycles(self.body, group.cpe, row_elements=width),
             run=run,
             resident=resident,
             accumulators=[] if counts is None else [counts],
@@ -274,7 +274,7 @@ def begin_counts(core_group: CoreGroup, width: int) -> Tile:
     def clear() -> None:
         counts.values()[...] = 0
 
-    cycles = stream_cycles(cpe=core_group.processor.cpe, body=Body(stores=1), elements=width)
+    cycles = stream_cycles(cpe=core_group.cpe, body=Body(stores=1), elements=width)
     core_group.compute("clear counts", cycles=cycles, writes=[counts], run=clear)
     return counts
 

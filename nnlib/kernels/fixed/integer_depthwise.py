@@ -98,11 +98,11 @@ class IntegerDepthwise:
             outs[0][:, 0] = y
             counts.values()[0] += found
 
-        fixed, elements = group.processor.cpe.fixed_point, prod(plan.written.size)
+        fixed, elements = group.cpe.fixed_point, prod(plan.written.size)
         widen = fixed.widen_instructions(8 * STORAGE[self.dtype].itemsize)
         of_tap = Body(loads=2, arithmetic=2 * widen + fixed.multiply_add_instructions)
         end = Body(loads=2, stores=1, arithmetic=1 + requantise_instructions(group, self.dtype, relu=self.relu))
-        cpe = group.processor.cpe
+        cpe = group.cpe
         vectors = -(-elements // fixed.vector_lanes) * window.taps
         cycles = stream_cycles(cpe=cpe, body=of_tap, elements=vectors * cpe.vector_lanes)
         cycles += stream_cycles(cpe=cpe, body=end, elements=elements)

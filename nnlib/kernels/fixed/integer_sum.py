@@ -80,7 +80,7 @@ class IntegerSum:
             counts.values()[0] += found
 
         # each part is widened, converted, scaled and rounded; then it is added
-        widen = group.processor.cpe.fixed_point.widen_instructions(8 * storage.itemsize)
+        widen = group.cpe.fixed_point.widen_instructions(8 * storage.itemsize)
         instructions = self.count * (widen + 4) + requantise_instructions(group, self.dtype, relu=self.relu)
         stream(
             group,
@@ -89,7 +89,7 @@ class IntegerSum:
             whole=rows.whole,
             inputs=[rows.operand(arguments[f"x{number}"]) for number in range(self.count)],
             outputs=[rows.operand(arguments["y"])],
-            cycles=rows.cycles(Body(loads=self.count, stores=1, arithmetic=instructions), group.processor.cpe),
+            cycles=rows.cycles(Body(loads=self.count, stores=1, arithmetic=instructions), group.cpe),
             run=run,
             resident=[scales],
             accumulators=[counts],

@@ -75,7 +75,7 @@ class WeatherStep:
         """The tile program: blocks of points with their neighbours. Raises InfeasiblePlan if not even a point fits."""
         blocks = self.blocks(core_group.processor)
         rows, columns = blocks.block
-        cpe = core_group.processor.cpe
+        cpe = core_group.cpe
         body = Body(loads=5, stores=1, arithmetic=14)
         cycles = stream_cycles(cpe=cpe, body=body, elements=rows * columns * self.channels)
         zero = np.zeros((core_group.cpes, 1), dtype=np.int64)

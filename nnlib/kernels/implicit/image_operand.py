@@ -70,7 +70,7 @@ class Operand:
                 target.values()[...] = raw.values()
 
             elements = wide.bytes_per_cpe // wide.dtype.itemsize
-            cycles = cycles_to_convert(cpe=self.core_group.processor.cpe, elements=elements)
+            cycles = cycles_to_convert(cpe=self.core_group.cpe, elements=elements)
             self.core_group.compute(f"convert {self.name}", cycles=cycles, reads=[raw], writes=[wide], run=run)
             self.current = wide
         self.numbers = self.arrange(self.current.values()) if self.core_group.numerics else None

@@ -90,7 +90,7 @@ class _Program:
         self.sources = convolution.group_ni if forward else convolution.group_no
         generation = GENERATIONS[library]
         self.schedule = schedule or generation.schedule
-        self.residual = 0.0 if schedule else generation.k_step_residual(core_group.processor)
+        self.residual = 0.0 if schedule else generation.k_step_residual(core_group.timed)
         mesh_rows, mesh_columns = core_group.mesh
         self.extent = plan.target * mesh_rows, plan.source * mesh_rows, plan.batch * mesh_columns
         self.blocks = [
@@ -222,7 +222,7 @@ class _Program:
                 tile.values()[...] = 0
 
         elements = len(outputs) * self.plan.target * self.plan.batch
-        cycles = stream_cycles(cpe=self.core_group.processor.cpe, body=Body(stores=1), elements=elements)
+        cycles = stream_cycles(cpe=self.core_group.cpe, body=Body(stores=1), elements=elements)
         self.core_group.compute("clear", cycles=cycles, writes=outputs, run=zero)
 
     def stage(self, stage: _Stage, after: _Stage | None) -> None:

@@ -19,7 +19,7 @@ def convert(core_group: CoreGroup, raw: Tile, wide: Tile) -> None:
     def run() -> None:
         wide.values()[...] = raw.values()
 
-    cycles = cycles_to_convert(cpe=core_group.processor.cpe, elements=wide.bytes_per_cpe // wide.dtype.itemsize)
+    cycles = cycles_to_convert(cpe=core_group.cpe, elements=wide.bytes_per_cpe // wide.dtype.itemsize)
     core_group.compute(f"convert {raw.name}", cycles=cycles, reads=[raw], writes=[wide], run=run)
 
 

@@ -87,7 +87,7 @@ class _Program:
         self.columns = Taps.of(convolution, "weight_gradient", "columns")
         generation = GENERATIONS[library]
         self.schedule = schedule or generation.schedule
-        self.residual = 0.0 if schedule else generation.k_step_residual(core_group.processor)
+        self.residual = 0.0 if schedule else generation.k_step_residual(core_group.timed)
         mesh_rows, mesh_columns = core_group.mesh
         self.extent = plan.outs * mesh_rows, plan.ins * mesh_columns, plan.batch * mesh_rows
         alloc, kind = core_group.alloc, DTYPES[dtype]
@@ -177,7 +177,7 @@ class _Program:
                 tile.values()[...] = 0
 
         elements = len(sums) * plan.outs * plan.ins
-        cycles = stream_cycles(cpe=group.processor.cpe, body=Body(stores=1), elements=elements)
+        cycles = stream_cycles(cpe=group.cpe, body=Body(stores=1), elements=elements)
         group.compute("clear", cycles=cycles, writes=sums, run=zero)
         blocks = self.blocks(gradient)
         first = next(self.later(blocks, 0, -1), None)
@@ -232,9 +232,9 @@ class _Program:
             target.values()[...] = source.values().T
 
         elements = self.plan.ins * self.plan.batch
-        cycles: float = pipeline.transpose_cycles(cpe=group.processor.cpe, elements=elements)
+        cycles: float = pipeline.transpose_cycles(cpe=group.cpe, elements=elements)
         if self.converts:
-            cycles += cycles_to_convert(cpe=group.processor.cpe, elements=elements)
+            cycles += cycles_to_convert(cpe=group.cpe, elements=elements)
         group.compute("turn x", cycles=cycles, reads=[source], writes=[target], run=run)
 
     def multiply(self, pixel: _Pixel, tap: int, place: int) -> None:

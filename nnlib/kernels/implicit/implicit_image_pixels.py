@@ -195,7 +195,7 @@ class PixelProgram:
             self.core_group.wait(put)
             self.puts[self.current] = None
         elements = tile.bytes_per_cpe // tile.dtype.itemsize
-        cycles = stream_cycles(cpe=self.core_group.processor.cpe, body=Body(stores=1), elements=elements)
+        cycles = stream_cycles(cpe=self.core_group.cpe, body=Body(stores=1), elements=elements)
 
         def run() -> None:
             rows, columns = self.core_group.mesh
@@ -219,7 +219,7 @@ class PixelProgram:
         )
         self.core_group.mesh_gemm(
             "gemm", c=c, a=a, b=b, flops=self.useful_flops(step), schedule=self.generation.schedule,
-            k_step_residual=self.generation.k_step_residual(self.core_group.processor),
+            k_step_residual=self.generation.k_step_residual(self.core_group.timed),
         )  # fmt: skip
         tile.state = c.state
         if self.core_group.numerics:

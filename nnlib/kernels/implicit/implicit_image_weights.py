@@ -208,7 +208,7 @@ class WeightProgram:
             self.sums = {tap: np.zeros(shape, dtype=tile.dtype) for tap, tile in self.targets.items()}
 
         elements = sum(tile.bytes_per_cpe // tile.dtype.itemsize for tile in tiles)
-        cycles = stream_cycles(cpe=self.core_group.processor.cpe, body=Body(stores=1), elements=elements)
+        cycles = stream_cycles(cpe=self.core_group.cpe, body=Body(stores=1), elements=elements)
         self.core_group.compute("clear sums", cycles=cycles, writes=tiles, run=run)
 
     def multiply(self, place: Place, tap: TapColumns, left: int) -> None:
@@ -232,7 +232,7 @@ class WeightProgram:
         )
         self.core_group.mesh_gemm(
             "gemm", c=c, a=a, b=b, flops=self.useful_flops(place, left), schedule=self.generation.schedule,
-            k_step_residual=self.generation.k_step_residual(self.core_group.processor),
+            k_step_residual=self.generation.k_step_residual(self.core_group.timed),
         )  # fmt: skip
         tile.state = c.state
 

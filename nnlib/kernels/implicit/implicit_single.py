@@ -85,7 +85,7 @@ class _Program:
         self.held = held_pixels(kernel, core_group.processor)
         generation = GENERATIONS[kernel.library]
         self.schedule = generation.schedule
-        self.residual = generation.k_step_residual(core_group.processor)
+        self.residual = generation.k_step_residual(core_group.timed)
 
     def offset(self, tap: int) -> int:
         """From an output pixel to the input pixel that a tap meets."""

@@ -50,7 +50,7 @@ class Matrix:
             came = self.came.values()[0, 0]
             self.wide.data = (came.T if self.turned else came).astype(FP64)
 
-        cpe, elements = group.processor.cpe, int(np.prod(self.wide.size))
+        cpe, elements = group.cpe, int(np.prod(self.wide.size))
         cycles = 0.0
         if self.converts:
             cycles = conversion_cycles(cpe=cpe, elements=elements)
@@ -78,7 +78,7 @@ class Sums:
         def run() -> None:
             self.tile.values()[...] = 0
 
-        cpe, elements = self.core_group.processor.cpe, int(np.prod(self.tile.size))
+        cpe, elements = self.core_group.cpe, int(np.prod(self.tile.size))
         cycles = stream_cycles(cpe=cpe, body=Body(stores=1), elements=elements)
         self.core_group.compute(f"clear {self.name}", cycles=cycles, writes=[self.tile], run=run)
 
@@ -91,7 +91,7 @@ class Sums:
 
         elements = int(np.prod(self.tile.size))
         converts = self.array.dtype != FP64
-        cycles = conversion_cycles(cpe=group.processor.cpe, elements=elements) if converts else 0
+        cycles = conversion_cycles(cpe=group.cpe, elements=elements) if converts else 0
         group.compute(f"convert {self.name} back", cycles=cycles, reads=[self.tile], writes=[self.goes], run=run)
         group.wait(group.put(self.goes, self.array, (*place, 0, 0)))
 

@@ -61,7 +61,7 @@ class BatchStatistics:
 
     def add(self, core_group: CoreGroup, arguments: Arguments, columns: range) -> None:
         """A block of channels."""
-        dtype, cpe, cpes = DTYPES[self.dtype], core_group.processor.cpe, core_group.cpes
+        dtype, cpe, cpes = DTYPES[self.dtype], core_group.cpe, core_group.cpes
         width = len(columns)
         partial = core_group.alloc("moments", size=(1, 2, width), dtype=dtype, split=Split(rows=0, columns=0))
         rows = plan_rows(

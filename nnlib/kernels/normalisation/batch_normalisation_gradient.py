@@ -72,7 +72,7 @@ class NormalisationSums:
 
     def add(self, core_group: CoreGroup, arguments: Arguments, columns: range) -> None:
         """A block of channels."""
-        dtype, cpe, cpes = DTYPES[self.dtype], core_group.processor.cpe, core_group.cpes
+        dtype, cpe, cpes = DTYPES[self.dtype], core_group.cpe, core_group.cpes
         width, by_row = len(columns), self.statistics_of == "row"
         planes = len(self.totals)
         kept = {} if by_row else keep_vectors(core_group, arguments, self.statistics, columns)
@@ -189,7 +189,7 @@ class BatchNormalisationGradient:
 
     def apply(self, core_group: CoreGroup, arguments: Arguments, columns: range) -> None:
         """A block of channels."""
-        cpe, width = core_group.processor.cpe, len(columns)
+        cpe, width = core_group.cpe, len(columns)
         kept = keep_vectors(core_group, arguments, self.vectors, columns)
         core_group.compute(
             "fold",

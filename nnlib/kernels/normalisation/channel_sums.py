@@ -65,7 +65,7 @@ def put_totals(
 
     ``arithmetic``: instructions to combine two vectors of all planes.
     """
-    cpe, cpes = core_group.processor.cpe, core_group.cpes
+    cpe, cpes = core_group.cpe, core_group.cpes
     _, planes, width = partial.size
     line = core_group.processor.dma.line_bytes // partial.dtype.itemsize
     share = min(width, max(line, -(-width // cpes)))

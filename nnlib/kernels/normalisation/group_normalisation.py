@@ -137,7 +137,7 @@ class GroupNormalisation:
 
     def at_once(self, core_group: CoreGroup, arguments: Arguments, items: GroupItems) -> None:
         """Items that fit the LDM: their numbers come once."""
-        cpe, shape = core_group.processor.cpe, self.shape
+        cpe, shape = core_group.cpe, self.shape
         kept: dict[str, Tile] = {}
         inputs = [items.boxes(arguments["x"], whole_item)]
         if items.same_vectors:
@@ -190,7 +190,7 @@ class GroupNormalisation:
 
     def in_steps(self, core_group: CoreGroup, arguments: Arguments, items: GroupItems, number: int) -> None:
         """An item of each CPE that passes by twice: for its statistics, and to be normalised."""
-        cpe, shape, dtype = core_group.processor.cpe, self.shape, DTYPES[self.dtype]
+        cpe, shape, dtype = core_group.cpe, self.shape, DTYPES[self.dtype]
         at = steps_of(number)
         names = ("mean", "inverse_deviation")
         mean, squares = (core_group.alloc(name, size=(1, items.groups), dtype=dtype) for name in names)

@@ -123,7 +123,7 @@ class GroupNormalisationGradient:
 
     def at_once(self, core_group: CoreGroup, arguments: Arguments, items: GroupItems) -> None:
         """Items that fit the LDM: their numbers come once."""
-        cpe, shape = core_group.processor.cpe, self.shape
+        cpe, shape = core_group.cpe, self.shape
         kept: dict[str, Tile] = {}
         inputs = [items.boxes(arguments[name], whole_item) for name in ("grad_y", "x")]
         inputs += [items.statistics(arguments[name], whole_item) for name in shape.statistics]
@@ -172,7 +172,7 @@ class GroupNormalisationGradient:
 
     def in_steps(self, core_group: CoreGroup, arguments: Arguments, items: GroupItems, number: int) -> None:
         """An item of each CPE that passes by twice: for the two means, and for its gradient."""
-        cpe, shape, dtype = core_group.processor.cpe, self.shape, DTYPES[self.dtype]
+        cpe, shape, dtype = core_group.cpe, self.shape, DTYPES[self.dtype]
         at = steps_of(number)
         given = []
         transfers = []
@@ -279,7 +279,7 @@ class GroupNormalisationGradient:
         given: Sequence[Tile],
     ) -> None:
         """The samples' parts of a block of a wide group's channels, over all pixels."""
-        cpe, dtype = core_group.processor.cpe, DTYPES[self.dtype]
+        cpe, dtype = core_group.cpe, DTYPES[self.dtype]
 
         def at(pixels: int) -> tuple[int, int]:
             return number, pixels * items.step_blocks[1] + block

@@ -166,7 +166,7 @@ class _Part:
             whole=self.rows.whole,
             inputs=[self.operand(array) for array in inputs],
             outputs=[self.rows.operand(output, columns=self.columns)],
-            cycles=self.rows.cycles(body, core_group.processor.cpe, row_elements=width),
+            cycles=self.rows.cycles(body, core_group.cpe, row_elements=width),
             run=run,
             flops=flops,
         )

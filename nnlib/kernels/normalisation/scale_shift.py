@@ -99,7 +99,7 @@ class FoldStatistics:
             outputs=[rows.operand(arguments[name]) for name in self.outputs],
             cycles=rows.cycles(
                 Body(loads=len(self.inputs), stores=len(self.outputs), arithmetic=arithmetic, divides=2),
-                core_group.processor.cpe,
+                core_group.cpe,
             ),
             run=self.run,
             flops=self.channels * (arithmetic + 2),
@@ -188,7 +188,7 @@ class ScaleShift:
             inputs=[rows.operand(arguments["x"], columns=columns)],
             outputs=[rows.operand(arguments["y"], columns=columns)],
             cycles=rows.cycles(
-                Body(loads=1 + len(self.vectors), stores=1, arithmetic=1), core_group.processor.cpe, row_elements=width
+                Body(loads=1 + len(self.vectors), stores=1, arithmetic=1), core_group.cpe, row_elements=width
             ),
             run=run,
             flops=self.rows * width * len(self.vectors),

@@ -136,7 +136,7 @@ def _stream(
         period=blocks.period,
         inputs=[operand(name, own) for name, own in zip(names[:-1], merged, strict=True)],
         outputs=[Operand(result.reshape(*shape), blocks.block, blocks.origins, None)],
-        cycles=blocks.cycles(stream_cycles(cpe=core_group.processor.cpe, body=body, elements=prod(blocks.block))),
+        cycles=blocks.cycles(stream_cycles(cpe=core_group.cpe, body=body, elements=prod(blocks.block))),
         run=run,
         flops=flops,
     )

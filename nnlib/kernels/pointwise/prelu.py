@@ -62,9 +62,7 @@ class Prelu:
                 whole=rows.whole,
                 inputs=[rows.operand(arguments["x"], columns=columns)],
                 outputs=[rows.operand(arguments["y"], columns=columns)],
-                cycles=rows.cycles(
-                    Body(loads=2, stores=1, arithmetic=3), core_group.processor.cpe, row_elements=len(columns)
-                ),
+                cycles=rows.cycles(Body(loads=2, stores=1, arithmetic=3), core_group.cpe, row_elements=len(columns)),
                 run=run,
                 flops=self.rows * len(columns),
                 resident=[slope],
@@ -108,7 +106,7 @@ class PreluGradient:
 
     def add(self, core_group: CoreGroup, arguments: Arguments, columns: range) -> None:
         """A block of channels."""
-        dtype, cpe, width = DTYPES[self.dtype], core_group.processor.cpe, len(columns)
+        dtype, cpe, width = DTYPES[self.dtype], core_group.cpe, len(columns)
         slope = keep_vectors(core_group, arguments, ["slope"], columns)["slope"]
         partial = core_group.alloc("partial", size=(1, 1, width), dtype=dtype, split=Split(rows=0, columns=0))
         rows = plan_rows(

@@ -59,7 +59,7 @@ class Reparameterise:
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The tile program. Raises InfeasiblePlan if not even one number fits."""
-        dtype, cpe = DTYPES[self.dtype], core_group.processor.cpe
+        dtype, cpe = DTYPES[self.dtype], core_group.cpe
         blocks = _plan(self, core_group.processor)
         hyper = core_group.alloc("hyper", size=(HYPER,), dtype=dtype, split=Split())
         core_group.wait(core_group.get(hyper, arguments["hyper"], (0,)))

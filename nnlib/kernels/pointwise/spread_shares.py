@@ -62,7 +62,7 @@ class SpreadShares:
             return origins
 
         names = [each.name for each in self.parameters() if each.use == "in"]
-        cpe = core_group.processor.cpe
+        cpe = core_group.cpe
         cycles = stream_cycles(cpe=cpe, body=Body(stores=1), elements=prod(blocks.block))
         cycles += stream_cycles(cpe=cpe, body=Body(loads=len(names), arithmetic=1, divides=1), elements=rows)
         stream(

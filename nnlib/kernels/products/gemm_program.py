@@ -173,7 +173,7 @@ class GemmProgram:
             flops=self.useful_flops(i, j, p),
             accumulate=p > 0 or self.problem.accumulate,
             schedule=scheme.schedule,
-            k_step_residual=scheme.k_step_residual(self.core_group.processor),
+            k_step_residual=scheme.k_step_residual(self.core_group.timed),
         )
 
     def begin_c(self, i: int, j: int) -> None:
@@ -225,7 +225,7 @@ class GemmProgram:
         def run() -> None:
             target.values()[...] = source.values().T
 
-        cpe, elements = self.core_group.processor.cpe, prod(source.size)
+        cpe, elements = self.core_group.cpe, prod(source.size)
         cycles = pipeline.transpose_cycles(cpe=cpe, elements=elements)
         self.core_group.compute("transpose b", cycles=cycles, reads=[source], writes=[target], run=run)
 
@@ -235,7 +235,7 @@ class GemmProgram:
         def run() -> None:
             target.values()[...] = source.values()
 
-        cycles = conversion_cycles(cpe=self.core_group.processor.cpe, elements=prod(source.size))
+        cycles = conversion_cycles(cpe=self.core_group.cpe, elements=prod(source.size))
         self.core_group.compute(label, cycles=cycles, reads=[source], writes=[target], run=run)
 
     def convert_c(self, label: str, *, dtype: np.dtype[np.floating]) -> None:

@@ -132,7 +132,7 @@ class IntegerGemmProgram:
         def run() -> None:
             target.values()[...] = source.values()
 
-        cycles = widening_cycles(cpe=self.core_group.processor.cpe, elements=prod(source.size), bits=self.bits)
+        cycles = widening_cycles(cpe=self.core_group.cpe, elements=prod(source.size), bits=self.bits)
         self.core_group.compute(label, cycles=cycles, reads=[source], writes=[target], run=run)
 
     def finish(self, i: int, j: int) -> None:
@@ -157,7 +157,7 @@ class IntegerGemmProgram:
 
         instructions = 1 + requantise_instructions(group, self.storage, relu=self.relu)
         cycles = stream_cycles(
-            cpe=group.processor.cpe,
+            cpe=group.cpe,
             body=Body(loads=3, stores=1, arithmetic=instructions),
             elements=prod(self.sums.size),
         )

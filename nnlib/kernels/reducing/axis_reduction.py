@@ -99,7 +99,7 @@ class AxisReduce:
                 total[...] = found if first else total + found
             np.multiply(total, factor, out=outs[0])
 
-        cpe = core_group.processor.cpe
+        cpe = core_group.cpe
         cycles = stream_cycles(cpe=cpe, body=body, elements=rows * plan.depth * columns)
         cycles += stream_cycles(cpe=cpe, body=Body(loads=2, stores=2, arithmetic=2), elements=rows * columns)
         stream(
@@ -164,7 +164,7 @@ class AxisMaxGradient:
             np.multiply(first, rest[:, :, None], out=outs[0][:, :, :part])
             rest[equal.any(axis=2)] = 0
 
-        cpe = core_group.processor.cpe
+        cpe = core_group.cpe
         body = Body(loads=1, stores=1, arithmetic=3)
         cycles = stream_cycles(cpe=cpe, body=body, elements=rows * plan.depth * columns)
         cycles += stream_cycles(cpe=cpe, body=Body(loads=3, stores=1), elements=rows * columns)

@@ -108,7 +108,7 @@ def reduce_shared(
     flops: int,
 ) -> None:
     """``y`` (outer, inner) = ``factor`` · ``combine`` over the axis; ``neutral`` changes no result."""
-    cpe, columns = core_group.processor.cpe, plan.columns
+    cpe, columns = core_group.cpe, plan.columns
     partial = core_group.alloc("partial", size=(1, columns), dtype=x.dtype)
     length = plan.shape[1]
 

@@ -49,7 +49,7 @@ class MaxPool:
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         window = pool_window(self.window)
         items, image, pooled = _plan(window, self.name, self.dtype, core_group.processor)
-        plan, cpe = items.plan, core_group.processor.cpe
+        plan, cpe = items.plan, core_group.cpe
         body = Body(loads=window.taps, stores=1, arithmetic=2 * window.taps)
         cycles = stream_cycles(cpe=cpe, body=body, elements=plan.rows * plan.columns * plan.channels)
 
@@ -107,7 +107,7 @@ class MaxPoolGradient:
         window = pool_window(self.window)
         plan = _plan_gradient(window, self.name, self.dtype, core_group.processor)
         rows, columns = plan.touching
-        cpe = core_group.processor.cpe
+        cpe = core_group.cpe
         body = Body(loads=2 * window.taps + 1, stores=window.taps, arithmetic=4 * window.taps)
         elements = rows.windows * columns.windows * plan.items.plan.channels
 

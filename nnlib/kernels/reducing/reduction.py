@@ -50,7 +50,7 @@ class ColumnSum:
     def add(self, core_group: CoreGroup, arguments: Arguments, columns: range) -> None:
         """A block of columns."""
         dtype = DTYPES[self.dtype]
-        cpe = core_group.processor.cpe
+        cpe = core_group.cpe
         cpes, width = core_group.cpes, len(columns)
         partial = core_group.alloc("partial", size=(1, width), dtype=dtype, split=Split(rows=0, columns=0))
         rows = plan_rows(
@@ -93,7 +93,7 @@ class ColumnSum:
 
     def add_over_mesh(self, core_group: CoreGroup, partial: Tile, total: MemoryArray, columns: range) -> None:
         """Along the rows to column 0, along column 0 to CPE (0, 0), which puts the result."""
-        cpe = core_group.processor.cpe
+        cpe = core_group.cpe
         mesh_rows, mesh_columns = core_group.mesh
         cpes = core_group.cpes
         body = Body(loads=1, stores=1, arithmetic=1)

@@ -79,7 +79,7 @@ class DiceSums:
 
     def add(self, core_group: CoreGroup, arguments: Arguments, columns: range) -> None:
         """A block of classes."""
-        dtype, cpe, width = DTYPES[self.dtype], core_group.processor.cpe, len(columns)
+        dtype, cpe, width = DTYPES[self.dtype], core_group.cpe, len(columns)
         partial = core_group.alloc("partial", size=(1, 2, width), dtype=dtype, split=Split(rows=0, columns=0))
         rows = plan_rows(
             kernel=self.name,
@@ -193,7 +193,7 @@ class DiceGradient:
 
     def add(self, core_group: CoreGroup, arguments: Arguments, columns: range, *, share: Tile, loss: Tile) -> None:
         """A block of classes."""
-        dtype, cpe, width = DTYPES[self.dtype], core_group.processor.cpe, len(columns)
+        dtype, cpe, width = DTYPES[self.dtype], core_group.cpe, len(columns)
         kept = keep_vectors(core_group, arguments, ["both", "sizes"], columns)
         both, sizes = kept["both"], kept["sizes"]
 

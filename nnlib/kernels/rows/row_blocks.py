@@ -70,7 +70,7 @@ class RowBlocks:
                 if run_at is not None:
                     run_at(first + i * width, ins, outs)
 
-            cycles = stream_cycles(cpe=core_group.processor.cpe, body=body, elements=width) * self.busy(turn)
+            cycles = stream_cycles(cpe=core_group.cpe, body=body, elements=width) * self.busy(turn)
 
             def operand(array: MemoryArray, first: int = first, width: int = width) -> Operand:
                 return Operand(

@@ -190,7 +190,7 @@ class RowLoss:
             whole=rows.whole,
             inputs=[rows.operand(array) for array, use in arrays if use == "in"],
             outputs=[rows.operand(array) for array, use in arrays if use == "out"],
-            cycles=rows.cycles(definition.body, core_group.processor.cpe, row_elements=self.columns),
+            cycles=rows.cycles(definition.body, core_group.cpe, row_elements=self.columns),
             run=run,
             flops=definition.flops * self.rows * self.columns,
         )
@@ -218,7 +218,7 @@ class RowLoss:
         for turn in blocks.loop(core_group, self.name):
             place = (turn * blocks.cpes, 0)
             core_group.wait(core_group.get(weights, arguments["weights"], place))
-            one = stream_cycles(cpe=core_group.processor.cpe, body=Body(stores=1), elements=1)
+            one = stream_cycles(cpe=core_group.cpe, body=Body(stores=1), elements=1)
             core_group.compute("clear the loss", cycles=one, writes=[loss], run=clear)
             blocks.sweep(
                 core_group,

@@ -157,7 +157,7 @@ def _program(
             whole=rows.whole,
             inputs=[rows.operand(each) for each in inputs],
             outputs=[rows.operand(output)],
-            cycles=rows.cycles(body, core_group.processor.cpe, row_elements=kernel.columns),
+            cycles=rows.cycles(body, core_group.cpe, row_elements=kernel.columns),
             run=kernel.run,
             flops=flops * kernel.rows * kernel.columns,
         )

@@ -88,7 +88,7 @@ class SoftmaxCrossEntropy:
             whole=rows.whole,
             inputs=[rows.operand(arguments[name]) for name in INPUTS],
             outputs=[rows.operand(arguments["grad_logits"]), rows.operand(arguments["loss"])],
-            cycles=rows.cycles(self.body, core_group.processor.cpe, row_elements=self.classes),
+            cycles=rows.cycles(self.body, core_group.cpe, row_elements=self.classes),
             run=self.run,
             flops=5 * self.rows * self.classes,
         )
@@ -139,7 +139,7 @@ class SoftmaxCrossEntropy:
 
     def in_blocks(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """Rows longer than the LDM."""
-        dtype, cpe = DTYPES[self.dtype], core_group.processor.cpe
+        dtype, cpe = DTYPES[self.dtype], core_group.cpe
         item = dtype.itemsize
         blocks = plan_row_blocks(
             kernel=self.name,

@@ -137,7 +137,7 @@ class CtcLoss:
             "ctc positions",
             inputs=[items.boxes((1, pairs + 1), lambda o: (o[0], o[3] - 1)).operand(arguments["targets"])],
             outputs=[items.boxes((1, 2 * pairs), lambda o: (o[0], 2 * o[3])).operand(arguments["positions"])],
-            cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=pairs),
+            cycles=stream_cycles(cpe=core_group.cpe, body=body, elements=pairs),
             run=run,
         )
 
@@ -208,14 +208,14 @@ class CtcLoss:
             outs[0][:, 0] = np.where(here[:, None], picked, 0 if first else ins[-1][:, 0])
 
         # a scalar load by the label and a scalar store for each lane
-        lanes = core_group.processor.cpe.vector_lanes
+        lanes = core_group.cpe.vector_lanes
         body = Body(loads=lanes + 1, stores=lanes, arithmetic=lanes)
         items.stream(
             core_group,
             "ctc emissions",
             inputs=inputs if first else [*inputs, emission],
             outputs=[emission],
-            cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=items.plan.rows * len(positions)),
+            cycles=stream_cycles(cpe=core_group.cpe, body=body, elements=items.plan.rows * len(positions)),
             run=run,
         )
 
@@ -253,7 +253,7 @@ class CtcLoss:
                 of_class = np.where(here[:, position], found[:, position], 0)[:, None]
                 grad[samples, steps, of_class] -= np.where(here[:, position, None], occupied[:, :, position], 0)
 
-        cpe, rows = core_group.processor.cpe, items.plan.rows
+        cpe, rows = core_group.cpe, items.plan.rows
         begin = Body(loads=1, stores=1, arithmetic=2, exponentials=1) if first else Body(loads=1, stores=1)
         lanes = cpe.vector_lanes
         scatter = Body(loads=2 * lanes + 1, stores=lanes, arithmetic=2 * lanes)

@@ -84,7 +84,7 @@ class Samples:
         self.first = number * self.group.mesh[0]
         self.grid = Grid(rows=lattice.batch, columns=lattice.positions, part=(1, share), mesh=self.group.mesh)
         self.dtype = DTYPES[lattice.dtype]
-        cpe = self.group.processor.cpe
+        cpe = self.group.cpe
         columns = self.group.mesh[1]
         self.combine = stream_cycles(cpe=cpe, body=Body(arithmetic=columns - 1), elements=cpe.vector_lanes)
 
@@ -153,7 +153,7 @@ class Samples:
         run: Callable[[], None] | None = None,
     ) -> None:
         """A pass over each CPE's positions, ``combined`` numbers of the row's CPEs brought together before."""
-        cycles = self.grid.cycles(body, self.group.processor.cpe)
+        cycles = self.grid.cycles(body, self.group.cpe)
 
         def of() -> list[float]:
             each = cycles(self.number)

@@ -115,7 +115,7 @@ class Grid:
             period=column_blocks,
             inputs=inputs,
             outputs=outputs,
-            cycles=self.cycles(body, core_group.processor.cpe),
+            cycles=self.cycles(body, core_group.cpe),
             run=run,
             flops=flops,
         )

@@ -52,7 +52,7 @@ class LengthsMap:
             whole=rows.whole,
             inputs=[rows.operand(arguments["x"])],
             outputs=[rows.operand(arguments["y"])],
-            cycles=rows.cycles(Body(loads=1, stores=1, arithmetic=4, divides=1), core_group.processor.cpe),
+            cycles=rows.cycles(Body(loads=1, stores=1, arithmetic=4, divides=1), core_group.cpe),
             run=self.run,
         )
 
@@ -108,9 +108,7 @@ class StepMask:
                 items.boxes((1, width), lambda o: (o[0], o[3])).operand(arguments["lengths"].reshape(1, self.batch))
             ],
             outputs=[items.boxes((rows, width), lambda o: (o[1], o[3])).operand(arguments["inside"])],
-            cycles=stream_cycles(
-                cpe=core_group.processor.cpe, body=Body(loads=1, stores=1, arithmetic=2), elements=rows * width
-            ),
+            cycles=stream_cycles(cpe=core_group.cpe, body=Body(loads=1, stores=1, arithmetic=2), elements=rows * width),
             run_at=run,
         )
 
@@ -179,8 +177,6 @@ class LastStepGradient:
             self.name,
             inputs=inputs,
             outputs=[items.boxes((1, rows, width), lambda o: (o[0], o[1], o[3])).operand(arguments["grad_x"])],
-            cycles=stream_cycles(
-                cpe=core_group.processor.cpe, body=Body(loads=1, stores=1, arithmetic=2), elements=rows * width
-            ),
+            cycles=stream_cycles(cpe=core_group.cpe, body=Body(loads=1, stores=1, arithmetic=2), elements=rows * width),
             run_at=run,
         )

@@ -251,7 +251,7 @@ def clear(core_group: CoreGroup, arrays: Sequence[MemoryArray]) -> None:
             whole=rows.whole,
             inputs=[],
             outputs=[rows.operand(array.reshape(prod(array.shape)))],
-            cycles=rows.cycles(Body(stores=1), core_group.processor.cpe),
+            cycles=rows.cycles(Body(stores=1), core_group.cpe),
             run=fill,
         )
     if arrays:

@@ -169,7 +169,7 @@ class ResidentProgram:
             def turn(tile: Tile = tile) -> None:
                 tile.values()[...] = stored.values().T
 
-            cycles = pipeline.transpose_cycles(cpe=group.processor.cpe, elements=prod(size))
+            cycles = pipeline.transpose_cycles(cpe=group.cpe, elements=prod(size))
             group.compute("transpose weights", cycles=cycles, reads=[stored], writes=[tile], run=turn)
         group.free(stored)
         return tiles
@@ -247,7 +247,7 @@ class ResidentProgram:
             flops=2 * self.samples(block) * self.layer.hidden**2,
             accumulate=accumulate,
             schedule=self.scheme.schedule,
-            k_step_residual=self.scheme.k_step_residual(self.core_group.processor),
+            k_step_residual=self.scheme.k_step_residual(self.core_group.timed),
         )
 
     def open_gates(self, number: int, block: int, fixed: dict[str, Tile]) -> None:
@@ -283,7 +283,7 @@ class ResidentProgram:
         wider = Body(body.loads, body.stores + more, body.arithmetic, body.divides, body.exponentials)
         group.compute(
             "gates",
-            cycles=partial(self.plan.grid.cycles(wider, group.processor.cpe), block),
+            cycles=partial(self.plan.grid.cycles(wider, group.cpe), block),
             reads=reads,
             writes=writes,
             flops=cell_arrays(self.layer.cell, self.cell.direction).flops * self.samples(block) * self.layer.hidden,

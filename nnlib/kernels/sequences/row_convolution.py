@@ -169,7 +169,7 @@ class Channels:
             period=self.items.period,
             inputs=inputs,
             outputs=[] if sums else [self.operand(self.arguments[output], rows, 0)],
-            cycles=self.items.cycles(stream_cycles(cpe=group.processor.cpe, body=body, elements=elements)),
+            cycles=self.items.cycles(stream_cycles(cpe=group.cpe, body=body, elements=elements)),
             run_at=numerics,
             flops=2 * taps * kernel.batch * kernel.steps * self.width,
             resident=[self.weight],
@@ -211,7 +211,7 @@ class Channels:
     def pass_cycles(self, body: Body) -> float:
         """Of a loop over the weights."""
         elements = self.kernel.taps * self.width
-        return stream_cycles(cpe=self.core_group.processor.cpe, body=body, elements=elements)
+        return stream_cycles(cpe=self.core_group.cpe, body=body, elements=elements)
 
     def add_over_mesh(self) -> None:
         """Along the rows to column 0, along column 0 to CPE (0, 0), which puts the result."""

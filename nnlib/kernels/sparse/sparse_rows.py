@@ -165,7 +165,7 @@ class SparseRows:
                     change = (ins[3] - product) / coefficients[:, :, CENTRE]
                 outs[0][:, 0, 0, ::2] += np.where(busy[:, None], change, 0.0)
 
-        cycles = self._row_cycles(core_group.processor) * rows
+        cycles = self._row_cycles(core_group.timed) * rows
         stream(
             core_group,
             self.name,

@@ -66,7 +66,7 @@ class FilterToPlanes:
             whole=rows.whole,
             inputs=[rows.copies(arguments["weight"].reshape(TAPS * TAPS, pairs))],
             outputs=[rows.copies(arguments["planes"].reshape(PLANES, pairs))],
-            cycles=rows.cycles(FILTER_BODY, core_group.processor.cpe),
+            cycles=rows.cycles(FILTER_BODY, core_group.cpe),
             run=run,
         )
 
@@ -112,7 +112,7 @@ class PlanesToFilter:
             whole=rows.whole,
             inputs=[rows.copies(arguments["planes"].reshape(PLANES, pairs))],
             outputs=[rows.copies(arguments["weight"].reshape(TAPS * TAPS, pairs))],
-            cycles=rows.cycles(ADJOINT_BODY, core_group.processor.cpe),
+            cycles=rows.cycles(ADJOINT_BODY, core_group.cpe),
             run=run,
         )
 

@@ -128,7 +128,7 @@ class PixelsToPlanes:
             self.name,
             inputs=[image.operand(arguments["image"])],
             outputs=[planes.operand(arguments["planes"])],
-            cycles=stream_cycles(cpe=core_group.processor.cpe, body=body, elements=tiles),
+            cycles=stream_cycles(cpe=core_group.cpe, body=body, elements=tiles),
             run=run,
         )
 
@@ -190,7 +190,7 @@ class PlanesToPixels:
             self.name,
             inputs=[planes.operand(arguments["planes"])],
             outputs=[image.operand(arguments["image"])],
-            cycles=stream_cycles(cpe=core_group.processor.cpe, body=OUTPUT[self.order], elements=tiles),
+            cycles=stream_cycles(cpe=core_group.cpe, body=OUTPUT[self.order], elements=tiles),
             run=run,
         )
 

@@ -208,7 +208,7 @@ class _Pass:
         dtype = FP64 if convert else DTYPES[product.dtype]
         size, split = ((plan.k, plan.n), SPLIT) if transpose else (stored, split)
         resident = group.alloc("b_resident", size=size, dtype=dtype, split=split)
-        cpe, elements = group.processor.cpe, plan.k * plan.n
+        cpe, elements = group.cpe, plan.k * plan.n
         cycles = conversion_cycles(cpe=cpe, elements=elements) if convert else 0.0
         if transpose:
             cycles += transpose_cycles(cpe=cpe, elements=elements)
@@ -241,14 +241,14 @@ class _Pass:
             flops=2 * rows * width * product.k,
             accumulate=False,
             schedule=generation.schedule,
-            k_step_residual=generation.k_step_residual(self.core_group.processor),
+            k_step_residual=generation.k_step_residual(self.core_group.timed),
         )
         if self.wide:
             self.convert("convert c", target, c)
 
     def convert(self, label: str, source: Tile, target: Tile) -> None:
         """Between fp32 and fp64 in the LDM, element by element."""
-        cycles = conversion_cycles(cpe=self.core_group.processor.cpe, elements=int(np.prod(source.size)))
+        cycles = conversion_cycles(cpe=self.core_group.cpe, elements=int(np.prod(source.size)))
 
         def run() -> None:
             target.values()[...] = source.values()
