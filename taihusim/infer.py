@@ -76,7 +76,7 @@ def infer(setup: Setup, request: InferRequest) -> Inferred:
         problems.append(Problem(file="--strategy", key="", value=str(setup.mapping.strategy), expected=expected))
     if problems:
         raise BadInput(problems)
-    parameters = _parameters(setup, request)
+    parameters = network_variables(setup, weights=request.weights, seed=request.seed)
     timed = {nodes: _time(setup, nodes) for nodes in sorted(set(request.nodes))}
     if 1 not in timed:
         with suppress(BadInput):  # one node, to compare with, may be too small for the whole of a global batch
@@ -98,7 +98,10 @@ def infer(setup: Setup, request: InferRequest) -> Inferred:
 def _answers(setup: Setup, variables: dict[str, Array]) -> tuple[dict[str, Array], Measure | None, float | None]:
     """The outputs for the test set, and how good it is by which measure."""
     data = load_dataset(setup.workload, setup.model)
-    measure, device = measure_of(setup.workload, data, setup.model), inference_device(setup, _sample(setup, data))
+    measure, device = (
+        measure_of(setup.workload, data, setup.model),
+        inference_device(setup, calibration_sample(setup, data)),
+    )
     parts, totals = [], []
     for outputs, batch in answers(device, variables=variables, part=data.test):
         parts.append(outputs)
@@ -148,15 +151,19 @@ def _point(setup: Setup, nodes: int, timed: dict[int, InferenceTiming]) -> dict[
     }
 
 
-def _parameters(setup: Setup, request: InferRequest) -> dict[str, Array]:
+def network_variables(setup: Setup, *, weights: Path | None, seed: int) -> dict[str, Array]:
+    """What the network computes with: from a file, or else its own or fresh ones drawn from ``seed``.
+
+    Raises BadInput for a file that is missing or of another network.
+    """
     dtype = DTYPES[setup.mapping.dtype]
-    if request.weights is None:
-        return setup.model.initialise(np.random.default_rng(request.seed), dtype)
-    loaded = load_weights(request.weights)
+    if weights is None:
+        return setup.model.initialise(np.random.default_rng(seed), dtype)
+    loaded = load_weights(weights)
     wanted = setup.graph.variables
     problems = [
         Problem(
-            file=str(request.weights),
+            file=str(weights),
             key=name,
             value=None if name not in loaded else loaded[name].shape,
             expected=f"an array of shape {shape}, as workload {setup.workload.name} has it",
@@ -169,7 +176,7 @@ def _parameters(setup: Setup, request: InferRequest) -> dict[str, Array]:
     return {name: loaded[name].astype(dtype, copy=False) for name in wanted}
 
 
-def _sample(setup: Setup, data: Dataset) -> Arrays | None:
+def calibration_sample(setup: Setup, data: Dataset) -> Arrays | None:
     """What integers are calibrated on: some of the samples to learn from, evenly spread."""
     if setup.mapping.integers is None:
         return None

@@ -29,12 +29,16 @@ OUTPUTS, NAMED_OUTPUTS = "outputs.npy", "outputs.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
-    """Where a run's files go; made when the first one is written."""
+    """Where a run's files go; made when the first one is written.
+
+    ``program``: the description of the program whose network the setup has, if it is one; the record keeps both.
+    """
 
     path: Path
     setup: Setup
     seed: int
     version: str
+    program: object | None = None
 
     def check(self) -> None:
         """Raise BadInput if there is something else in the folder's place."""
@@ -73,12 +77,13 @@ class RunFolder:
         return result, [*written, *self._figure()]
 
     def _record(self, kind: Kind, result: dict[str, Any], name: str) -> Path:
+        around = {} if self.program is None else {"program": as_plain(self.program)}
         record = RunRecord(
             kind=kind,
             version=self.version,
             seed=self.seed,
             machine=as_plain(self.setup.machine),
-            workload=describe(self.setup.workload),
+            workload=describe(self.setup.workload) | around,
             mapping=as_plain(self.setup.mapping),
             result=result,
         )

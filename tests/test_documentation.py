@@ -24,6 +24,7 @@ from sim.machine.load import DEFAULT_MACHINE, read_machine
 from taihusim.cli import main
 from tests.nnlib.importers.graphs import model, node, saved
 from tests.taihusim.command import taihusim
+from workloads.checkpoint import save_weights
 from workloads.mapping import load_mapping
 from workloads.spec import load_workload
 
@@ -141,7 +142,11 @@ def prepare_files(command: list[str], *, folder: Path, request: pytest.FixtureRe
     """The files that a command reads and that an earlier example writes."""
     if "--weights" in command:
         weights = folder / command[command.index("--weights") + 1]
-        shutil.copytree(request.getfixturevalue("demo"), weights.parent)
+        if command[1] == "climate":
+            network = load_workload("storms").model.build()
+            save_weights(network.initialise(np.random.default_rng(0), np.dtype(np.float32)), weights)
+        else:
+            shutil.copytree(request.getfixturevalue("demo"), weights.parent)
         assert weights.is_file()
     if "model.onnx" in command:
         write_model(folder, width="width" if "--shape" in command else 8)

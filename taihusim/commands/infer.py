@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -12,6 +12,9 @@ from taihusim.inference_table import print_inference_table
 from taihusim.options import json_option, run_options, set_option, split_settings
 from taihusim.version import package_version
 from workloads.words import measure_in_words, nodes_in_words
+
+if TYPE_CHECKING:
+    from taihusim.infer import InferRequest
 
 SHOWN: Final = 8
 """Numbers of an answer that are printed."""
@@ -55,7 +58,8 @@ def command(
     """Run inference of WORKLOAD (a name, a YAML file or an ONNX file) on a simulated machine.
 
     Computes the outputs of the test set, or of the samples given with --input, and prints, for every node count:
-    samples per second, latency, efficiency against one node, and what holds it back.
+    samples per second, latency, efficiency against one node, and what holds it back. Of the workflow climate the steps
+    of the core are computed too, on the smallest number of nodes, and what its network says of the fields then.
 
     Examples:
 
@@ -63,14 +67,22 @@ def command(
       taihusim infer digits --nodes 1,256,40960 --weights runs/digits/weights.npz
       taihusim infer digits --batch-per-node 256 --json
       taihusim infer model.onnx --input x.npy --out runs/model
+      taihusim infer climate --set workload.windows=[1,1] --set workload.steps=10 --json
     """
     from taihusim.given_inputs import bound_inputs, read_inputs, read_shapes
     from taihusim.infer import InferRequest, infer
     from taihusim.node_counts import node_counts
     from taihusim.run_folder import RunFolder
     from taihusim.setup import prepare
+    from workloads.hpc.names import program_kind
 
     arrays = read_inputs(given)
+    if program_kind(workload) == "climate":
+        if shapes:
+            raise click.UsageError("--shape is for model files")
+        asked = InferRequest(nodes=node_counts(nodes), seed=seed, weights=weights, inputs=arrays or None)
+        _infer_climate(workload, asked, settings=settings, out=out, as_json=as_json, **run)
+        return
     setup = prepare(
         workload=workload,
         machine=run["machine"],
@@ -106,6 +118,39 @@ def command(
     if inputs is not None and done.outputs is not None:
         for name, numbers in done.outputs.items():
             click.echo(_answer(name, numbers))
+    for path in written:
+        click.echo(f"wrote {path}")
+
+
+def _infer_climate(
+    name: str, request: InferRequest, *, settings: tuple[str, ...], out: Path | None, as_json: bool, **run: Any
+) -> None:
+    """Steps of the core, and what the network says of the fields where they are."""
+    from taihusim.programs.infer import infer_climate, print_climate_inference
+    from taihusim.run_folder import RunFolder
+
+    with progress() as report:
+        done = infer_climate(
+            name,
+            request,
+            machine=run["machine"],
+            mapping=run["mapping"],
+            settings=split_settings(settings),
+            flags=run["mapping_flags"],
+            say=report.say,
+        )
+    result = done.result
+    written: list[Path] = []
+    if out is not None:
+        folder = RunFolder(
+            path=out, setup=done.setup, seed=request.seed, version=package_version(), program=done.workload
+        )
+        folder.check()
+        result, written = folder.save_inference(result, outputs=done.outputs)
+    if as_json:
+        print_json(result)
+        return
+    print_climate_inference(result)
     for path in written:
         click.echo(f"wrote {path}")
 

@@ -1,4 +1,4 @@
-"""Steps of a climate model and, on the same nodes, a network that looks through their fields: time, and numbers.
+"""Steps of a climate model and, on the same nodes, a network that looks through their fields: the time of both.
 
 The fields stay where they are: a window of them is a sample of the network. What it would take to hand them over by way
 of storage is said beside it.
@@ -6,15 +6,12 @@ of storage is said beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping as WordMapping
+from collections.abc import Sequence
 from typing import Any, Final
-
-import numpy as np
 
 from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.grids.weather_step import NUMBER_BYTES, WeatherStep, flops
-from sim.chip.memory import Array
 from sim.machine.spec import MachineSpec
 from sim.network.topology import Topology
 from sim.power.energy import Activity, energy
@@ -23,11 +20,11 @@ from sim.storage.access import Access, access
 from sim.storage.striping import Striping
 from taihusim.console import print_table
 from taihusim.node_steps import NodeSteps
-from taihusim.precision import inference_device
 from taihusim.setup import Setup
 from workloads.hpc.climate_spec import ClimateWorkload
 from workloads.hpc.durations import seconds_of
-from workloads.hpc.weather import Floats, Grid, Weather, near_square, time_weather
+from workloads.hpc.weather import near_square, time_weather
+from workloads.mapping import Mapping
 from workloads.words import seconds_in_words, size_in_words
 
 PARTS: Final = {
@@ -47,6 +44,24 @@ def field_shape(setup: Setup, workload: ClimateWorkload) -> tuple[int, int, int]
     expected = "a network of one input, an image of at least three channels: two winds and a pressure"
     problem = Problem(file=f"workload {workload.name}", key="network", value=workload.network, expected=expected)
     raise BadInput([problem])
+
+
+def climate_problems(mapping: Mapping, flags: Sequence[str]) -> list[Problem]:
+    """What a mapping or flags ask for that the workflow does not have."""
+    problems = [
+        Problem(
+            file=f"--{flag.partition('=')[0].replace('_', '-')}",
+            key="",
+            value=flag.partition("=")[2],
+            expected="nothing: --set workload.windows=[ROWS,COLUMNS] says how many fields a core group has",
+        )
+        for flag in flags
+        if flag.startswith(("batch_per_node=", "global_batch=")) and not flag.endswith("=null")
+    ]
+    if not mapping.strategy.is_data:
+        expected = "data: every core group looks at its own fields with the whole network"
+        problems.append(Problem(file="--strategy", key="", value=str(mapping.strategy), expected=expected))
+    return problems
 
 
 def core_step(setup: Setup, workload: ClimateWorkload) -> WeatherStep:
@@ -112,7 +127,7 @@ def climate_point(workload: ClimateWorkload, *, steps: NodeSteps, clock: KernelC
 
 
 def _joules(
-    machine: MachineSpec, kernel: WeatherStep, spent: Mapping[str, float], *, seconds: float, steps: int, nodes: int
+    machine: MachineSpec, kernel: WeatherStep, spent: WordMapping[str, float], *, seconds: float, steps: int, nodes: int
 ) -> float:
     """Energy of all nodes: CPEs compute in the network and wait for memory in the core."""
     groups = machine.processor.core_groups
@@ -127,7 +142,7 @@ def _joules(
     return energy(machine, activity, nodes=nodes).total_joules
 
 
-def print_climate(result: Mapping[str, Any]) -> None:
+def print_climate(result: WordMapping[str, Any]) -> None:
     """A table of the points: in place, and by way of storage."""
     columns = (
         *("nodes", "cores", "points", "core", "segmentation", "in place", "through storage", "fields/s"),
@@ -149,43 +164,3 @@ def print_climate(result: Mapping[str, Any]) -> None:
         for point in result["points"]
     ]
     print_table(columns, rows, title=f"{result['workload']} on {result['machine']}, simulated time", right=columns)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClimateRun:
-    """``fields``: of the globe after the steps. ``classes``: what the network says each of its points is."""
-
-    fields: Floats
-    classes: Array
-
-
-def run_climate(
-    workload: ClimateWorkload, *, setup: Setup, grid: Grid, globe: Floats, variables: Mapping[str, Array]
-) -> ClimateRun:
-    """Compute: ``globe`` (rows, columns, channels) for the workload's steps on a grid of processes, each of which then
-    looks through its own fields with the network of ``setup`` and the weights ``variables``.
-
-    Raises BadInput as :func:`field_shape`, ValueError unless the grid divides the globe.
-    """
-    core = Weather(core_step(setup, workload), grid, setup.machine.processor, globe, _numerics(setup))
-    for _ in range(workload.steps):
-        core.step()
-    device = inference_device(setup, None)
-    name = setup.graph.inputs[0].name
-    parts = []
-    for rank in range(grid[0] * grid[1]):
-        samples = core.windows(rank, workload.windows)
-        outputs = device.outputs(variables=dict(variables), inputs={name: samples})
-        parts.append(_joined(next(iter(outputs.values())).argmax(axis=-1), workload.windows))
-    rows = [np.concatenate(parts[row * grid[1] : (row + 1) * grid[1]], axis=1) for row in range(grid[0])]
-    return ClimateRun(fields=core.whole(), classes=np.concatenate(rows, axis=0))
-
-
-def _numerics(setup: Setup) -> Any:
-    return "tile" if setup.mapping.numerics == "tile" else "layer"
-
-
-def _joined(samples: Array, windows: Grid) -> Array:
-    """Windows (n, rows, columns) as the part that they were cut from."""
-    _, rows, columns = samples.shape
-    return samples.reshape(*windows, rows, columns).swapaxes(1, 2).reshape(windows[0] * rows, windows[1] * columns)

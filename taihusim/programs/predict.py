@@ -123,7 +123,7 @@ def _points(
             return lambda nodes: hpcg_point(workload, machine=spec, clock=clock, nodes=nodes)
         case ClimateWorkload():
             from taihusim.planning import plan_steps
-            from taihusim.programs.climate import climate_point
+            from taihusim.programs.climate import climate_point, climate_problems
 
             steps = plan_steps(
                 workload=workload.network,
@@ -132,6 +132,8 @@ def _points(
                 settings=replace(settings, workload=()),
                 mapping_flags=flags,
             )
+            if problems := climate_problems(steps.mapping, flags):
+                raise BadInput(problems)
             return lambda nodes: climate_point(workload, steps=steps, clock=clock, nodes=nodes)
 
 

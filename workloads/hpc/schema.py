@@ -15,6 +15,7 @@ Title = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(strict=True, gt=0, le=1)]
+Steps = Annotated[int, Field(strict=True, ge=0)]
 
 
 class HplProblemKeys(Section):
@@ -91,6 +92,6 @@ class ClimateFile(Section):
     title: Title
     network: Title
     windows: tuple[Count, Count]
-    steps: Count
+    steps: Steps
     dynamics: DynamicsKeys
     mapping: ClimateMappingKeys = ClimateMappingKeys()

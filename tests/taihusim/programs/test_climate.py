@@ -10,7 +10,8 @@ import pytest
 from taihusim.options import Settings
 from taihusim.planning import plan_steps
 from taihusim.precision import inference_device
-from taihusim.programs.climate import climate_point, run_climate
+from taihusim.programs.climate import climate_point
+from taihusim.programs.climate_run import run_climate
 from taihusim.setup import Setup, prepare
 from tests.workloads.hpc.lu_cases import clock
 from workloads.datasets.storms import Storms
