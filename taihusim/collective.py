@@ -13,9 +13,10 @@ from sim.machine.quantity import SIZE, Quantity
 from sim.machine.spec import MachineSpec
 from sim.network.choices import Adder
 from sim.network.collectives import DEFAULT_SEGMENTS, algorithms, collective, operation_name
+from sim.network.fair_time import fair_time
 from sim.network.flows import MOST_NODES, run_flows
 from sim.network.protocol import Protocol
-from sim.network.ranks import CollectiveResult, run
+from sim.network.ranks import CollectiveResult
 from sim.network.reduction import ReductionCost
 from sim.network.schedule import Schedule
 from sim.network.topology import Topology
@@ -145,8 +146,7 @@ def collective_request(
 def run_collective(request: CollectiveRequest, *, machine: MachineSpec, trace: bool = False) -> Collective:
     """Time a collective from ranks that start together. Raises BadInput for what cannot be.
 
-    ``trace``: keep what each step did, which single flows have not. Parts of an all-to-all are rounded up to whole
-    bytes.
+    ``trace``: keep what each step did. Parts of an all-to-all are rounded up to whole bytes.
     """
     begin = time.perf_counter()
     topology = Topology(machine.network, request.nodes, request.ranks_per_node)
@@ -162,22 +162,16 @@ def run_collective(request: CollectiveRequest, *, machine: MachineSpec, trace: b
     )
     protocol = replace(Protocol.of(machine.network), segment_bytes=request.message_segment, in_flight=request.in_flight)
     reduction = ReductionCost.of(machine.network, request.reduction_by, overlapped=request.reduction_overlap)
-    start = np.zeros(topology.ranks)
-    steps = StepTrace(topology.ranks) if trace and request.network == "step" else None
-    if request.network == "flow":
-        result = run_flows(
-            schedule, topology=topology, protocol=protocol, reduction=reduction, start=start, item_bytes=1
-        )
-    else:
-        result = run(
-            schedule,
-            topology=topology,
-            protocol=protocol,
-            reduction=reduction,
-            start=start,
-            item_bytes=1,
-            observe=None if steps is None else steps.observe,
-        )
+    steps = StepTrace(topology.ranks) if trace else None
+    result = (run_flows if request.network == "flow" else fair_time)(
+        schedule,
+        topology=topology,
+        protocol=protocol,
+        reduction=reduction,
+        start=np.zeros(topology.ranks),
+        item_bytes=1,
+        observe=None if steps is None else steps.observe,
+    )
     return Collective(
         request=request,
         machine=machine,

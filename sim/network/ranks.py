@@ -74,7 +74,7 @@ def run(
     not found out whether sharing is exact: shared links count as approximated.
     """
     runner = _Runner(topology, protocol=protocol, reduction=reduction, clocks=start.copy(), item_bytes=item_bytes)
-    runner.watch.exact = runner.watch.exact and judge
+    runner.watch.exact = runner.watch.exact and judge and schedule.timed_to_rounding
     for step in schedule.timed_steps():
         runner.step(step, structure=schedule.structure)
         if observe is not None:
@@ -98,7 +98,7 @@ class _Runner:
     ) -> None:
         self.clocks = clocks
         self.totals = _Totals()
-        self.watch = SharingWatch(topology, item_bytes=item_bytes)
+        self.watch = SharingWatch(topology)
         self._topology = topology
         self._protocol = protocol
         self._reduction = reduction
@@ -153,12 +153,12 @@ class _Runner:
             adding = self._reduction.all_seconds(size, transfer_seconds=transfer) if step.reduce else np.zeros(count)
             totals.reduce_seconds += float(adding.max()) * step.turns
             cost = TurnCost(message_seconds=duration, adding_seconds=adding)
-            self.watch.turns(self.clocks, duration)
+            self.watch.turns(self.clocks, duration, routes)
             self.clocks = after_turns(self.clocks, cost, turns=step.turns)
             return
         clocks = self.clocks
         if step.joint_group:
-            clocks[:] = clocks.max() + duration.max()
+            self._joint(source, destination, duration, routes)
             return
         end = np.take(clocks, destination, out=self._ends[:count], mode="clip")
         np.maximum(clocks if everyone else clocks[source], end, out=end)
@@ -174,6 +174,14 @@ class _Runner:
             arrived += adding
             totals.reduce_seconds += float(adding.max())
         clocks[destination] = arrived
+
+    def _joint(self, source: Ranks, destination: Ranks, duration: Floats, routes: Routes) -> None:
+        """Messages that begin when all ranks have come; all ranks go on when all are through."""
+        begin = np.broadcast_to(self.clocks.max(), duration.shape)
+        end = begin + duration
+        if self.watch.exact:
+            self.watch.step(source=source, destination=destination, begin=begin, end=end, routes=routes)
+        self.clocks[:] = end.max()
 
 
 def latencies(routes: Routes, software: Floats, *, inside_seconds: float) -> Floats:

@@ -67,6 +67,11 @@ class Schedule:
             return self.shortened()
         return self.steps()
 
+    @property
+    def timed_to_rounding(self) -> bool:
+        """Whether :meth:`timed_steps` take as long as the steps themselves: they are, or all parts are equally long."""
+        return self.shortened is None or self.ranks <= STEP_BY_STEP_RANKS or self.elements % self.ranks == 0
+
 
 def execute(schedule: Schedule, values: NDArray[Any]) -> NDArray[Any]:
     """What each rank holds after the collective. ``values``: shape (ranks, elements), left as it is.

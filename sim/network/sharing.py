@@ -15,6 +15,8 @@ Ranks = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
+ROUNDING: Final = 1e-12
+"""Times and rates that differ by less than this part are equal."""
 WATCHED_RANKS: Final = 16_384
 """Most ranks for which it is known when each link was free again."""
 
@@ -32,16 +34,15 @@ class _Past:
 class SharingWatch:
     """Follows a collective step by step until links are shared in a way that a step cannot know.
 
-    It can where the messages on every link begin and end together and no message of an earlier step is still on it.
-    Then the times are those of max-min fair flows. Parts that differ by one element count as equal. Of very many ranks
-    a step that begins before all earlier ones are over counts as shared, though it may use other links.
+    It can where the messages on every link are equally fast, begin and end together, and no message of an earlier step
+    is still on it. Then the times are those of max-min fair flows: each message's tightest link is full, with none
+    faster on it. Of very many ranks a step that begins before all earlier ones are over counts as shared, though it may
+    use other links.
     """
 
-    def __init__(self, topology: Topology, *, item_bytes: int) -> None:
+    def __init__(self, topology: Topology) -> None:
         self.exact = topology.contention
         self._topology = topology
-        self._item_bytes = item_bytes
-        self._slack = 0.0
         self._over = -np.inf
         # while steps begin and end as one it is enough to remember the last of each kind
         self._past: dict[int, _Past] = {}
@@ -49,17 +50,16 @@ class SharingWatch:
 
     def step(self, *, source: Ranks, destination: Ranks, begin: Floats, end: Floats, routes: Routes) -> None:
         """Messages from ``begin`` to ``end`` in seconds, all of shape (messages,)."""
-        self._slack += self._item_bytes / float(routes.rate.min())
         first, last = float(begin.min()), float(end.max())
-        slack = self._slack + 1e-12 * last
-        together = float(begin.max()) - first <= slack and last - float(end.min()) <= slack
+        slack = ROUNDING * abs(last)
+        together = float(begin.max()) - first <= slack and last - float(end.min()) <= slack and _equal(routes.rate)
         if self._free is None and together and first >= self._over - slack:
             if self._topology.ranks <= WATCHED_RANKS:
                 self._past[id(routes)] = _Past(source, destination, routes, last)
         else:
             if self._free is None:
                 self._free = self._all_free()
-            self.exact = self._link_by_link(source, destination, begin, end, slack)
+            self.exact = self._link_by_link(source, destination, begin, end, routes.rate, slack)
         self._over = max(self._over, last)
 
     def _all_free(self) -> list[Floats]:
@@ -72,31 +72,36 @@ class SharingWatch:
         self._past = {}
         return free
 
-    def turns(self, clocks: Floats, seconds: Floats) -> None:
+    def turns(self, clocks: Floats, seconds: Floats, routes: Routes) -> None:
         """A ring of messages of ``seconds`` (ranks,) turned many times from ``clocks``."""
-        equal = clocks.max() == clocks.min() and seconds.max() == seconds.min()
-        self.exact = self.exact and bool(equal) and bool(clocks.min() >= self._over - self._slack)
+        equal = _equal(clocks) and _equal(seconds) and _equal(routes.rate)
+        self.exact = self.exact and equal and bool(clocks.min() >= self._over * (1 - ROUNDING))
 
-    def _link_by_link(self, source: Ranks, destination: Ranks, begin: Floats, end: Floats, slack: float) -> bool:
+    def _link_by_link(
+        self, source: Ranks, destination: Ranks, begin: Floats, end: Floats, rate: Floats, slack: float
+    ) -> bool:
         """Whether it is so on every link; notes until when each is in use."""
-        spans: dict[int, tuple[Floats, Floats, Floats, Floats]] = {}
+        spans: dict[int, list[Floats]] = {}
         for crossing in self._topology.crossings(source, destination):
             count = self._topology.kinds[crossing.kind].count
             if crossing.kind not in spans:
-                most, least = np.full(count, np.inf), np.full(count, -np.inf)
-                spans[crossing.kind] = (most, least, most.copy(), least.copy())
-            first_begin, last_begin, first_end, last_end = spans[crossing.kind]
-            begins, ends = (each if crossing.message is None else each[crossing.message] for each in (begin, end))
-            np.minimum.at(first_begin, crossing.link, begins)
-            np.maximum.at(last_begin, crossing.link, begins)
-            np.minimum.at(first_end, crossing.link, ends)
-            np.maximum.at(last_end, crossing.link, ends)
+                spans[crossing.kind] = [np.full(count, bound) for bound in (np.inf, -np.inf) * 3]
+            for number, values in enumerate((begin, end, rate)):
+                each = values if crossing.message is None else values[crossing.message]
+                np.minimum.at(spans[crossing.kind][2 * number], crossing.link, each)
+                np.maximum.at(spans[crossing.kind][2 * number + 1], crossing.link, each)
         assert self._free is not None
-        for kind, (first_begin, last_begin, first_end, last_end) in spans.items():
+        for kind, bounds in spans.items():
             free = self._free[kind]
-            used = first_begin < np.inf
-            apart = np.maximum(last_begin[used] - first_begin[used], last_end[used] - first_end[used]) > slack
-            if apart.any() or (first_begin[used] < free[used] - slack).any():
+            used = bounds[0] < np.inf
+            first_begin, last_begin, first_end, last_end, slowest, fastest = (each[used] for each in bounds)
+            apart = np.maximum(last_begin - first_begin, last_end - first_end) > slack
+            if apart.any() or (slowest < fastest * (1 - ROUNDING)).any() or (first_begin < free[used] - slack).any():
                 return False
-            free[used] = np.maximum(free[used], last_end[used])
+            free[used] = np.maximum(free[used], last_end)
         return True
+
+
+def _equal(values: Floats) -> bool:
+    """To rounding."""
+    return bool(values.min() >= values.max() * (1 - ROUNDING))
