@@ -22,9 +22,10 @@ def contradictions(file: MachineFile, *, document: Document) -> Iterator[Problem
     if file.power.kind != file.processor.kind:
         expected = f"{file.processor.kind}, as processor.kind is"
         yield document.problem(("power", "kind"), value=file.power.kind, expected=expected)
-    values = {parameter.key: parameter.text for parameter in parameters(file)}
-    for keys, holds, expected in _rules(file):
-        if not holds:
+    broken = [(keys, expected) for keys, holds, expected in _rules(file) if not holds]
+    if broken:
+        values = {parameter.key: parameter.text for parameter in parameters(file)}
+        for keys, expected in broken:
             blamed = min(keys, key=lambda key: _distance(key, document=document))
             origin = document.origin(tuple(blamed.split(".")))
             yield Problem(file=origin.file, line=origin.line, key=keys[0], value=values[keys[0]], expected=expected)

@@ -45,11 +45,17 @@ def load_machine(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Mac
 
     Raises BadInput with every problem found.
     """
-    return read_machine(name_or_path, overrides).spec
+    path, file = _read(name_or_path, overrides)
+    return machine_spec(file, name=path.stem)
 
 
 def read_machine(name_or_path: str | Path, overrides: Sequence[str] = ()) -> LoadedMachine:
     """As :func:`load_machine`, with the list of parameters and their sources."""
+    path, file = _read(name_or_path, overrides)
+    return LoadedMachine(spec=machine_spec(file, name=path.stem), parameters=tuple(parameters(file)))
+
+
+def _read(name_or_path: str | Path, overrides: Sequence[str]) -> tuple[Path, MachineFile]:
     shipped = shipped_files()
     path = find_file(name_or_path, shipped=shipped, noun="machines")
     document = _with_kinds(read_document(path, named=shipped, whole=_stands_alone))
@@ -58,7 +64,7 @@ def read_machine(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Loa
     problems = list(contradictions(file, document=document))
     if problems:
         raise BadInput(problems)
-    return LoadedMachine(spec=machine_spec(file, name=path.stem), parameters=tuple(parameters(file)))
+    return path, file
 
 
 def _stands_alone(mapping: Mapping[str, Any]) -> bool:
