@@ -70,14 +70,23 @@ def list_command(as_json: bool) -> None:
 def show_command(workload: str, batch: int | None, precision: str, settings: tuple[str, ...], as_json: bool) -> None:
     """Show a workload's network: parameters, multiply-accumulates and activation memory of every layer.
 
-    Below the table: what a core group needs in main memory for its samples.
+    Below the table: what a core group needs in main memory for its samples. Of a program that is no network: its size,
+    operations and memory, and the choices that may be made.
 
     Examples:
 
     \b
       taihusim workload show resnet50
       taihusim workload show resnet50 --batch 8 --json
+      taihusim workload show hpl
     """
+    from workloads.hpc.names import is_program
+
+    if is_program(workload):
+        if batch is not None:
+            raise click.UsageError("--batch is for networks")
+        _show_program(workload, settings=settings, as_json=as_json)
+        return
     from taihusim.network_table import network_table
     from workloads.spec import load_workload
 
@@ -122,6 +131,17 @@ def show_command(workload: str, batch: int | None, precision: str, settings: tup
     training = "" if table.training_bytes is None else f"{size_in_words(table.training_bytes)} in training, "
     inference = f"{size_in_words(table.inference_bytes)} in inference"
     click.echo(f"main memory of a core group for {size:,} samples: {training}{inference}")
+
+
+def _show_program(name: str, *, settings: tuple[str, ...], as_json: bool) -> None:
+    """A program that is no network."""
+    from taihusim.programs.show import print_facts, program_facts
+
+    facts = program_facts(name, settings=split_settings(settings))
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts(facts)
 
 
 def _count(number: int) -> str:

@@ -85,9 +85,9 @@ def hpl_variants(
     say: Callable[[str, float | None], None],
 ) -> list[dict[str, Any]]:
     """What each other choice does to the rate; choices that the nodes do not allow are left out."""
-    base = run_hpl(workload, machine=machine, clock=clock, nodes=nodes).flops_per_second
+    base = run_hpl(workload, machine=machine, clock=clock, nodes=nodes)
     found = []
-    every = list(variants(workload))
+    every = list(variants(workload, base.problem.grid))
     for number, (key, value, changed) in enumerate(every):
         say(f"{key} {value}", number / len(every))
         try:
@@ -101,7 +101,7 @@ def hpl_variants(
                 "value": value,
                 "seconds": run.timing.seconds,
                 "flops_per_second": run.flops_per_second,
-                "change": run.flops_per_second / base - 1,
+                "change": run.flops_per_second / base.flops_per_second - 1,
             }
         )
     return found

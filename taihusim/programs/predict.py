@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -21,12 +21,10 @@ from taihusim.programs.hpcg import hpcg_point, hpcg_residual, print_hpcg
 from taihusim.programs.hpl import hpl_point, hpl_residual, hpl_variants, print_hpl
 from workloads.hpc.cg_spec import HpcgWorkload
 from workloads.hpc.climate_spec import ClimateWorkload
-from workloads.hpc.files import Program, load_program
+from workloads.hpc.files import KIND_OF, Program, load_program
 from workloads.hpc.hpl_spec import HplWorkload
 from workloads.hpc.lu_matrix import Numerics
 from workloads.words import nodes_in_words
-
-KINDS: Final[Mapping[type, str]] = {HplWorkload: "hpl", HpcgWorkload: "hpcg", ClimateWorkload: "climate"}
 
 Point = Callable[[int], dict[str, Any]]
 
@@ -81,7 +79,7 @@ def predict_program(
         others = hpl_variants(workload, machine=spec, clock=clock, nodes=max(nodes), say=say)
     return {
         "workload": workload.name,
-        "kind": KINDS[type(workload)],
+        "kind": KIND_OF[type(workload)],
         "machine": spec.name,
         "points": points,
         "variants": others,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.taihusim.command import taihusim
+from tests.taihusim.command import json_of, refused, taihusim
 from workloads.spec import list_workloads
 
 
@@ -36,6 +36,29 @@ def test_totals_stand_below_the_table() -> None:
     assert "61,706" in total
     assert "416.5 k" in total
     assert "16 samples" in done.stdout.splitlines()[-1]
+
+
+def test_programs_show_their_size_and_their_choices() -> None:
+    shown = json_of("workload", "show", "hpl")
+    assert (shown["order"], shown["nodes"], shown["grid_rows"], shown["grid_columns"]) == (12_288_000, 40_960, 256, 640)
+    assert shown["flops"] == pytest.approx(2 / 3 * 12_288_000**3, rel=1e-6)
+    assert shown["matrix_bytes"] / 40_960 < shown["memory_bytes_per_node"] < 4 * 2**33
+    assert shown["mapping"]["broadcast"] == "long"
+    assert shown["other_choices"]["rows"] == [128, 320]
+    said = taihusim("workload", "show", "hpl", "--set", "workload.mapping.process=node").stdout
+    assert "128 x 320" in said
+    cg = json_of("workload", "show", "hpcg", "--set", "workload.points=[16, 32, 16]", "--set", "workload.levels=2")
+    assert cg["levels"] == [[16, 32, 16], [8, 16, 8]]
+    # two symmetric sweeps, residual and product; on the coarser grid one symmetric sweep; three sums and products
+    assert cg["flops_per_iteration_per_node"] == 4 * (8192 * (27 * 2 * (2 * 2 + 1 + 1) + 12) + 1024 * 27 * 2 * 2)
+    assert "--batch is for networks" in refused("workload", "show", "hpcg", "--batch", "3")[-1]
+
+
+def test_a_workflow_shows_its_fields() -> None:
+    shown = json_of("workload", "show", "climate", "--set", "workload.windows=[1, 2]")
+    assert (shown["field"], shown["points_per_core_group"], shown["steps"]) == ([48, 48, 16], [48, 96], 50)
+    assert shown["field_bytes_per_core_group"] == 2 * 48 * 96 * 16 * 8
+    assert shown["stable_wind"] == pytest.approx(23)
 
 
 @pytest.mark.slow

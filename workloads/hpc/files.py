@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from nnlib.kernels.grids.weather_step import Dynamics
@@ -14,13 +15,16 @@ from sim.problems import BadInput, nearest
 from sim.validation import validate
 from workloads.hpc.cg_spec import HpcgWorkload
 from workloads.hpc.climate_spec import ClimateWorkload
-from workloads.hpc.hpl_spec import HplMapping, HplWorkload
+from workloads.hpc.hpl_spec import HplMapping, HplWorkload, fitting_leaf
 from workloads.hpc.names import shipped_programs
 from workloads.hpc.schema import ClimateFile, HpcgFile, HplFile
 
-KINDS: Final = ("hpl", "hpcg", "climate")
-
 Program: TypeAlias = HplWorkload | HpcgWorkload | ClimateWorkload
+
+KIND_OF: Final[Mapping[type[Program], str]] = MappingProxyType(
+    {HplWorkload: "hpl", HpcgWorkload: "hpcg", ClimateWorkload: "climate"}
+)
+KINDS: Final = tuple(KIND_OF.values())
 
 
 def list_programs() -> tuple[str, ...]:
@@ -53,10 +57,7 @@ def _hpl(name: str, document: Document, overrides: Sequence[str]) -> HplWorkload
     document = apply_settings(document, overrides, model=HplFile, noun="workload")
     file = validate(document, HplFile)
     block, leaf = file.problem.block, file.mapping.leaf
-    width = block
-    while width > leaf and width % 2 == 0:
-        width //= 2
-    if width != leaf:
+    if fitting_leaf(block, leaf) != leaf:
         expected = f"the block of {block} halved as often as wanted"
         raise BadInput([document.problem(("mapping", "leaf"), expected=expected, value=leaf)])
     return HplWorkload(

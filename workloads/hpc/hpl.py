@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isqrt, sqrt
+from math import sqrt
 
 from nnlib.kernels.clock import KernelClock
 from sim.machine.spec import MachineSpec
 from sim.network.topology import Topology
 from sim.problems import BadInput, Problem
-from workloads.hpc.hpl_spec import HplWorkload, LuProblem
+from workloads.hpc.hpl_spec import HplWorkload, LuProblem, grid_rows
 from workloads.hpc.lu_costs import LuCosts
 from workloads.hpc.lu_kernels import NUMBER_BYTES, LuKernels
 from workloads.hpc.lu_messages import LuMessages
 from workloads.hpc.lu_timing import LuTiming, time_factorisation
 from workloads.hpc.process_grid import ProcessGrid
-
-WIDEST_GRID = 8
-"""Most process columns for each process row where the rows are to be a power of two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +30,6 @@ class HplRun:
     def flops_per_second(self) -> float:
         """As the benchmark reports it."""
         return self.problem.flops / self.timing.seconds
-
-
-def grid_rows(processes: int) -> int:
-    """Rows of the grid of so many processes: at most as many as columns, and a power of two if that is not too flat.
-
-    The processes of a column then agree on pivots without a fold.
-    """
-    rows = next(rows for rows in range(isqrt(processes), 0, -1) if processes % rows == 0)
-    power = 1
-    while processes % (2 * power) == 0 and (2 * power) ** 2 <= processes:
-        power *= 2
-    return power if power**2 * WIDEST_GRID >= processes else rows
 
 
 def lu_costs(workload: HplWorkload, *, machine: MachineSpec, clock: KernelClock, nodes: int) -> LuCosts:

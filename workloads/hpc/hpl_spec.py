@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from math import isqrt
+from typing import Final, Literal, TypeAlias
 
 from workloads.hpc.process_grid import ProcessGrid, RankOrder
 
 Process: TypeAlias = Literal["core_group", "node"]
 Broadcast: TypeAlias = Literal["ring", "ring_modified", "two_rings_modified", "long"]
 Swap: TypeAlias = Literal["spread_roll", "binary_exchange"]
+
+
+WIDEST_GRID: Final = 8
+"""Most process columns for each process row where the rows are to be a power of two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,3 +88,27 @@ class HplWorkload:
     order_nodes: int
     block: int
     mapping: HplMapping
+
+
+def grid_rows(processes: int) -> int:
+    """Rows of the grid of so many processes: at most as many as columns, and a power of two if that is not too flat.
+
+    The processes of a column then agree on pivots without a fold.
+    """
+    power = 1
+    while processes % (2 * power) == 0 and (2 * power) ** 2 <= processes:
+        power *= 2
+    return power if power**2 * WIDEST_GRID >= processes else squarest_rows(processes)
+
+
+def squarest_rows(processes: int) -> int:
+    """Rows of the grid of so many processes that is nearest to a square, not taller than wide."""
+    return next(rows for rows in range(isqrt(processes), 0, -1) if processes % rows == 0)
+
+
+def fitting_leaf(block: int, leaf: int) -> int:
+    """The widest part of a panel, halved as often as that goes, that is not wider than ``leaf``."""
+    width = block
+    while width > leaf and width % 2 == 0:
+        width //= 2
+    return width

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from workloads.hpc.hpl_spec import HplWorkload
+from workloads.hpc.hpl_spec import HplWorkload, fitting_leaf, squarest_rows
+from workloads.hpc.process_grid import ProcessGrid
 
 CHOICES: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
-    ("rows", (128, 320)),
     ("block", (128, 384, 512)),
     ("process", ("core_group", "node")),
     ("order", ("column_major", "row_major")),
@@ -22,16 +22,23 @@ CHOICES: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
     ("persistent_threads", (True, False)),
     ("kernel_fraction", (None, 0.95, 1.0)),
 )
-"""Keys of the mapping, and the block of the problem."""
+"""Keys of the mapping, and the block of the problem. The grid's rows depend on how many processes there are."""
 
 
-def variants(workload: HplWorkload) -> Iterator[tuple[str, Any, HplWorkload]]:
-    """Key, value and workload of everything but what the workload itself has."""
+def other_values(workload: HplWorkload, grid: ProcessGrid) -> Iterator[tuple[str, Any]]:
+    """Keys and values that the workload, whose grid is ``grid``, might have in place of its own."""
+    for rows in sorted({grid.rows // 2, squarest_rows(grid.processes)} - {0, grid.rows}):
+        yield "rows", rows
     for key, values in CHOICES:
-        for value in values:
-            if key == "block":
-                changed = replace(workload, block=value)
-            else:
-                changed = replace(workload, mapping=replace(workload.mapping, **{key: value}))
-            if changed != workload:
-                yield key, value, changed
+        own = workload.block if key == "block" else getattr(workload.mapping, key)
+        yield from ((key, value) for value in values if value != own)
+
+
+def variants(workload: HplWorkload, grid: ProcessGrid) -> Iterator[tuple[str, Any, HplWorkload]]:
+    """Key, value and workload of each of :func:`other_values`; a block has the largest leaf that is not wider."""
+    for key, value in other_values(workload, grid):
+        if key == "block":
+            leaf = fitting_leaf(value, workload.mapping.leaf)
+            yield key, value, replace(workload, block=value, mapping=replace(workload.mapping, leaf=leaf))
+        else:
+            yield key, value, replace(workload, mapping=replace(workload.mapping, **{key: value}))
