@@ -47,6 +47,7 @@ def test_runs_of_which_nothing_is_known_are_left_out(tmp_path: Path) -> None:
     assert (tmp_path / "figure.png").stat().st_size > 20_000
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_picture(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         save_figure(train=train_record(), infer=infer_record(), path=tmp_path / name)

@@ -28,7 +28,7 @@ SMALL = {
     "steps": 4, "labels": 2,
 }  # fmt: skip
 ALIKE = ({*FUNCTIONS, *LOSSES} - {"relu", "relu_gradient", "adam", "sgd"}) | {"softmax_gradient", "log_softmax", "dice"}
-ALIKE |= {"gru", "gru_gradient", "lstm", "lstm_gradient", "ctc_loss"}
+ALIKE |= {"attention_gradient", "gru", "gru_gradient", "lstm", "lstm_gradient", "ctc_loss"}
 ALIKE |= set(NORMALISATIONS) - {"batch_norm"}
 """Operations of which others of their kind are tried in the fast loop."""
 FIELDS = [

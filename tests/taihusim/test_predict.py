@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from taihusim.prediction_table import scaling_stop
 from taihusim.setup import Setup, prepare
 from taihusim.train import TrainRequest, train
 from tests.nnlib.importers.graphs import model, node
-from tests.taihusim.command import json_of, taihusim
+from tests.taihusim.command import in_own_process, json_of, taihusim
 from tests.taihusim.tiny import CONVOLUTION, tiny_workload
 
 pytestmark = pytest.mark.timing
@@ -226,10 +224,9 @@ def test_all_problems_at_once(tiny: str) -> None:
 
 
 def test_a_planner_asks_on_the_command_line(tiny: str) -> None:
-    command = [sys.executable, "-m", "taihusim", "predict", tiny, "--nodes", "1,16,4096"]
-    table, data = (
-        subprocess.run([*command, *more], check=True, capture_output=True, text=True) for more in ((), ("--json",))
-    )
+    command = ("predict", tiny, "--nodes", "1,16,4096")
+    table, data = in_own_process(*command), taihusim(*command, "--json")
+    assert table.returncode == data.returncode == 0
     result = json.loads(data.stdout)
     assert [point["nodes"] for point in result["points"]] == [1, 16, 4096]
     assert (table.stderr, data.stderr) == ("", "")

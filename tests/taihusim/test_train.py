@@ -283,18 +283,21 @@ class TestRefusals:
         with pytest.raises(BadInput, match="a multiple of the 3 nodes"):
             trained(setup_of(linear, "global_batch=64"), 3, epochs=1)
 
-    def test_a_machine_whose_ldm_is_too_small_is_told_what_would_do(self) -> None:
-        def attempt(ldm: str) -> list[TrainedRun]:
-            settings = Settings(machine=(f"processor.cpe.ldm={ldm}",))
-            return trained(prepare(workload="digits", settings=settings, mapping_flags=["numerics=off"]), epochs=1)
+    def with_ldm(self, ldm: str) -> list[TrainedRun]:
+        settings = Settings(machine=(f"processor.cpe.ldm={ldm}",))
+        return trained(prepare(workload="digits", settings=settings, mapping_flags=["numerics=off"]), epochs=1)
 
+    def test_a_machine_whose_ldm_is_too_small_is_told_what_would_do(self) -> None:
         with pytest.raises(BadInput) as caught:
-            attempt("352B")
+            self.with_ldm("352B")
         for problem, layer in zip(caught.value.problems, ("conv2d1", "conv2d2"), strict=True):
             assert (problem.key, problem.value) == ("processor.cpe.ldm", "352 B")
             # the 3 × 3 taps of one window and the pixels under them, 8 B each, in lines of 32 B, twice
             assert f"at least 384 B for the smallest tile of im2col in layer '{layer}'" in problem.expected
-        assert attempt("384B")
+
+    @pytest.mark.slow
+    def test_a_machine_with_the_ldm_that_would_do_trains(self) -> None:
+        assert self.with_ldm("384B")
 
     def test_an_update_whose_tile_does_not_fit_is_told(self, tmp_path: Path) -> None:
         file = tmp_path / "two.yaml"

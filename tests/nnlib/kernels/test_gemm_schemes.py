@@ -45,9 +45,21 @@ gemms = st.builds(
 
 
 @pytest.mark.numeric
+@settings(max_examples=4, deadline=None)
+@given(gemm=gemms)
+def test_schemes_compute_the_product_in_the_time_of_the_plain_simulation(gemm: Gemm) -> None:
+    check(gemm)
+
+
+@pytest.mark.slow
+@pytest.mark.numeric
 @settings(max_examples=25, deadline=None)
 @given(gemm=gemms)
 def test_every_scheme_computes_the_product_in_the_time_of_the_plain_simulation(gemm: Gemm) -> None:
+    check(gemm)
+
+
+def check(gemm: Gemm) -> None:
     processor = load_machine("sunway_taihulight").processor
     timing = check_tiles(gemm, processor)
     assert simulate(gemm, processor=processor) == timing

@@ -60,7 +60,7 @@ kinds = {"which": st.sampled_from(PASSES), "dtype": st.sampled_from(["fp64", "fp
 
 
 @pytest.mark.numeric
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(convolution=convolutions(), **kinds)
 def test_the_implicit_plan_computes_the_reference(convolution: Convolution, which: Pass, dtype: DTypeName) -> None:
     kernel = SingleBuffered(convolution=convolution, which=which, dtype=dtype)
@@ -78,6 +78,7 @@ def test_the_implicit_plan_computes_the_reference_in_more_shapes(
     check(kernel, load_machine("sunway_taihulight").processor)
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 @settings(max_examples=12, deadline=None)
 @given(

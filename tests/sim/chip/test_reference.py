@@ -88,7 +88,7 @@ def check_gemm(case: GemmCase, start: Sequence[int]) -> None:
     assert_equal(timing, reference)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(case=gemms(), start=skews)
 def test_gemm(case: GemmCase, start: Sequence[int]) -> None:
     check_gemm(case, start)
@@ -111,7 +111,7 @@ def check_streams(case: StreamCase, start: Sequence[int]) -> None:
     assert_equal(timing, reference)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(case=streams(), start=skews)
 def test_drifting_streams(case: StreamCase, start: Sequence[int]) -> None:
     check_streams(case, start)

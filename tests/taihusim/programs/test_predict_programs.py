@@ -22,7 +22,16 @@ COMMON = {"nodes", "cores", "processes", "shares", "memory_bytes_per_core_group"
         (
             "hpl",
             ["workload.problem.order=800000", "workload.mapping.order=row_major"],
-            {"seconds", "flops_per_second", "peak_fraction", "grid_rows", "grid_columns", "order", "energy_joules"},
+            {
+                "seconds",
+                "flops_per_second",
+                "peak_fraction",
+                "losses_flops_per_second",
+                "grid_rows",
+                "grid_columns",
+                "order",
+                "energy_joules",
+            },
         ),
         (
             "hpcg",
@@ -41,6 +50,10 @@ def test_json(name: str, settings: list[str], fields: set[str]) -> None:
         assert set(point) >= COMMON | fields
         assert sum(point["shares"].values()) == pytest.approx(1)
         assert 0 < point["peak_fraction"] < 1
+        if name == "hpl":  # from the peak to the result
+            lost, rate = point["losses_flops_per_second"], point["flops_per_second"]
+            assert rate + sum(lost.values()) == pytest.approx(rate / point["peak_fraction"])
+            assert min(lost.values()) > 0
 
 
 @pytest.mark.slow
@@ -66,8 +79,11 @@ def test_small_cases_are_computed() -> None:
         (["hpl", "--batch-per-node", "3"], "--batch-per-node: expected nothing: this program is no network"),
         (["hpl", "--noise"], "--noise is for networks"),
         (["hpl", "--out", "runs"], "--out is for networks"),
-        (["hpl", "--numerics", "layer"], "--numerics: expected at most 256 processes and an order of 2,048"),
-        (["hpcg", "--numerics", "layer"], "--numerics: expected at most 300,000 unknowns"),
+        (
+            ["hpl", "--nodes", "1", "--numerics", "layer"],
+            "--numerics: expected at most 256 processes and an order of 2,048",
+        ),
+        (["hpcg", "--nodes", "1", "--numerics", "layer"], "--numerics: expected at most 300,000 unknowns"),
         (["hpl", "--set", "workload.mapping.leaf=3"], "mapping.leaf: expected the block of 256 halved"),
         (["hpl", "--set", "workload.mapping.broadcast=rings"], "did you mean 'ring'"),
         (["hpl", "--set", "workload.mapping.rows=3"], "mapping.rows: expected a number that divides the 4 processes"),
