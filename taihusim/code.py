@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
-from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).parent.parent
-PACKAGES: Final = ("sim", "nnlib", "workloads", "taihusim")
+import nnlib
+import sim
+import taihusim
+import workloads
+from sim.source_digest import source_digest, source_files
+
+PACKAGES: Final = (sim, nnlib, workloads, taihusim)
 
 
 @lru_cache(maxsize=1)
 def code_digest() -> str:
     """Digest of all source files: what was computed by other code is not found again."""
-    digest = hashlib.sha256()
-    for package in PACKAGES:
-        for file in sorted((ROOT / package).rglob("*.py")):
-            digest.update(f"{file.relative_to(ROOT)}\n".encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return source_digest({name: file for package in PACKAGES for name, file in source_files(package).items()})

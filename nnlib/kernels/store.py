@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import nnlib
 import sim
 from sim.chip.counters import KernelTiming, LoopReport
+from sim.source_digest import source_digest, source_files
 
 if TYPE_CHECKING:  # who only reads what is stored need not load what simulates
     from nnlib.kernels.kernel import Kernel
@@ -39,6 +40,7 @@ CODE: Final = (
     (sim, "machine/roofline_spec.py"),
     (sim, "machine/site_spec.py"),
     (sim, "problems.py"),
+    (sim, "source_digest.py"),
     (sim, "time.py"),
     (nnlib, "kernels"),
     (nnlib, "precision"),
@@ -58,23 +60,12 @@ Found = TypeVar("Found")
 @lru_cache(maxsize=1)
 def code_digest() -> str:
     """Digest of the source files that a kernel's time depends on."""
-    digest = hashlib.sha256()
-    for name, file in sorted(code_files().items()):
-        digest.update(f"{name}\n".encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return source_digest(code_files())
 
 
 def code_files() -> dict[str, Path]:
     """The source files of ``CODE`` by their module's name."""
-    found = {}
-    for package, place in CODE:
-        root = Path(package.__path__[0])
-        path = root / place
-        for file in path.rglob("*.py") if path.is_dir() else (path,):
-            parts = (package.__name__, *file.relative_to(root).with_suffix("").parts)
-            found[".".join(parts).removesuffix(".__init__")] = file
-    return found
+    return {name: file for package, place in CODE for name, file in source_files(package, place).items()}
 
 
 @dataclass(eq=False)

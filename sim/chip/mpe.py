@@ -1,4 +1,4 @@
-"""What a core group's MPE does by itself: copy memory, scalar work over memory. Launches are in the processor.
+"""What a core group's MPE does by itself: copy and clear memory. Launches are in the processor.
 
 A copy between the memories of two core groups is such a copy too. No latency or bandwidth of the network between the
 core groups is published; core groups that read one another's memory by DMA have the factors of shared memory mode.
@@ -17,8 +17,3 @@ def copy_seconds(processor: ProcessorSpec, *, nbytes: int) -> float:
 def clear_seconds(processor: ProcessorSpec, *, nbytes: int) -> float:
     """Setting ``nbytes`` to zero: half of what a copy moves."""
     return nbytes / processor.mpe.copy_bytes_per_second / 2
-
-
-def serial_seconds(processor: ProcessorSpec, *, nbytes: int) -> float:
-    """A scalar loop over ``nbytes``, such as adding an array to another without the CPEs."""
-    return nbytes * processor.mpe.serial_seconds_per_byte

@@ -64,7 +64,6 @@ def _processor(keys: ProcessorKeys) -> ProcessorSpec:
             flops_per_cycle=keys.mpe.flops_per_cycle.value,
             launch_seconds=keys.mpe.launch.value,
             copy_bytes_per_second=keys.mpe.copy_bandwidth.value,
-            serial_seconds_per_byte=keys.mpe.serial_time.value,
         ),
         mesh=MeshSpec(
             rows=keys.mesh.rows.value,

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from sim.machine.leaf import Leaf
-from sim.machine.quantity import Fraction, Grid, Quantity, Ratio, Whole
+from sim.machine.quantity import Grid, Number, Quantity, Whole
 
-KINDS = (Quantity, Ratio, Whole, Fraction, Grid)
+KINDS = (Quantity, Number, Whole, Grid)
 
 
 @dataclass(frozen=True, kw_only=True)

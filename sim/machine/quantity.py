@@ -138,36 +138,19 @@ class Whole:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ratio:
-    """How many times something else a parameter is: a number without a unit, at least 1."""
+class Number:
+    """A factor or a part: a number without a unit from ``least`` (or, if ``above``, from above it) to ``most``."""
 
-    expected: str = "a number of at least 1, without a unit"
-
-    def parse(self, value: object) -> float:
-        """The number itself. Raises ValueError saying what was expected."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= LARGEST_WHOLE:
-            raise ValueError(self.expected)
-        return float(value)
-
-    def format(self, value: float) -> str:
-        return f"{value:g}"
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self.parse, handler(source))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fraction:
-    """A part of something else: a number from 0 to 1, without a unit."""
-
-    expected: str = "a number from 0 to 1, without a unit"
-    zero: bool = True
+    expected: str
+    least: float = 0
+    most: float = LARGEST_WHOLE
+    above: bool = False
 
     def parse(self, value: object) -> float:
         """The number itself. Raises ValueError saying what was expected."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.least <= value <= self.most:
             raise ValueError(self.expected)
-        if not value and not self.zero:
+        if self.above and value == self.least:
             raise ValueError(self.expected)
         return float(value)
 
@@ -283,8 +266,8 @@ WattsOrZero = Annotated[float, Quantity(dimension=POWER, zero=True)]
 SecondsPerByteOrZero = Annotated[float, Quantity(dimension=TIME_PER_BYTE, zero=True)]
 Count = Annotated[int, Whole()]
 CountOrZero = Annotated[int, Whole(least=0)]
-Factor = Annotated[float, Ratio()]
-Share = Annotated[float, Fraction()]
-Portion = Annotated[float, Fraction(expected="a number above 0 and up to 1, without a unit", zero=False)]
+Factor = Annotated[float, Number(expected="a number of at least 1, without a unit", least=1)]
+Share = Annotated[float, Number(expected="a number from 0 to 1, without a unit", most=1)]
+Portion = Annotated[float, Number(expected="a number above 0 and up to 1, without a unit", most=1, above=True)]
 FlopsPerSecond = Annotated[float, Quantity(dimension=FLOP_RATE)]
 Lengths = Annotated[tuple[int, ...], Grid()]

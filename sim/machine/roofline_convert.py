@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sim.machine.roofline_schema import RooflineKeys, RooflinePowerKeys
 from sim.machine.roofline_spec import EfficiencySpec, HostSpec, PassesSpec, RooflineSpec
+from sim.machine.site_convert import site_power
 from sim.machine.site_spec import RooflinePowerSpec
 
 
@@ -49,10 +50,5 @@ def roofline_power_spec(keys: RooflinePowerKeys) -> RooflinePowerSpec:
         device_busy_watts=keys.device_busy.value,
         host_idle_watts=keys.host_idle.value,
         host_core_busy_watts=keys.host_core_busy.value,
-        interface_static_watts=keys.interface_static.value,
-        interface_transfer_watts=keys.interface_transfer.value,
-        switch_static_watts=keys.switch_static.value,
-        switch_transfer_watts=keys.switch_transfer.value,
-        conversion=keys.conversion.value,
-        storage_watts=keys.storage.value,
+        **site_power(keys),
     )

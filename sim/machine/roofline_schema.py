@@ -20,6 +20,7 @@ from sim.machine.quantity import (
     Watts,
     WattsOrZero,
 )
+from sim.machine.site_schema import SitePowerKeys
 
 
 class EfficiencyKeys(Section):
@@ -75,7 +76,7 @@ class RooflineKeys(Section):
     host: HostKeys
 
 
-class RooflinePowerKeys(Section):
+class RooflinePowerKeys(SitePowerKeys):
     """``power`` of kind roofline. Watts of a node, of ``device_...`` of one device."""
 
     kind: Literal["roofline"]
@@ -83,9 +84,3 @@ class RooflinePowerKeys(Section):
     device_busy: Leaf[Watts]
     host_idle: Leaf[Watts]
     host_core_busy: Leaf[WattsOrZero]
-    interface_static: Leaf[WattsOrZero]
-    interface_transfer: Leaf[WattsOrZero]
-    switch_static: Leaf[WattsOrZero]
-    switch_transfer: Leaf[WattsOrZero]
-    conversion: Leaf[Factor]
-    storage: Leaf[WattsOrZero]

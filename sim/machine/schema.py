@@ -19,7 +19,6 @@ from sim.machine.quantity import (
     Hertz,
     Seconds,
     SecondsOrZero,
-    SecondsPerByteOrZero,
     WholeCycles,
     WholeCyclesOrZero,
 )
@@ -75,7 +74,6 @@ class MpeKeys(Section):
     flops_per_cycle: Leaf[Count]
     launch: Leaf[SecondsOrZero]
     copy_bandwidth: Leaf[BytesPerSecond]
-    serial_time: Leaf[SecondsPerByteOrZero]
 
 
 class RemoteAccessKeys(Section):

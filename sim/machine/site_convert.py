@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.machine.site_schema import FaultsKeys, PowerKeys, StorageKeys
+from sim.machine.site_schema import FaultsKeys, PowerKeys, SitePowerKeys, StorageKeys
 from sim.machine.site_spec import FaultsSpec, PowerSpec, StorageSpec
 
 
@@ -22,6 +22,18 @@ def storage_spec(keys: StorageKeys) -> StorageSpec:
     )
 
 
+def site_power(keys: SitePowerKeys) -> dict[str, float]:
+    """What the descriptions of power have in common, by its field of :class:`SitePowerSpec`."""
+    return {
+        "interface_static_watts": keys.interface_static.value,
+        "interface_transfer_watts": keys.interface_transfer.value,
+        "switch_static_watts": keys.switch_static.value,
+        "switch_transfer_watts": keys.switch_transfer.value,
+        "conversion": keys.conversion.value,
+        "storage_watts": keys.storage.value,
+    }
+
+
 def power_spec(keys: PowerKeys) -> PowerSpec:
     """The description of power by component."""
     return PowerSpec(
@@ -32,12 +44,7 @@ def power_spec(keys: PowerKeys) -> PowerSpec:
         chip_transfer_watts=keys.chip_transfer.value,
         memory_static_watts=keys.memory_static.value,
         memory_transfer_watts=keys.memory_transfer.value,
-        interface_static_watts=keys.interface_static.value,
-        interface_transfer_watts=keys.interface_transfer.value,
-        switch_static_watts=keys.switch_static.value,
-        switch_transfer_watts=keys.switch_transfer.value,
-        conversion=keys.conversion.value,
-        storage_watts=keys.storage.value,
+        **site_power(keys),
     )
 
 

@@ -23,7 +23,18 @@ class StorageKeys(Section):
     open_time: Leaf[SecondsOrZero]
 
 
-class PowerKeys(Section):
+class SitePowerKeys(Section):
+    """What ``power`` of either kind says about links, switches, conversion and storage."""
+
+    interface_static: Leaf[WattsOrZero]
+    interface_transfer: Leaf[WattsOrZero]
+    switch_static: Leaf[WattsOrZero]
+    switch_transfer: Leaf[WattsOrZero]
+    conversion: Leaf[Factor]
+    storage: Leaf[WattsOrZero]
+
+
+class PowerKeys(SitePowerKeys):
     """``power`` of kind many_core. Watts of a node unless the key says otherwise."""
 
     kind: Literal["many_core"]
@@ -34,12 +45,6 @@ class PowerKeys(Section):
     chip_transfer: Leaf[WattsOrZero]
     memory_static: Leaf[WattsOrZero]
     memory_transfer: Leaf[WattsOrZero]
-    interface_static: Leaf[WattsOrZero]
-    interface_transfer: Leaf[WattsOrZero]
-    switch_static: Leaf[WattsOrZero]
-    switch_transfer: Leaf[WattsOrZero]
-    conversion: Leaf[Factor]
-    storage: Leaf[WattsOrZero]
 
 
 class FaultsKeys(Section):

@@ -31,22 +31,14 @@ class StorageSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PowerSpec:
-    """Electrical power by component, in watts.
+class SitePowerSpec:
+    """Electrical power of what nodes of any kind have around them, in watts.
 
-    ``cpe_compute_watts``: a CPE that computes, ``cpe_wait_watts``: one that polls for data or neighbours,
-    ``mpe_watts``: a busy MPE, all above the chip's static power. ``..._transfer_watts``: what moving bytes at the full
-    rate adds, of all of a node's memory controllers or of its link both ways. ``switch_...``: a node's share of all
-    switches. ``conversion`` is the power drawn over the power that arrives. ``storage_watts``: the whole file system.
+    ``..._transfer_watts``: what moving bytes at the full rate adds, of a node's link both ways. ``switch_...``: a
+    node's share of all switches. ``conversion`` is the power drawn over the power that arrives. ``storage_watts``: the
+    whole file system.
     """
 
-    chip_static_watts: float
-    cpe_compute_watts: float
-    cpe_wait_watts: float
-    mpe_watts: float
-    chip_transfer_watts: float
-    memory_static_watts: float
-    memory_transfer_watts: float
     interface_static_watts: float
     interface_transfer_watts: float
     switch_static_watts: float
@@ -56,23 +48,34 @@ class PowerSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RooflinePowerSpec:
+class PowerSpec(SitePowerSpec):
+    """Electrical power of a chip of core groups by component, in watts.
+
+    ``cpe_compute_watts``: a CPE that computes, ``cpe_wait_watts``: one that polls for data or neighbours,
+    ``mpe_watts``: a busy MPE, all above the chip's static power. ``..._transfer_watts``: what moving bytes at the full
+    rate adds, of all of a node's memory controllers.
+    """
+
+    chip_static_watts: float
+    cpe_compute_watts: float
+    cpe_wait_watts: float
+    mpe_watts: float
+    chip_transfer_watts: float
+    memory_static_watts: float
+    memory_transfer_watts: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RooflinePowerSpec(SitePowerSpec):
     """Electrical power of nodes with roofline devices, in watts.
 
-    Of one device that waits and of one that is busy, of a host that waits and what each busy core of it adds; the rest
-    as :class:`PowerSpec` has it.
+    Of one device that waits and of one that is busy, of a host that waits and what each busy core of it adds.
     """
 
     device_idle_watts: float
     device_busy_watts: float
     host_idle_watts: float
     host_core_busy_watts: float
-    interface_static_watts: float
-    interface_transfer_watts: float
-    switch_static_watts: float
-    switch_transfer_watts: float
-    conversion: float
-    storage_watts: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,8 +135,6 @@ class MpeSpec:
     flops_per_cycle: int
     launch_seconds: float
     copy_bytes_per_second: float
-    serial_seconds_per_byte: float
-    """Scalar work over memory, such as adding one array to another."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,12 +35,6 @@ IMAGENET_TRAIN = StoredSample(
     packed=True,
     source="ILSVRC2012_img_train.tar, 147,897,477,120 bytes, 1,281,167 images (image-net.org)",
 )
-IMAGENET_TEST = StoredSample(
-    bytes_per_sample=6_744_924_160 / 50_000,
-    files=50_000,
-    packed=True,
-    source="ILSVRC2012_img_val.tar, 6,744,924,160 bytes, 50,000 images (image-net.org)",
-)
 IMAGENET_SWCAFFE = StoredSample(
     bytes_per_sample=192e6 / 256,
     files=1,
