@@ -48,7 +48,7 @@ def step() -> Callable[[], object]:
         clock=setup.clock,
         scheme=chosen,
         nodes=NODES,
-        samples_per_node=setup.samples_per_node(NODES),
+        global_batch=setup.step_samples(NODES),
     )
     return lambda: time_strategy(lowered, optimizer=setup.workload.recipe.optimizer, scheme=chosen, nodes=NODES)
 

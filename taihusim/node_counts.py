@@ -45,9 +45,12 @@ def rank_problems(machine: MachineSpec, mapping: Mapping) -> list[Problem]:
 
 
 def batch_problems(nodes: Sequence[int], *, mapping: Mapping, recipe_batch_per_node: int) -> list[Problem]:
-    """A problem for each node count over which the batch cannot be shared equally, down to its ranks."""
+    """A problem for each node count over which the batch cannot be shared equally, down to its ranks.
+
+    A strategy shares it among replicas, and says itself if it cannot.
+    """
     problems: list[Problem] = []
-    for count in nodes:
+    for count in nodes if mapping.strategy.is_data else ():
         if count < 1:
             continue
         try:

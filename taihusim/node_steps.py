@@ -116,15 +116,15 @@ class NodeSteps:
         from_scratch = lambda: _answering(self, samples)  # noqa: E731
         return self._kept(self._key("node answer", samples), node_answer_of, from_scratch)
 
-    def under_strategy(self, samples: int, nodes: int, *, seed: int | None = None) -> StrategyTiming:
-        """The step of ``samples`` samples per node on ``nodes`` nodes under the mapping's parallel strategy.
+    def under_strategy(self, global_batch: int, nodes: int, *, seed: int | None = None) -> StrategyTiming:
+        """The step of ``global_batch`` samples on ``nodes`` nodes under the mapping's parallel strategy.
 
         ``seed``: as for :meth:`timing`. Raises BadInput where the strategy divides neither ranks, samples nor model,
         and as :meth:`training`.
         """
-        from_scratch = lambda: _under_strategy(self.setup, samples, nodes, seed)  # noqa: E731
+        from_scratch = lambda: _under_strategy(self.setup, global_batch, nodes, seed)  # noqa: E731
         noise = None if seed is None else (self.machine.noise, seed)
-        which = (samples, nodes, self.machine.network, self.mapping, noise)
+        which = (global_batch, nodes, self.machine.network, self.mapping, noise)
         return self._kept(self._key("strategy step", which), strategy_timing_of, from_scratch)
 
     def _key(self, what: str, which: object) -> str:
@@ -162,10 +162,10 @@ def _training(steps: NodeSteps, samples: int) -> NodeStep:
     return training_node(steps.setup, samples=samples)
 
 
-def _under_strategy(setup: Setup, samples: int, nodes: int, seed: int | None) -> StrategyTiming:
+def _under_strategy(setup: Setup, global_batch: int, nodes: int, seed: int | None) -> StrategyTiming:
     from taihusim.strategy_programs import strategy_step
 
-    return strategy_step(setup, samples=samples, nodes=nodes, seed=seed)
+    return strategy_step(setup, global_batch=global_batch, nodes=nodes, seed=seed)
 
 
 def _answering(steps: NodeSteps, samples: int) -> NodeAnswer:

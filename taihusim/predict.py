@@ -56,22 +56,24 @@ class Predictor:
         return time_inference(node=node, network=self.steps.machine.network, batch=samples, nodes=nodes)
 
     def _training(self, nodes: int) -> PredictedStep:
-        machine, mapping, samples = self.steps.machine, self.steps.mapping, self.samples(nodes)
+        machine, mapping, facts = self.steps.machine, self.steps.mapping, self.steps.facts
+        batch = mapping.step_samples(nodes=nodes, recipe_batch_per_node=facts.batch_per_node)
         if mapping.strategy.is_data:
+            samples = batch // nodes
             node, timing = self.steps.training(samples), self.steps.timing(samples, nodes, seed=self.seed)
         else:
-            divided = self.steps.under_strategy(samples, nodes, seed=self.seed)
+            divided = self.steps.under_strategy(batch, nodes, seed=self.seed)
             node, timing = divided.node, divided.timing
         return predict_step(
             node=node,
             timing=timing,
             machine=machine,
             mapping=mapping,
-            samples=samples,
+            global_batch=batch,
             nodes=nodes,
-            stored=self.steps.facts.stored,
-            numbers=self.steps.facts.sample_numbers,
-            train_size=self.steps.facts.train_size,
+            stored=facts.stored,
+            numbers=facts.sample_numbers,
+            train_size=facts.train_size,
         )
 
 
@@ -82,6 +84,10 @@ def request_problems(steps: NodeSteps, request: PredictRequest) -> list[Problem]
         *node_problems(request.nodes, machine=steps.machine),
         *batch_problems(request.nodes, mapping=steps.mapping, recipe_batch_per_node=facts.batch_per_node),
     ]
+    devices = steps.machine.roofline
+    if devices is not None and not steps.mapping.strategy.is_data and request.target != "inference":
+        expected = f"data: {steps.machine.name} has {devices.name} known by their peaks, not core groups to divide for"
+        problems.append(Problem(file="--strategy", key="", value=str(steps.mapping.strategy), expected=expected))
     if not facts.learns and request.target == "training":
         expected = "--target inference: there is no loss to learn by"
         problems.append(Problem(file="--target", key="", value=request.target, expected=expected))

@@ -30,7 +30,7 @@ def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nod
     low, high = interval or (None, None)
     reasons = extrapolation(predictor, step)
     speedup = step.samples_per_second / steps[1].samples_per_second if 1 in steps else None
-    batch, joules = step.samples * nodes, step.energy.total_joules
+    batch, joules = step.global_batch, step.energy.total_joules
     needed = step.input.needed_bytes_per_second(seconds - step.input_seconds)
     training = _per_samples(facts.recipe_samples, seconds, batch) if facts.learns else None
     return {
@@ -56,7 +56,7 @@ def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nod
         "energy_joules_to_train": _per_samples(facts.recipe_samples, joules, batch) if facts.learns else None,
         "flops_per_second": step.flops_per_second,
         "peak_fraction": step.flops_per_second / (nodes * computing.peak_flops_of(predictor.steps.mapping.dtype)),
-        "flops_to_train": _per_samples(facts.recipe_samples, float(step.node.flops), step.samples),
+        "flops_to_train": _per_samples(facts.recipe_samples, float(nodes * step.node.flops), batch),
         "compute_unit": "core group" if machine.roofline is None else "device",
         "memory": {
             "weights_bytes": step.node.memory.weights,
@@ -81,7 +81,7 @@ def training_point(predictor: Predictor, steps: Mapping[int, PredictedStep], nod
         "ranks": step.timing.ranks,
         "collective": predictor.steps.mapping.collective,
         "strategy": str(predictor.steps.mapping.strategy),
-        "divided": strategy_fields(predictor.steps, samples=step.samples, nodes=nodes, seed=predictor.seed),
+        "divided": strategy_fields(predictor.steps, global_batch=batch, nodes=nodes, seed=predictor.seed),
     }
 
 

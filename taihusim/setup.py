@@ -47,6 +47,10 @@ class Setup:
         """Samples of a step on each node. Raises BadInput if a global batch cannot be shared equally."""
         return self.mapping.samples_per_node(nodes=nodes, recipe_batch_per_node=self.workload.recipe.batch_per_node)
 
+    def step_samples(self, nodes: int) -> int:
+        """Samples of a step on all nodes together. Raises BadInput as :meth:`samples_per_node`."""
+        return self.mapping.step_samples(nodes=nodes, recipe_batch_per_node=self.workload.recipe.batch_per_node)
+
     def batch_problems(self, nodes: Sequence[int]) -> list[Problem]:
         """A problem for each node count over which the batch cannot be shared equally, down to its ranks."""
         batch = self.workload.recipe.batch_per_node

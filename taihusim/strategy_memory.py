@@ -78,7 +78,9 @@ def _smaller_batch(lowered: LoweredStrategy, nodes: int, fits: Fits) -> str | No
         low, high = (middle, high) if fits(lowered.timer.mapping, samples=middle) else (low, middle)
     for samples in range(low, 0, -1):
         total = samples * lowered.micro_batches * lowered.replicas
+        parts = f" in {lowered.micro_batches} micro-batches" if lowered.micro_batches > 1 else ""
+        if lowered.timer.mapping.global_batch is not None:
+            return f"--global-batch {total}{parts}"
         if total % nodes == 0:
-            parts = f" in {lowered.micro_batches} micro-batches" if lowered.micro_batches > 1 else ""
             return f"--batch-per-node {total // nodes}{parts}"
     return None

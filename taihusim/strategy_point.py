@@ -7,11 +7,11 @@ from typing import Any
 from taihusim.node_steps import NodeSteps
 
 
-def strategy_fields(steps: NodeSteps, *, samples: int, nodes: int, seed: int | None) -> dict[str, Any] | None:
+def strategy_fields(steps: NodeSteps, *, global_batch: int, nodes: int, seed: int | None) -> dict[str, Any] | None:
     """Seconds of a rank's step, on average, by what they are lost to, and the stages; None for data parallelism."""
     if steps.mapping.strategy.is_data:
         return None
-    found = steps.under_strategy(samples, nodes, seed=seed)
+    found = steps.under_strategy(global_batch, nodes, seed=seed)
     return {
         "replicas": found.replicas,
         "micro_batches": found.micro_batches,

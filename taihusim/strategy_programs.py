@@ -24,15 +24,15 @@ MOST_RANKS: Final = 256
 """Virtual ranks that compute numbers one after the other in bearable time."""
 
 
-def strategy_step(setup: Setup, *, samples: int, nodes: int, seed: int | None = None) -> StrategyTiming:
-    """The step of ``samples`` samples per node on ``nodes`` nodes under the mapping's strategy.
+def strategy_step(setup: Setup, *, global_batch: int, nodes: int, seed: int | None = None) -> StrategyTiming:
+    """The step of ``global_batch`` samples on ``nodes`` nodes under the mapping's strategy.
 
     ``seed``: ranks are unequal, as the machine's noise has it. Raises BadInput, with the way out, where the strategy
     does not divide ranks, samples or model, and where memory or LDM do not suffice.
     """
     mapping, recipe = setup.mapping, setup.workload.recipe
     try:
-        lowered = _lowered(setup, samples, nodes)
+        lowered = _lowered(setup, global_batch, nodes)
         _check(setup, lowered, nodes)
         return time_strategy(
             lowered,
@@ -64,9 +64,9 @@ def check_strategy(setup: Setup, nodes: Sequence[int]) -> None:
         raise BadInput(problems)
 
 
-def strategy_device(setup: Setup, *, samples: int, nodes: int) -> StrategyDevice:
+def strategy_device(setup: Setup, *, global_batch: int, nodes: int) -> StrategyDevice:
     """Virtual ranks that compute a step of ``samples`` samples per node as the strategy divides it."""
-    lowered = _lowered(setup, samples, nodes)
+    lowered = _lowered(setup, global_batch, nodes)
     return StrategyDevice(
         Execution(
             source=setup.model,
@@ -85,7 +85,7 @@ def strategy_device(setup: Setup, *, samples: int, nodes: int) -> StrategyDevice
     )
 
 
-def _lowered(setup: Setup, samples: int, nodes: int) -> LoweredStrategy:
+def _lowered(setup: Setup, global_batch: int, nodes: int) -> LoweredStrategy:
     return lower_strategy(
         model=setup.model,
         strategy=setup.mapping.strategy,
@@ -94,7 +94,7 @@ def _lowered(setup: Setup, samples: int, nodes: int) -> LoweredStrategy:
         clock=setup.clock,
         scheme=mapped_scheme(machine=setup.machine, mapping=setup.mapping),
         nodes=nodes,
-        samples_per_node=samples,
+        global_batch=global_batch,
     )
 
 

@@ -139,18 +139,19 @@ class _Timed:
     @classmethod
     def of(cls, setup: Setup, nodes: int) -> _Timed:
         begin = host.perf_counter()
-        samples, facts = setup.samples_per_node(nodes), setup.steps.facts
+        batch, facts = setup.step_samples(nodes), setup.steps.facts
         if setup.mapping.strategy.is_data:
+            samples = batch // nodes
             node, timing = setup.steps.training(samples), setup.steps.timing(samples, nodes)
         else:
-            divided = setup.steps.under_strategy(samples, nodes)
+            divided = setup.steps.under_strategy(batch, nodes)
             node, timing = divided.node, divided.timing
         step = predict_step(
             node=node,
             timing=timing,
             machine=setup.machine,
             mapping=setup.mapping,
-            samples=samples,
+            global_batch=batch,
             nodes=nodes,
             stored=facts.stored,
             numbers=facts.sample_numbers,
@@ -190,10 +191,9 @@ def _run(
     watch: Watch | None,
     stop: Stop,
 ) -> TrainedRun:
-    per_node = setup.samples_per_node(nodes)
     step = timed[nodes].step
     measure = None if data is None else measure_of(setup.workload, data, setup.model)
-    goal = _goal(setup, request, per_node * nodes, measure)
+    goal = _goal(setup, request, step.global_batch, measure)
     state = None
     order = None
     if data is not None:
@@ -227,7 +227,7 @@ def _run(
             "nodes": nodes,
             "core_groups": nodes * processor.core_groups,
             "cores": nodes * processor.cores,
-            "global_batch": per_node * nodes,
+            "global_batch": step.global_batch,
             "steps": steps,
             "final_loss": None if state is None else state.loss,
             "test_accuracy": None if state is None else accuracy(measure, state.measured),
@@ -243,7 +243,7 @@ def _run(
             "weights_sha256": None if state is None else weights_sha256(state.variables),
             "host_seconds_timing": timed[nodes].host_seconds,
             "host_seconds_numerics": 0.0 if state is None else state.host_seconds,
-            "samples_per_second": per_node * nodes / step.seconds,
+            "samples_per_second": step.samples_per_second,
             "reduction_order": order,
             "measure": None if measure is None else measure.name,
             "measured": None if state is None else state.measured,
@@ -278,15 +278,14 @@ def _efficiency(setup: Setup, nodes: int, timed: dict[int, _Timed]) -> float | N
     """Throughput per node against one node alone; None where one node cannot do it."""
     if 1 not in timed:
         return None
-    alone = setup.samples_per_node(1) / timed[1].step.seconds
-    return setup.samples_per_node(nodes) / timed[nodes].step.seconds / alone
+    return timed[nodes].step.samples_per_second / nodes / timed[1].step.samples_per_second
 
 
 def _numerics(
     setup: Setup, request: TrainRequest, nodes: int, timed: _Timed, data: Dataset, goal: Goal, measure: Measure | None
 ) -> tuple[Trainer, TrainingState]:
     mapping, recipe = setup.mapping, setup.workload.recipe
-    global_batch = setup.samples_per_node(nodes) * nodes
+    global_batch = setup.step_samples(nodes)
     stream = SampleStream(data.train, request.seed)
     variables = setup.model.initialise(np.random.default_rng(request.seed), DTYPES[mapping.dtype])
     optimizer = recipe.optimizer
@@ -311,7 +310,7 @@ def _device(setup: Setup, nodes: int, *, seed: int) -> Device:
     """What computes the steps: under a strategy its virtual ranks."""
     if setup.mapping.strategy.is_data:
         return training_device(setup, together=setup.core_group_batch(nodes), seed=seed)
-    return strategy_device(setup, samples=setup.samples_per_node(nodes), nodes=nodes)
+    return strategy_device(setup, global_batch=setup.step_samples(nodes), nodes=nodes)
 
 
 def _reduction(setup: Setup, nodes: int, timed: _Timed, *, repeats: bool) -> Reduction:

@@ -141,6 +141,15 @@ class Mapping:
             raise BadInput([Problem(file=file, key="global_batch", value=value, expected=expected)])
         return self.global_batch // nodes
 
+    def step_samples(self, *, nodes: int, recipe_batch_per_node: int) -> int:
+        """Samples of a step on all of ``nodes`` nodes together, which under a strategy need not be some for each node.
+
+        Raises BadInput as :meth:`samples_per_node` where every node has its own.
+        """
+        if self.global_batch is not None and not self.strategy.is_data:
+            return self.global_batch
+        return nodes * self.samples_per_node(nodes=nodes, recipe_batch_per_node=recipe_batch_per_node)
+
 
 def list_mappings() -> tuple[str, ...]:
     """The names of the mappings that come with the package."""

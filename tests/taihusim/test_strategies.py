@@ -84,7 +84,7 @@ def test_a_stage_that_does_not_fit_says_what_would(workload: str) -> None:
     spec = ("processor.memory.capacity=100 kB",)
     strategy = ("tensor=4", "micro_batches=4")
     with pytest.raises(BadInput) as caught:
-        strategy_step(setup_of(workload, *strategy, machine=spec), samples=64, nodes=8)
+        strategy_step(setup_of(workload, *strategy, machine=spec), global_batch=512, nodes=8)
     (problem,) = caught.value.problems
     assert "for stage 1, layers 'conv2d1' to 'linear2'" in problem.expected
     ways = problem.expected.partition("what fits is ")[2].split(", or ")
@@ -98,10 +98,10 @@ def test_a_stage_that_does_not_fit_says_what_would(workload: str) -> None:
     batch = int(ways.pop().removeprefix("--batch-per-node ").removesuffix(" in 4 micro-batches"))
     assert len(ways) >= 2
     for way in ways:
-        assert strategy_step(setup_of(workload, *strategy, changes[way], machine=spec), samples=64, nodes=8)
-    assert strategy_step(setup_of(workload, *strategy, machine=spec), samples=batch, nodes=8)
+        assert strategy_step(setup_of(workload, *strategy, changes[way], machine=spec), global_batch=512, nodes=8)
+    assert strategy_step(setup_of(workload, *strategy, machine=spec), global_batch=8 * batch, nodes=8)
     with pytest.raises(BadInput):
-        strategy_step(setup_of(workload, *strategy, machine=spec), samples=batch + 4, nodes=8)
+        strategy_step(setup_of(workload, *strategy, machine=spec), global_batch=8 * batch + 32, nodes=8)
 
 
 def test_inference_knows_no_strategy(workload: str) -> None:
@@ -119,6 +119,24 @@ def test_a_prediction_says_how_the_step_is_divided(workload: str) -> None:
     assert "nothing but data parallelism was measured" in point["extrapolated_because"]
     assert (
         max(stage["memory_bytes_per_core_group"] for stage in divided["stages"]) == point["memory_bytes_per_core_group"]
+    )
+
+
+def test_a_global_batch_is_shared_among_replicas(workload: str) -> None:
+    """Fewer samples than nodes, as 4 nodes compute the same ones; two and a half for each node are none too few."""
+    flags = ("--target", "training", "--strategy", "tensor=2,pipeline=2")
+    (point,) = json_of("predict", workload, "--nodes", "64", "--global-batch", "32", *flags)["points"]
+    assert (point["global_batch"], point["divided"]["replicas"]) == (32, 16)
+    assert point["samples_per_second"] == pytest.approx(32 / point["seconds_per_step"])
+    (line,) = refused("predict", workload, "--nodes", "64", "--global-batch", "40", *flags)
+    assert "global batch: expected a multiple of the 16 replicas" in line
+
+
+def test_devices_known_by_their_peaks_divide_nothing(workload: str) -> None:
+    (line,) = refused("predict", workload, "--machine", "k40m_cluster", "--nodes", "4", "--strategy", "pipeline=2")
+    assert line == (
+        "--strategy: expected data: k40m_cluster has K40m known by their peaks, not core groups to divide for, "
+        "found 'pipeline=2'"
     )
 
 

@@ -25,7 +25,7 @@ class PredictedStep:
     """
 
     nodes: int
-    samples: int
+    global_batch: int
     node: NodeStep
     timing: StepTiming
     input: InputTiming
@@ -38,7 +38,7 @@ class PredictedStep:
     @property
     def samples_per_second(self) -> float:
         """Of all nodes."""
-        return self.samples * self.nodes / self.seconds
+        return self.global_batch / self.seconds
 
     @property
     def communication_share(self) -> float:
@@ -57,21 +57,27 @@ def predict_step(
     timing: StepTiming,
     machine: MachineSpec,
     mapping: WorkloadMapping,
-    samples: int,
+    global_batch: int,
     nodes: int,
     stored: StoredSample,
     numbers: int,
     train_size: int | None,
 ) -> PredictedStep:
-    """The step of ``timing`` with input and energy: ``samples`` per node, each of ``numbers`` for the network.
+    """The step of ``timing`` with input and energy: ``global_batch`` samples on all nodes, each of ``numbers``
+    for the network. Nodes of a strategy's first stage read what they need.
 
     Raises BadInput where samples are to come from memory and the node's part of all ``train_size`` does not fit.
     """
+    samples, reading = mapping.strategy.input_samples(
+        global_batch=global_batch, nodes=nodes, ranks_per_node=mapping.ranks_per_node
+    )
+    # of samples that several nodes read, each has its own
+    kept = -(-(train_size or 0) * samples * reading // global_batch)
     check_resident(
         machine=machine,
         mapping=mapping,
         stored=stored,
-        samples=train_size or 0,
+        samples=-(-kept * nodes // reading),
         nodes=nodes,
         step_bytes=node.memory.total,
     )
@@ -82,7 +88,7 @@ def predict_step(
         stored=stored,
         numbers=numbers,
         samples=samples,
-        nodes=nodes,
+        nodes=reading,
         item_bytes=node.item_bytes,
     )
     waiting = fetch.exposed_seconds(timing.seconds)
@@ -98,12 +104,12 @@ def predict_step(
     )
     return PredictedStep(
         nodes=nodes,
-        samples=samples,
+        global_batch=global_batch,
         node=node,
         timing=timing,
         input=fetch,
         input_seconds=waiting,
-        loading_seconds=loading_seconds(machine=machine, plan=plan, stored=stored, samples=train_size or 0, nodes=nodes)
+        loading_seconds=loading_seconds(machine=machine, plan=plan, stored=stored, samples=kept, nodes=reading)
         if plan.place == "memory"
         else None,
         seconds=seconds,

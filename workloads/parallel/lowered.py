@@ -53,23 +53,26 @@ def lower_strategy(
     clock: KernelClock,
     scheme: Scheme,
     nodes: int,
-    samples_per_node: int,
+    global_batch: int,
 ) -> LoweredStrategy:
-    """The strategy on ``nodes`` nodes; stages are balanced by the times of kernels and of exchanges in tensor groups.
+    """The strategy for ``global_batch`` samples on ``nodes`` nodes.
 
-    Raises BadInput, naming what to change, if it divides neither ranks, samples nor the model, and InfeasiblePlan if a
-    kernel finds no tile that fits the LDM.
+    Stages are balanced by the times of kernels and of exchanges in tensor groups. Raises BadInput, naming what to
+    change, if it divides neither ranks, samples nor the model, and InfeasiblePlan if a kernel finds no tile that fits
+    the LDM.
     """
     if mapping.fixed is not None:
         expected = "data with a precision of integers, which strategies do not divide"
         raise BadInput([_problem(strategy, "", mapping.precision, expected)])
     replicas = strategy.replicas(nodes * mapping.ranks_per_node)
-    total = nodes * samples_per_node
-    if total % replicas:
-        expected = f"a multiple of the {replicas:,} replicas; change --batch-per-node, nodes, tensor or pipeline"
-        raise BadInput([_problem(strategy, "global batch", total, expected)])
-    micro_batches = strategy.parts_of(total // replicas)
-    samples = total // replicas // micro_batches
+    if global_batch % replicas:
+        expected = (
+            f"a multiple of the {replicas:,} replicas; change --global-batch or --batch-per-node, nodes, tensor or "
+            "pipeline"
+        )
+        raise BadInput([_problem(strategy, "global batch", global_batch, expected)])
+    micro_batches = strategy.parts_of(global_batch // replicas)
+    samples = global_batch // replicas // micro_batches
     groups = machine.processor.core_groups
     alone = mapping.ranks_per_node > 1
     together = samples if alone else -(-samples // groups)

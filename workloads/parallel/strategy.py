@@ -63,6 +63,15 @@ class Strategy:
             )
         return self.micro_batches
 
+    def input_samples(self, *, global_batch: int, nodes: int, ranks_per_node: int) -> tuple[int, int]:
+        """Samples of a step that a node of the first stage reads, and how many such nodes there are.
+
+        Ranks that share layers need the same samples, which those of one node have in common.
+        """
+        replicas = self.replicas(nodes * ranks_per_node)
+        of_node = max(1, -(-ranks_per_node // self.tensor))
+        return min(of_node, replicas) * (global_batch // replicas), -(-nodes // self.pipeline)
+
     def settings(self) -> tuple[str, ...]:
         """The settings of a mapping that mean this strategy."""
         parts = "null" if self.micro_batches is None else str(self.micro_batches)

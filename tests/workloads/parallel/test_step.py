@@ -57,7 +57,7 @@ def lowered(
         clock=clock(),
         scheme=scheme_of(*settings),
         nodes=nodes,
-        samples_per_node=samples,
+        global_batch=nodes * samples,
     )
 
 
