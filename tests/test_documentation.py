@@ -167,7 +167,8 @@ def is_long(command: str) -> bool:
     """Whether the command trains, or times many kernels."""
     return (
         shlex.split(command)[1] in ("train", "infer", "predict", "serve", "compare")
-        or "conv_optimisation_ladder" in command
+        or any(each in command for each in ("conv_optimisation_ladder", "dma_grid"))
+        or ("kernel conv2d" in command and "--library" in command)
     )
 
 

@@ -33,7 +33,7 @@ def machine() -> MachineSpec:
         ({"library": "swdnn-2016"}, "not modelled"),
         ({"net": "LeNet"}, "is none of"),
         ({"batch": "many"}, "no number"),
-        ({"batch": "1000000"}, "fit"),
+        ({"batch": "8192"}, "fit"),
     ],
 )
 def test_rates_without_a_prediction(changed: Mapping[str, str], why: str, machine: MachineSpec) -> None:
