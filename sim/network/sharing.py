@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.network.fabrics.fabric import Crossing
 from sim.network.routes import Routes
 from sim.network.topology import Topology
 
@@ -81,25 +82,33 @@ class SharingWatch:
         self, source: Ranks, destination: Ranks, begin: Floats, end: Floats, rate: Floats, slack: float
     ) -> bool:
         """Whether it is so on every link; notes until when each is in use."""
-        spans: dict[int, list[Floats]] = {}
-        for crossing in self._topology.crossings(source, destination):
-            count = self._topology.kinds[crossing.kind].count
-            if crossing.kind not in spans:
-                spans[crossing.kind] = [np.full(count, bound) for bound in (np.inf, -np.inf) * 3]
-            for number, values in enumerate((begin, end, rate)):
-                each = values if crossing.message is None else values[crossing.message]
-                np.minimum.at(spans[crossing.kind][2 * number], crossing.link, each)
-                np.maximum.at(spans[crossing.kind][2 * number + 1], crossing.link, each)
-        assert self._free is not None
-        for kind, bounds in spans.items():
-            free = self._free[kind]
-            used = bounds[0] < np.inf
-            first_begin, last_begin, first_end, last_end, slowest, fastest = (each[used] for each in bounds)
-            apart = np.maximum(last_begin - first_begin, last_end - first_end) > slack
-            if apart.any() or (slowest < fastest * (1 - ROUNDING)).any() or (first_begin < free[used] - slack).any():
+        crossings = self._topology.crossings(source, destination)
+        fastest = ROUNDING * float(rate.max())
+        spans = []
+        for values, most_apart in ((begin, slack), (end, slack), (rate, fastest)):
+            spans.append(self._bounds(crossings, values))
+            if any((most - least > most_apart).any() for least, most in spans[-1].values()):
                 return False
-            free[used] = np.maximum(free[used], last_end)
+        assert self._free is not None
+        for kind, (first_begin, _) in spans[0].items():
+            free, last_end = self._free[kind], spans[1][kind][1]
+            if (first_begin < free - slack).any():
+                return False
+            np.maximum(free, last_end, out=free)
         return True
+
+    def _bounds(self, crossings: list[Crossing], values: Floats) -> dict[int, tuple[Floats, Floats]]:
+        """The least and the most of the messages' ``values`` on each link of each kind; of none inf and -inf."""
+        bounds: dict[int, tuple[Floats, Floats]] = {}
+        for crossing in crossings:
+            if crossing.kind not in bounds:
+                count = self._topology.kinds[crossing.kind].count
+                bounds[crossing.kind] = np.full(count, np.inf), np.full(count, -np.inf)
+            least, most = bounds[crossing.kind]
+            each = values if crossing.message is None else values[crossing.message]
+            np.minimum.at(least, crossing.link, each)
+            np.maximum.at(most, crossing.link, each)
+        return bounds
 
 
 def _equal(values: Floats) -> bool:
