@@ -10,7 +10,7 @@ import click
 
 from taihusim.console import print_table
 from taihusim.inference_table import print_inference_table
-from workloads.words import nodes_in_words, seconds_in_words, size_in_words
+from workloads.words import energy_in_words, nodes_in_words, seconds_in_words, size_in_words
 
 WORTH: Final = 0.5
 """Scaling has stopped where further nodes bring less than this of what nodes brought before."""
@@ -76,7 +76,7 @@ def _print_training(points: Sequence[Point], *, title: str) -> None:
             _percent(point["shares"]["input"]),
             None if point["seconds_per_epoch"] is None else _long(point["seconds_per_epoch"]),
             None if point["seconds_to_train"] is None else _long(point["seconds_to_train"]),
-            None if point["energy_joules_to_train"] is None else _energy(point["energy_joules_to_train"]),
+            None if point["energy_joules_to_train"] is None else energy_in_words(point["energy_joules_to_train"]),
         )
         for point in points
     ]
@@ -195,14 +195,3 @@ def _long(seconds: float) -> str:
     if days < 3:
         return seconds_in_words(seconds)
     return f"{days:,.3g} days" if days < 1000 else f"{days / 365.25:,.3g} years"
-
-
-def _energy(joules: float) -> str:
-    hours = joules / 3.6e6
-    if hours < 1:
-        return f"{joules / 1000:.3g} kJ"
-    for unit in ("kWh", "MWh"):
-        if hours < 1000:
-            return f"{hours:.3g} {unit}"
-        hours /= 1000
-    return f"{hours:,.3g} GWh"

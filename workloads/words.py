@@ -30,6 +30,28 @@ def _three_digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def energy_in_words(joules: float) -> str:
+    """Kilojoules, megajoules, or from 1 kWh on multiples of that, three digits: ``50.8 MWh``."""
+    hours = joules / 3.6e6
+    if hours < 1:
+        return f"{joules / 1e3:.3g} kJ" if joules < 1e6 else f"{joules / 1e6:.3g} MJ"
+    for unit in ("kWh", "MWh"):
+        if hours < 1000:
+            return f"{hours:.3g} {unit}"
+        hours /= 1000
+    return f"{_three_digits(hours)} GWh"
+
+
+def rate_in_words(flops_per_second: float) -> str:
+    """Operations per second, three digits: ``88.1 PFLOPS``."""
+    rate = flops_per_second / 1e9
+    for unit in ("GFLOPS", "TFLOPS"):
+        if float(f"{rate:.3g}") < 1000:
+            return f"{rate:.3g} {unit}"
+        rate /= 1000
+    return f"{_three_digits(rate)} PFLOPS"
+
+
 def nodes_in_words(nodes: int) -> str:
     """``1 node``, ``4,096 nodes``."""
     return "1 node" if nodes == 1 else f"{nodes:,} nodes"

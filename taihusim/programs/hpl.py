@@ -18,28 +18,29 @@ from workloads.hpc.hpl_spec import HplWorkload
 from workloads.hpc.hpl_variants import variants
 from workloads.hpc.lu_matrix import LuMatrix, Numerics
 from workloads.hpc.lu_run import MOST_PROCESSES, LuRun, back_substitute, scaled_residual
-from workloads.words import nodes_in_words, seconds_in_words, size_in_words
+from workloads.words import energy_in_words, nodes_in_words, rate_in_words, seconds_in_words, size_in_words
 
 MOST_ROWS: Final = 2048
 """Of a matrix that is really factorised."""
 LOSSES: Final = {
+    "mpes": "MPEs: their peak is counted, but they compute no products",
     "kernel": "kernel: the update reaches less than the CPEs' peak",
-    "imbalance": "imbalance: processes with fewer rows wait",
     "row_swaps": "row swaps: rows exchanged within the process columns, not under the update",
     "triangular_solve": "triangular solve: the block rows of U",
-    "panel": "panel: factorised by one process column at a time",
-    "panel_wait": "panel wait: process columns wait for the next panel, factorised and broadcast",
+    "panel": "panel: factorised by one process column at a time, while others wait",
+    "broadcast": "broadcast: panels that reach other process columns after they were wanted",
+    "imbalance": "imbalance: processes with fewer rows, and process columns with fewer columns, wait",
     "back_substitution": "back substitution",
 }
-"""What takes time beside the arithmetic at peak, in words."""
+"""What is between the peak and the result, in words."""
 
 
 def hpl_point(workload: HplWorkload, *, machine: MachineSpec, clock: KernelClock, nodes: int) -> dict[str, Any]:
     """One node count as JSON. Raises BadInput if it does not fit."""
     run = run_hpl(workload, machine=machine, clock=clock, nodes=nodes)
     peak = nodes * machine.processor.peak_flops
-    shares = dict(run.timing.shares)
-    worst = max(LOSSES, key=lambda name: shares[name])
+    lost = _lost(run, machine)
+    worst = max(lost, key=lambda name: lost[name])
     return {
         "nodes": nodes,
         "cores": nodes * machine.processor.cores,
@@ -52,12 +53,23 @@ def hpl_point(workload: HplWorkload, *, machine: MachineSpec, clock: KernelClock
         "flops": run.problem.flops,
         "flops_per_second": run.flops_per_second,
         "peak_fraction": run.flops_per_second / peak,
-        "shares": shares,
+        "shares": dict(run.timing.shares),
+        "losses_flops_per_second": lost,
         "memory_bytes_per_core_group": run.bytes_per_core_group,
+        "memory_bytes_per_node": run.bytes_per_core_group * machine.processor.core_groups,
         "energy_joules": _energy(run, machine),
         "scaled_residual": None,
-        "bottleneck": f"{LOSSES[worst]}; {100 * shares[worst]:.0f} % of the time",
+        "bottleneck": f"{LOSSES[worst]}; {100 * lost[worst] / peak:.1f} % of the peak",
     }
+
+
+def _lost(run: HplRun, machine: MachineSpec) -> dict[str, float]:
+    """Operations per second by mechanism: with the result they add up to the peak, that of the MPEs included."""
+    processor = machine.processor
+    cpes = processor.core_groups * processor.core_group_cpe_peak_flops
+    found = {name: share * cpes * run.nodes for name, share in run.losses.items()}
+    found["mpes"] = (processor.peak_flops - cpes) * run.nodes
+    return {name: found[name] for name in LOSSES}
 
 
 def hpl_residual(
@@ -109,7 +121,7 @@ def hpl_variants(
 
 def print_hpl(result: Mapping[str, Any]) -> None:
     """A table of the points and one of their losses."""
-    columns = ("nodes", "cores", "grid", "order", "time", "PFLOPS", "of peak", "memory", "energy")
+    columns = ("nodes", "cores", "grid", "order", "time", "rate", "of peak", "memory of a node", "energy")
     rows = [
         (
             f"{point['nodes']:,}",
@@ -117,22 +129,25 @@ def print_hpl(result: Mapping[str, Any]) -> None:
             f"{point['grid_rows']} x {point['grid_columns']}",
             f"{point['order']:,}",
             seconds_in_words(point["seconds"]),
-            f"{point['flops_per_second'] / 1e15:.4g}",
+            rate_in_words(point["flops_per_second"]),
             f"{100 * point['peak_fraction']:.1f} %",
-            size_in_words(point["memory_bytes_per_core_group"]),
-            f"{point['energy_joules'] / 3.6e9:,.3g} MWh",
+            size_in_words(point["memory_bytes_per_node"]),
+            energy_in_words(point["energy_joules"]),
         )
         for point in result["points"]
     ]
     print_table(columns, rows, title=f"{result['workload']} on {result['machine']}, simulated time", right=columns)
     click.echo()
-    names = ("arithmetic_at_peak", *LOSSES)
-    shares = [
-        (nodes_in_words(point["nodes"]), *(f"{100 * point['shares'][name]:.1f} %" for name in names))
+    losses = [
+        (
+            nodes_in_words(point["nodes"]),
+            *(f"-{_percent(point['losses_flops_per_second'][name], of=point)}" for name in LOSSES),
+            _percent(point["flops_per_second"], of=point),
+        )
         for point in result["points"]
     ]
-    heads = ("", *(name.replace("_", " ") for name in names))
-    print_table(heads, shares, title="where the time goes", right=heads[1:])
+    heads = ("", *(name.replace("_", " ") for name in LOSSES), "result")
+    print_table(heads, losses, title="from peak to result, % of peak", right=heads[1:])
     for point in result["points"]:
         if point["scaled_residual"] is not None:
             click.echo(f"scaled residual on {nodes_in_words(point['nodes'])}: {point['scaled_residual']:.3g}, below 16")
@@ -141,14 +156,19 @@ def print_hpl(result: Mapping[str, Any]) -> None:
         _print_variants(result["variants"])
 
 
+def _percent(rate: float, *, of: Mapping[str, Any]) -> str:
+    """A rate in per cent of a point's peak."""
+    return f"{100 * rate * of['peak_fraction'] / of['flops_per_second']:.1f}"
+
+
 def _print_variants(found: Sequence[Mapping[str, Any]]) -> None:
-    columns = ("choice", "value", "time", "PFLOPS", "change")
+    columns = ("choice", "value", "time", "rate", "change")
     rows = [
         (
-            each["choice"].replace("_", " "),
+            each["choice"],
             str(each["value"]),
             seconds_in_words(each["seconds"]),
-            f"{each['flops_per_second'] / 1e15:.4g}",
+            rate_in_words(each["flops_per_second"]),
             f"{100 * each['change']:+.1f} %",
         )
         for each in found

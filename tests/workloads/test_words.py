@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workloads.words import nodes_in_words, seconds_in_words, size_in_words
+from workloads.words import energy_in_words, nodes_in_words, rate_in_words, seconds_in_words, size_in_words
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,22 @@ def test_seconds(seconds: float | None, words: str) -> None:
 )
 def test_sizes(size: float, words: str) -> None:
     assert size_in_words(size) == words
+
+
+@pytest.mark.parametrize(
+    ("joules", "words"),
+    [(2500.0, "2.5 kJ"), (1.37e6, "1.37 MJ"), (3.6e6, "1 kWh"), (1.829e11, "50.8 MWh"), (3.6e15, "1,000 GWh")],
+)
+def test_energies(joules: float, words: str) -> None:
+    assert energy_in_words(joules) == words
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [(5e8, "0.5 GFLOPS"), (9.999e11, "1 TFLOPS"), (88.13e15, "88.1 PFLOPS"), (1.5e18, "1,500 PFLOPS")],
+)
+def test_rates(rate: float, words: str) -> None:
+    assert rate_in_words(rate) == words
 
 
 def test_nodes() -> None:

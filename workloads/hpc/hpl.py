@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
 
 from nnlib.kernels.clock import KernelClock
@@ -13,7 +14,7 @@ from workloads.hpc.hpl_spec import HplWorkload, LuProblem, grid_rows
 from workloads.hpc.lu_costs import LuCosts
 from workloads.hpc.lu_kernels import NUMBER_BYTES, LuKernels
 from workloads.hpc.lu_messages import LuMessages
-from workloads.hpc.lu_timing import LuTiming, time_factorisation
+from workloads.hpc.lu_timing import LuTiming, losses, time_factorisation
 from workloads.hpc.process_grid import ProcessGrid
 
 
@@ -21,10 +22,19 @@ from workloads.hpc.process_grid import ProcessGrid
 class HplRun:
     """A Linpack run on ``nodes`` nodes."""
 
-    problem: LuProblem
+    costs: LuCosts
     nodes: int
     timing: LuTiming
     bytes_per_core_group: int
+
+    @property
+    def problem(self) -> LuProblem:
+        return self.costs.problem
+
+    @cached_property
+    def losses(self) -> dict[str, float]:
+        """See :func:`workloads.hpc.lu_timing.losses`."""
+        return losses(self.costs, self.timing)
 
     @property
     def flops_per_second(self) -> float:
@@ -70,7 +80,7 @@ def run_hpl(workload: HplWorkload, *, machine: MachineSpec, clock: KernelClock, 
     """The run's time on ``nodes`` nodes. Raises BadInput as :func:`lu_costs` does."""
     costs = lu_costs(workload, machine=machine, clock=clock, nodes=nodes)
     return HplRun(
-        problem=costs.problem,
+        costs=costs,
         nodes=nodes,
         timing=time_factorisation(costs),
         bytes_per_core_group=bytes_per_core_group(costs.problem, sharers=costs.kernels.sharers),

@@ -8,8 +8,9 @@ equals the run of every process (:mod:`workloads.hpc.lu_run`) to the last one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from workloads.hpc.durations import Picoseconds, seconds_of
 from workloads.hpc.lu_broadcast import LuBroadcast
 from workloads.hpc.lu_costs import LuCosts
 from workloads.hpc.process_grid import Counts
+
+Arrivals: TypeAlias = Callable[[int, int, Picoseconds], Picoseconds | int]
+"""When a panel that is ready at a time reaches each column, or all of them; last, when each looks for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +78,37 @@ def _steps(costs: LuCosts) -> _Steps:
 
 def time_factorisation(costs: LuCosts) -> LuTiming:
     """From the first panel until x is known."""
-    steps, broadcast, panels = _steps(costs), LuBroadcast(costs), costs.panels
+    broadcast = LuBroadcast(costs)
+    done = _run(costs, costs.panels, lambda k, ready, posted: broadcast.arrivals(k, ready=ready, posted=posted))
+    total = int(done.max()) + costs.back_substitution
+    return LuTiming(factorised=done, picoseconds=total, shares=_shares(costs, total))
+
+
+def losses(costs: LuCosts, timing: LuTiming) -> dict[str, float]:
+    """By mechanism, what keeps the CPEs from computing at their peak all the time: fractions of the time.
+
+    With the share of the arithmetic at peak they add up to 1. ``broadcast``: by how much the run would be shorter if a
+    panel were everywhere as soon as it is factorised; ``panel``: by how much more if that took no time either.
+    ``imbalance``: what is left of waiting then, and that of processes with fewer rows. The others are as in the shares.
+    """
+    at_once = _run(costs, costs.panels, lambda k, ready, posted: ready)
+    no_panels = _run(costs, np.zeros_like(costs.panels), lambda k, ready, posted: ready)
+    whole, back = timing.picoseconds, costs.back_substitution
+    broadcast = (whole - back - int(at_once.max())) / whole
+    panel = (int(at_once.max()) - int(no_panels.max())) / whole
+    shares = timing.shares
+    waited = shares["panel"] + shares["panel_wait"] - broadcast - panel
+    same = {name: shares[name] for name in ("kernel", "row_swaps", "triangular_solve", "back_substitution")}
+    return {**same, "panel": panel, "broadcast": broadcast, "imbalance": shares["imbalance"] + waited}
+
+
+def _run(costs: LuCosts, panels: Picoseconds, arrivals: Arrivals) -> Picoseconds:
+    """When each process column is through with all steps; ``panels``: what each panel takes to be factorised."""
+    steps = _steps(costs)
     blocks, columns = costs.problem.blocks, costs.problem.grid.columns
     ahead = costs.kernels.mapping.lookahead > 0
-    begun = np.zeros(columns, dtype=np.int64)
-    arrived = broadcast.arrivals(0, ready=int(panels[0]), posted=begun)
-    done = begun
+    done = np.zeros(columns, dtype=np.int64)
+    arrived = arrivals(0, int(panels[0]), done)
     lists = [each.tolist() for each in (steps.more, steps.few, steps.many, steps.last)]
     before, after, panel = steps.next_panel.tolist(), steps.after_panel.tolist(), panels.tolist()
     for step, (more, few, many, last) in enumerate(zip(*lists, strict=True)):
@@ -94,11 +123,9 @@ def time_factorisation(costs: LuCosts) -> LuTiming:
                 done[0] = ready + after[step]
             else:
                 done[0] = ready = int(done[0]) + panel[step + 1]
-            arrived = broadcast.arrivals(step + 1, ready=ready, posted=begun)
+            arrived = arrivals(step + 1, ready, begun)
     # columns in the order of the last step, in which the first is the one after the last panel's
-    factorised = np.roll(done, blocks % columns)
-    total = int(done.max()) + costs.back_substitution
-    return LuTiming(factorised=factorised, picoseconds=total, shares=_shares(costs, total))
+    return np.roll(done, blocks % columns)
 
 
 def _shares(costs: LuCosts, total: int) -> dict[str, float]:

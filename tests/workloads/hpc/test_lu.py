@@ -9,16 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.network.ranks import run
+from sim.network.ranks import run as run_schedule
 from sim.network.reduction import ReductionCost
 from sim.network.schedule import Schedule, Step
 from tests.workloads.hpc.lu_cases import clock, costs, machine, matrix
 from workloads.hpc.block_times import BlockTimes
-from workloads.hpc.hpl_spec import HplMapping
+from workloads.hpc.durations import Picoseconds
+from workloads.hpc.hpl_spec import HplMapping, fitting_leaf, grid_rows
 from workloads.hpc.lu_kernels import LuKernels, update_kernel
 from workloads.hpc.lu_matrix import permutation
 from workloads.hpc.lu_run import LuRun, back_substitute, scaled_residual
-from workloads.hpc.lu_timing import time_factorisation
+from workloads.hpc.lu_timing import losses, time_factorisation
 from workloads.hpc.message_pattern import pattern_of
 from workloads.hpc.process_grid import blocks_from
 
@@ -50,6 +51,36 @@ def test_the_recurrence_over_steps_is_the_run_of_every_process(
     np.testing.assert_array_equal(timing.factorised, every.clocks.max(axis=0))
     assert timing.picoseconds == every.clocks.max() + case.back_substitution
     assert sum(timing.shares.values()) == pytest.approx(1)
+    lost = losses(case, timing)
+    assert timing.shares["arithmetic_at_peak"] + sum(lost.values()) == pytest.approx(1)
+    assert min(lost["broadcast"], lost["panel"]) >= 0
+
+
+@pytest.mark.timing
+def test_losses_are_what_the_run_is_shorter_by_without_their_cause() -> None:
+    """The run of every process with messages that take no time, then with panels that take none either."""
+
+    class Free(LuRun):
+        def broadcast(self, k: int, *, posted: Picoseconds) -> Picoseconds:
+            ready = self.clocks[:, k % self.costs.problem.grid.columns]
+            return np.repeat(ready[:, None], self.costs.problem.grid.columns, axis=1)
+
+    class FreeOfPanels(Free):
+        def panel(self, k: int) -> None:
+            q = k % self.costs.problem.grid.columns
+            self.clocks[:, q] = self.clocks[:, q].max()
+
+    case = costs(blocks=23, block=16, rows=3, columns=5, broadcast="ring_modified")
+    timing = time_factorisation(case)
+    finished = []
+    for kind in (LuRun, Free, FreeOfPanels):
+        run = kind(case)
+        run.factorise()
+        finished.append(int(run.clocks.max()))
+    lost = losses(case, timing)
+    assert lost["broadcast"] == pytest.approx((finished[0] - finished[1]) / timing.picoseconds, rel=1e-12)
+    assert lost["panel"] == pytest.approx((finished[1] - finished[2]) / timing.picoseconds, rel=1e-12)
+    assert min(lost.values()) > 0
 
 
 @pytest.mark.timing
@@ -133,6 +164,11 @@ def test_messages_are_those_that_are_timed() -> None:
     assert system.sent["roll bytes"] == 3 * rows
 
 
+def test_grids_have_a_power_of_two_of_rows_unless_they_were_too_flat() -> None:
+    assert [grid_rows(processes) for processes in (1, 4, 16, 163_840, 12, 7 * 13, 4 * 37)] == [1, 2, 4, 256, 2, 7, 4]
+    assert [fitting_leaf(block, 8) for block in (256, 384, 7, 9)] == [8, 6, 7, 9]
+
+
 def test_permutation_is_of_exchanges_one_after_the_other() -> None:
     rows = np.arange(10)
     pivots = np.array([7, 4, 7, 5])
@@ -187,7 +223,7 @@ def test_a_pattern_is_a_step_of_a_schedule() -> None:
     for size in (0, 1, 500, 4095, 4096, 100_000):
         steps = [Step(source, destination, np.zeros(640, dtype=np.int64), np.full(640, size), False, "shift")]
         schedule = Schedule(name="shift", ranks=640, elements=max(size, 1), steps=steps.__iter__)
-        result = run(
+        result = run_schedule(
             schedule,
             topology=topology,
             protocol=case.messages.protocol,
