@@ -123,7 +123,9 @@ def test_numbers_do_not_depend_on_how_many_threads_there_are(name: str, monkeypa
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("sizes", [(700, 300, 90), (90, 400, 701), (5, 601, 6001)])
+@pytest.mark.parametrize(
+    "sizes", [(700, 300, 90), (90, 400, 701), pytest.param((5, 601, 6001), marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("transposed", [False, True])
 def test_large_products_do_not_depend_on_threads(
     sizes: tuple[int, int, int], transposed: bool, monkeypatch: pytest.MonkeyPatch

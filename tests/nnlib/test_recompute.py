@@ -164,7 +164,9 @@ def host_peak(model: Model, samples: int, *, recompute: bool) -> int:
     return peak
 
 
-@pytest.mark.parametrize("name", BRANCHY)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "u-net" else pytest.mark.slow) for name in BRANCHY]
+)
 def test_the_hosts_memory_falls(name: str) -> None:
     model = BRANCHY[name]()
     plain, again = (host_peak(model, 32, recompute=each) for each in (False, True))

@@ -34,7 +34,7 @@ def error(op: str = "conv2d", **options: Any) -> float:
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("groups", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("op", PASSES)
 def test_winograd_in_single_precision_is_as_near_the_convolution_as_expected(op: str, groups: int) -> None:
     sizes = {**SIZES, "groups": groups}
@@ -44,7 +44,7 @@ def test_winograd_in_single_precision_is_as_near_the_convolution_as_expected(op:
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("core_groups", [1, 4])
+@pytest.mark.parametrize("core_groups", [pytest.param(1, marks=pytest.mark.slow), 4])
 @pytest.mark.parametrize(("plan", "library"), [("explicit", "autotuned-2019"), ("dma", "naive"), ("direct", "naive")])
 @pytest.mark.parametrize("op", PASSES)
 def test_every_plan_with_channels_last_meets_the_convolution(

@@ -21,6 +21,7 @@ from tests.nnlib.kernels.tiles import check_tiles
 from tests.nnlib.kernels.waits import check_every_wait
 
 ALL = (*SCHEMES.values(), SWGEMM_CONVERTED, SWGEMM_DIRECT, UPDATE)
+LATEST = ("autotuned-2019", "swgemm-converted", "update")
 IDS = [*SCHEMES, "swgemm-converted", "swgemm-direct", "update"]
 
 
@@ -67,7 +68,13 @@ def check(gemm: Gemm) -> None:
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("scheme", ALL, ids=IDS)
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        pytest.param(each, id=id, marks=[] if id in LATEST else pytest.mark.slow)
+        for id, each in zip(IDS, ALL, strict=True)
+    ],
+)
 def test_every_wait_is_needed(scheme: GemmScheme, processor: ProcessorSpec) -> None:
     gemm = Gemm(130, 70, 90, "fp32", scheme=scheme, plan=GemmPlan(m=8, n=4, k=6), accumulate=True, transpose_b=True)
     check_every_wait(gemm, processor, more_than=20)
@@ -97,7 +104,7 @@ def test_plans_keep_to_the_multiples_of_the_library(scheme: GemmScheme, processo
     assert all(gemm.problem(processor).ldm_bytes(plan) <= processor.cpe.ldm_bytes for plan in plans)
 
 
-@pytest.mark.parametrize("scheme", [SWGEMM_CONVERTED, SWGEMM_DIRECT])
+@pytest.mark.parametrize("scheme", [SWGEMM_CONVERTED, pytest.param(SWGEMM_DIRECT, marks=pytest.mark.slow)])
 def test_the_estimate_ranks_as_the_simulation_does(scheme: GemmScheme, processor: ProcessorSpec) -> None:
     processor = replace(processor, dma=replace(processor.dma, request_seconds=0.0, block_seconds=0.0))
     gemm = Gemm(512, 512, 512, "fp32", transpose_a=True, scheme=scheme)

@@ -149,7 +149,7 @@ def test_every_wait_is_needed(
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize("dtype", ["fp64", "fp32"])
+@pytest.mark.parametrize("dtype", [pytest.param("fp64", marks=pytest.mark.slow), "fp32"])
 @pytest.mark.parametrize("which", PASSES)
 def test_the_planned_ldm_is_what_the_program_allocates(
     which: Pass, dtype: DTypeName, library: Library, processor: ProcessorSpec

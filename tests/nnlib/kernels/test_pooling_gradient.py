@@ -133,7 +133,7 @@ def test_overlapping_windows_on_large_images_are_near_the_bandwidth(window: Wind
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("mode", ["private", "shared"])
+@pytest.mark.parametrize("mode", [pytest.param("private", marks=pytest.mark.slow), "shared"])
 def test_loops_are_cut_short_exactly(mode: str) -> None:
     memory = MemoryUse(mode="shared", active=4, base_offset=16) if mode == "shared" else MemoryUse()
     kernel = MaxPoolGradient(Window(batch=40, height=13, width=14, channels=8, kernel=(3, 3), stride=2), "fp64")

@@ -44,7 +44,9 @@ def test_cut_loops_take_as_long_as_plain_ones(dtype: DTypeName, chip: ProcessorS
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("which", PASSES)
+@pytest.mark.parametrize(
+    "which", ["forward", *(pytest.param(each, marks=pytest.mark.slow) for each in PASSES if each != "forward")]
+)
 def test_plans_of_a_convolution_compute_without_conversion(which: Pass, chip: ProcessorSpec) -> None:
     convolution = Convolution(batch=8, ni=16, no=24, ri=6, ci=6, kr=3, kc=3, stride=1, padding=1)
     task = Task(convolution=convolution, which=which, dtype="fp32", library="autotuned-2019", core_groups=1)

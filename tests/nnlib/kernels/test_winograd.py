@@ -266,7 +266,7 @@ def test_older_libraries_have_no_such_plan(processor: ProcessorSpec) -> None:
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("order", ["channels-last", "channels-first"])
+@pytest.mark.parametrize("order", [pytest.param("channels-last", marks=pytest.mark.slow), "channels-first"])
 @pytest.mark.parametrize("which", ["forward", "input_gradient"])
 def test_weights_too_large_to_stay_are_loaded_again_and_again(
     which: Pass, order: Order, processor: ProcessorSpec

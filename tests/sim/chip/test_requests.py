@@ -27,7 +27,7 @@ def array(*, rows: int, columns: int, address: int, common: bool) -> MemoryArray
     return MemoryArray(name="array", shape=(rows, columns), dtype=FP32, address=address, common=common)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(40, 32), (13, 33), (5, 5)])
+@pytest.mark.parametrize(("rows", "columns"), [(40, 32), pytest.param(13, 33, marks=pytest.mark.slow), (5, 5)])
 @pytest.mark.parametrize("place", [(0, 0), (-2, 0), (30, 30), (3, 8)])
 def test_a_remembered_count_is_the_one_that_would_be_made(
     rows: int, columns: int, place: tuple[int, int], processor: ProcessorSpec
