@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from sim.machine.load import load_machine
+from sim.machine.spec import MachineSpec
 from sim.problems import BadInput, Problem
 from taihusim.cache import default_store
 from taihusim.node_counts import rank_problems
 from taihusim.node_steps import NodeSteps
 from taihusim.options import Settings
 from taihusim.workload_source import WorkloadSource
+from workloads.mapping import Mapping as WorkloadMapping
 from workloads.mapping import load_mapping
 
 if TYPE_CHECKING:  # it loads all that builds networks
@@ -32,26 +35,10 @@ def plan_steps(
     samples: int = 1,
     trained: bool = False,
 ) -> NodeSteps:
-    """As :func:`taihusim.setup.prepare`, which it calls only for what is not kept yet.
+    """As :func:`taihusim.setup.prepare`, but the network is built only for what is not kept yet.
 
     Raises BadInput with all problems of machine, mapping and the workload's files.
     """
-
-    def build() -> Setup:
-        from taihusim.setup import prepare
-
-        return prepare(
-            workload=workload,
-            machine=machine,
-            mapping=mapping,
-            settings=settings,
-            optimizer=optimizer,
-            mapping_flags=mapping_flags,
-            shapes=shapes,
-            samples=samples,
-            trained=trained,
-        )
-
     problems: list[Problem] = []
     source = WorkloadSource(
         name=workload,
@@ -66,12 +53,19 @@ def plan_steps(
     store = default_store()
     if machine_spec is not None and mapping_spec is not None:
         problems += rank_problems(machine_spec, mapping_spec)
+        build = partial(_build, machine_spec, mapping_spec, source)
         steps = NodeSteps(machine=machine_spec, mapping=mapping_spec, source=source, prepare=build, store=store)
         if collect(problems, lambda: steps.facts) is not None and not problems:
             return steps
     else:
         collect(problems, source.load)
     raise BadInput(dict.fromkeys(problems))
+
+
+def _build(machine: MachineSpec, mapping: WorkloadMapping, source: WorkloadSource) -> Setup:
+    from taihusim.setup import setup_of
+
+    return setup_of(machine=machine, workload=source.load(), mapping=mapping, source=source)
 
 
 def collect(problems: list[Problem], load: Callable[[], Loaded]) -> Loaded | None:

@@ -132,12 +132,16 @@ def prepare(
         problems += rank_problems(machine_spec, mapping_spec)
     if problems or machine_spec is None or workload_spec is None or mapping_spec is None:
         raise BadInput(problems)
-    model = workload_spec.model.build()
+    return setup_of(machine=machine_spec, workload=workload_spec, mapping=mapping_spec, source=source)
+
+
+def setup_of(*, machine: MachineSpec, workload: Workload, mapping: Mapping, source: WorkloadSource) -> Setup:
+    """The three nouns together, the workload's network built."""
     return Setup(
-        machine=machine_spec,
-        workload=workload_spec,
-        mapping=mapping_spec,
-        model=model,
-        clock=KernelClock(machine_spec.processor, store=default_store()),
+        machine=machine,
+        workload=workload,
+        mapping=mapping,
+        model=workload.model.build(),
+        clock=KernelClock(machine.processor, store=default_store()),
         source=source,
     )

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from nnlib.layers import ShapeError
-from nnlib.models.schema import FileKeys
+from nnlib.layers.layer import ShapeError
+from nnlib.models.schema import FileKeys, file_keys
 from nnlib.optim import SGD, LearningRate
 from sim.problems import BadInput, Problem
 from workloads.spec import ModelSpec, Recipe, Workload
@@ -53,7 +53,7 @@ def workload_of_file(path: Path, *, shapes: Mapping[str, int], batch: int, train
 def _with_loss(model: ModelSpec) -> ModelSpec:
     """The model with the first of :data:`LOSSES` that its output can have; as it is if there is none."""
     for loss in LOSSES:
-        keys = FileKeys.model_validate({**model.keys.model_dump(exclude_none=True), "loss": {"type": loss}})
+        keys = file_keys((loss,)).model_validate({**model.keys.model_dump(exclude_none=True), "loss": {"type": loss}})
         found = replace(model, keys=keys)
         with suppress(ShapeError):
             found.build()

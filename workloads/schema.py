@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, StrictBool
+from pydantic import AfterValidator, Field, StrictBool, create_model
 
-from nnlib.models.schema import ModelKeys, Section
+from nnlib.models.schema import EVERY_KIND, Kinds, Section, model_keys
 from nnlib.optim.rate import Scaling, ScheduleName
 from sim.machine.quantity import Count, Whole
 from workloads.datasets.measure import MeasureName
@@ -215,9 +216,17 @@ class RecipeKeys(Section):
 
 
 class WorkloadFile(Section):
-    """A whole workload file."""
+    """A whole workload file, whose model is whatever: :func:`workload_file` says what it may be."""
 
     title: Annotated[str, Field(min_length=1)]
-    model: ModelKeys
+    model: Any
     data: DataKeys
     recipe: RecipeKeys
+
+
+@cache
+def workload_file(kinds: Kinds = EVERY_KIND) -> type[WorkloadFile]:
+    """A whole workload file whose model has no other kinds of layers, losses or models."""
+    return create_model(
+        "WorkloadFile", __base__=WorkloadFile, __doc__="A whole workload file.", model=(model_keys(kinds), ...)
+    )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from nnlib.layers import ShapeError
+from nnlib.layers.layer import ShapeError
 from nnlib.model import Model
 from nnlib.models.build import build_model
-from nnlib.models.schema import LayersKeys, ModelKeys
+from nnlib.models.schema import LayersKeys, ModelKeys, kinds_in
 from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, Clip, ClipByNorm, ClipByValue, LearningRate, Optimizer
 from sim.document import Document, apply_settings, read_document
 from sim.named_files import find_file, shipped_files
@@ -39,6 +40,7 @@ from workloads.schema import (
     TextKeys,
     TonesKeys,
     WorkloadFile,
+    workload_file,
 )
 
 FOLDER = Path(__file__).parent
@@ -150,8 +152,7 @@ def load_workload(name_or_path: str | Path, overrides: Sequence[str] = (), *, op
         raise BadInput([document.problem(("kind",), expected=expected, value=document.data["kind"])])
     if optimizer is not None:
         document = _with_optimizer(document, optimizer)
-    document = apply_settings(document, overrides, model=WorkloadFile, noun="workload")
-    file = validate(document, WorkloadFile)
+    document, file = _validated(document, overrides)
     model = ModelSpec(keys=file.model, folder=_folder(document, ("model", "file")))
     problems = [
         *_model_problems(document, model),
@@ -167,6 +168,17 @@ def load_workload(name_or_path: str | Path, overrides: Sequence[str] = (), *, op
         data=_data(document, file.data),
         recipe=_recipe(file.recipe),
     )
+
+
+def _validated(document: Document, overrides: Sequence[str]) -> tuple[Document, WorkloadFile]:
+    """The document with settings, and its keys. Those of all models are made only to say what is wrong."""
+    if not any(setting.strip().startswith("model") for setting in overrides):
+        few = workload_file(kinds_in(document.data.get("model")))
+        with suppress(BadInput):
+            changed = apply_settings(document, overrides, model=few, noun="workload")
+            return changed, validate(changed, few)
+    changed = apply_settings(document, overrides, model=workload_file(), noun="workload")
+    return changed, validate(changed, workload_file())
 
 
 def describe(workload: Workload) -> dict[str, Any]:

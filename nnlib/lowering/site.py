@@ -17,6 +17,7 @@ from nnlib.layers.layer import Layer, Shape
 from nnlib.layers.randomness import KEY_NUMBERS
 from nnlib.losses import Loss
 from nnlib.lowering.choice import OWN, Choice
+from nnlib.lowering.rules import load_rules
 from nnlib.parts import Part
 from nnlib.precision import DTypeName
 from nnlib.program import Layout, Phase, ProgramBuilder
@@ -310,22 +311,28 @@ def loss_buffer(loss: int) -> str:
 @singledispatch
 def part_of(layer: Layer) -> Part:
     """Which part of a step the layer's launches belong to."""
-    return "others"
+    return part_of(layer) if load_rules(type(layer)) else "others"
 
 
 @singledispatch
 def lower_forward_of(layer: Layer, site: Site) -> None:
     """Launch what computes the layer's output. One rule for each kind of layer."""
-    raise NotImplementedError(f"no kernels for layer {site.name!r} of type {type(layer).__name__}")
+    if not load_rules(type(layer)):
+        raise NotImplementedError(f"no kernels for layer {site.name!r} of type {type(layer).__name__}")
+    lower_forward_of(layer, site)
 
 
 @singledispatch
 def lower_backward_of(layer: Layer, site: Site) -> None:
     """Launch what computes the gradients by parameters and by the inputs that ``site.needs``."""
-    raise NotImplementedError(f"no kernels for the gradient of layer {site.name!r} of type {type(layer).__name__}")
+    if not load_rules(type(layer)):
+        raise NotImplementedError(f"no kernels for the gradient of layer {site.name!r} of type {type(layer).__name__}")
+    lower_backward_of(layer, site)
 
 
 @singledispatch
 def lower_loss_of(loss: Loss, site: LossSite) -> None:
     """Launch what computes a loss of every sample and its gradients."""
-    raise NotImplementedError(f"no kernels for the loss {type(loss).__name__}")
+    if not load_rules(type(loss)):
+        raise NotImplementedError(f"no kernels for the loss {type(loss).__name__}")
+    lower_loss_of(loss, site)

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from nnlib.graph import INPUT, Graph, Input
-from nnlib.layers import Embedding, Layer
-from nnlib.layers.layer import Shape
+from nnlib.layers.layer import Layer, Shape
 from nnlib.losses import CrossEntropy, Loss
 from nnlib.model import Model
 from nnlib.models.catalogue import MODELS
 from nnlib.models.network import Network
-from nnlib.models.schema import LAYERS, LOSSES, OTHER_NAMES, FileKeys, LayerKeys, LayersKeys, LossKeys, ModelKeys
+from nnlib.models.schema import LAYERS, LOSSES, OTHER_NAMES, FileKeys, LayersKeys, ModelKeys
 
 
 def build_model(keys: ModelKeys, *, folder: Path = Path(), channels_last: bool = True) -> Model:
@@ -33,7 +32,7 @@ def build_model(keys: ModelKeys, *, folder: Path = Path(), channels_last: bool =
     return MODELS[keys.name](**{name: getattr(keys, name) for name in type(keys).model_fields if name != "name"})
 
 
-def build_graph(shapes: Mapping[str, Shape], layers: Sequence[LayerKeys]) -> Graph:
+def build_graph(shapes: Mapping[str, Shape], layers: Sequence[Any]) -> Graph:
     """The network of ``layers`` over inputs of these names, each behind the one before unless it says otherwise.
 
     The first layer takes the first input. A layer without a name is called by its type and its number among those of
@@ -45,7 +44,7 @@ def build_graph(shapes: Mapping[str, Shape], layers: Sequence[LayerKeys]) -> Gra
     asked = {
         name
         for place, keys in enumerate(layers)
-        if LAYERS[keys.type] is Embedding
+        if keys.type == "embedding"
         for name in keys.inputs or first.get(place, ())
     }
     network = Network(inputs=tuple(Input(name, shape, shape == () or name in asked) for name, shape in shapes.items()))
@@ -56,7 +55,7 @@ def build_graph(shapes: Mapping[str, Shape], layers: Sequence[LayerKeys]) -> Gra
     return network.graph()
 
 
-def build_loss(keys: LossKeys | None, graph: Graph) -> Loss:
+def build_loss(keys: Any, graph: Graph) -> Loss:
     """The loss that ``keys`` describe, by default cross-entropy, of the network's output unless they say otherwise."""
     if keys is None:
         return CrossEntropy(outputs=(graph.output,))
@@ -76,7 +75,7 @@ def _imported(keys: FileKeys, folder: Path, channels_last: bool) -> Model:
     return Model(found.graph, losses, found.variables)
 
 
-def _layer(keys: LayerKeys, name: str) -> Layer:
+def _layer(keys: Any, name: str) -> Layer:
     kind = LAYERS[keys.type]
     values = _values(kind, keys)
     if values.get("stride", 0) is None:

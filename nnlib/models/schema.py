@@ -1,24 +1,25 @@
 """The ``model`` section of a workload file: layers in order, a model of the library by name, or a file of its own.
 
 The keys of a layer are the fields of its class, those of a named model the arguments of the function that builds it.
+They are made, and the class is loaded, when a file is read that has one, as there are many.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
-from functools import reduce
+from dataclasses import MISSING, dataclass, fields
+from functools import cache, reduce
 from inspect import Parameter, signature
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StrictBool, Tag
 from pydantic import create_model as create_keys
 
-import nnlib.layers
-import nnlib.losses
+from nnlib import layers, losses
 from nnlib.layers import Layer
+from nnlib.lazy_table import LazyTable
 from nnlib.losses import Loss
 from nnlib.model import Model
 from nnlib.models.catalogue import MODELS
@@ -59,22 +60,21 @@ class LossSection(Section):
 
 def type_name(kind: type) -> str:
     """What a class of layers or losses is called in a file: ``Conv2d`` is ``conv2d``."""
+    return _type_name(kind.__name__)
+
+
+def _type_name(name: str) -> str:
     special = {"MaxPool": "maxpool", "AveragePool": "avgpool", "PReLU": "prelu", "SiLU": "silu"}
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind.__name__)
-    return special.get(kind.__name__, spaced.lower().replace("re_lu", "relu"))
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    return special.get(name, spaced.lower().replace("re_lu", "relu"))
 
 
-def _classes(package: Any, base: type) -> dict[str, Any]:
-    found = (getattr(package, name) for name in package.__all__)
-    return {
-        type_name(each): each
-        for each in found
-        if isinstance(each, type) and issubclass(each, base) and each is not base
-    }
-
-
-LAYERS: Final[Mapping[str, type[Layer]]] = _classes(nnlib.layers, Layer)
-LOSSES: Final[Mapping[str, type[Loss]]] = _classes(nnlib.losses, Loss)
+LAYERS: Final[Mapping[str, type[Layer]]] = LazyTable(
+    {_type_name(name): f"nnlib.layers:{name}" for name in layers.__all__ if layers.PLACES[name] != "layer"}
+)
+LOSSES: Final[Mapping[str, type[Loss]]] = LazyTable(
+    {_type_name(name): f"nnlib.losses:{name}" for name in losses.__all__ if name != "Loss"}
+)
 
 
 def _whole(name: str) -> Any:
@@ -141,14 +141,22 @@ def _tagged(kinds: list[Any], discriminator: str) -> Any:
     return Annotated[reduce(or_, kinds), Field(discriminator=discriminator)]
 
 
-if TYPE_CHECKING:  # made from the classes when this is imported, which a type checker cannot follow
-    LayerKeys: TypeAlias = Any
-    LossKeys: TypeAlias = Any
-    NamedKeys: TypeAlias = Any
-else:
-    LayerKeys = _tagged([_of_fields(kind, tag, LayerSection) for tag, kind in LAYERS.items()], "type")
-    LossKeys = _tagged([_of_fields(kind, tag, LossSection) for tag, kind in LOSSES.items()], "type")
-    NamedKeys = _tagged([_of_arguments(build, name) for name, build in MODELS.items()], "name")
+@cache
+def layer_keys(tag: str) -> Any:
+    """The keys of a layer of a type."""
+    return _of_fields(LAYERS[tag], tag, LayerSection)
+
+
+@cache
+def loss_keys(tag: str) -> Any:
+    """The keys of a loss of a type."""
+    return _of_fields(LOSSES[tag], tag, LossSection)
+
+
+@cache
+def named_keys(name: str) -> Any:
+    """The keys of a model of the library."""
+    return _of_arguments(MODELS[name], name)
 
 
 def _not_empty(entries: Any) -> Any:
@@ -177,8 +185,8 @@ class LayersKeys(Section):
     """
 
     input: InputKeys
-    layers: Annotated[tuple[LayerKeys, ...], AfterValidator(_not_empty)]
-    loss: LossKeys | None = None
+    layers: Annotated[tuple[LayerSection, ...], AfterValidator(_not_empty)]
+    loss: LossSection | None = None
 
 
 class FileKeys(Section):
@@ -188,16 +196,80 @@ class FileKeys(Section):
     """
 
     file: Annotated[str, Field(min_length=1)]
-    loss: LossKeys | None = None
+    loss: LossSection | None = None
     shapes: dict[str, Count] = {}
+
+
+ModelKeys: TypeAlias = Any
+"""A section ``model``: LayersKeys, FileKeys, or for a model of the library what :func:`named_keys` gives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kinds:
+    """Types of layers and of losses, and models of the library: what a section may have, in the order of messages."""
+
+    layers: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+
+
+EVERY_KIND: Final = Kinds(layers=tuple(LAYERS), losses=tuple(LOSSES), models=tuple(MODELS))
+
+
+def kinds_in(section: object) -> Kinds:
+    """The fewest kinds that a section of a file needs if nothing is wrong with it; otherwise all."""
+    if not isinstance(section, Mapping):
+        return EVERY_KIND
+    if _kind(section) == "name":
+        name = section["name"]
+        return Kinds(models=(name,)) if name in EVERY_KIND.models else EVERY_KIND
+    entries, loss = section.get("layers", ()), section.get("loss")
+    if not isinstance(entries, list | tuple):
+        return EVERY_KIND
+    types = [_type_in(each) for each in entries]
+    measures = [] if loss is None else [_type_in(loss)]
+    if not (all(each in EVERY_KIND.layers for each in types) and all(each in EVERY_KIND.losses for each in measures)):
+        return EVERY_KIND
+    return Kinds(layers=tuple(dict.fromkeys(types)), losses=tuple(measures))
+
+
+def _type_in(entry: object) -> Any:
+    return entry.get("type") if isinstance(entry, Mapping) else None
+
+
+@cache
+def file_keys(measures: tuple[str, ...]) -> type[FileKeys]:
+    """The keys of a model file that learns by one of the losses ``measures``."""
+    made: type[FileKeys] = create_keys("FileKeys", __base__=FileKeys, __doc__=FileKeys.__doc__, loss=_loss(measures))
+    return made
+
+
+@cache
+def layers_keys(tags: tuple[str, ...], measures: tuple[str, ...]) -> Any:
+    """The keys of a list of layers of the types ``tags`` that learns by one of the losses ``measures``."""
+    entry: Any = _tagged([layer_keys(tag) for tag in tags], "type")
+    entries = Annotated[tuple[entry, ...], AfterValidator(_not_empty)]
+    return create_keys(
+        "LayersKeys", __base__=LayersKeys, __doc__=LayersKeys.__doc__, layers=(entries, ...), loss=_loss(measures)
+    )
+
+
+@cache
+def model_keys(kinds: Kinds = EVERY_KIND) -> Any:
+    """The type of a section that has no other kinds."""
+    members: list[Any] = [Annotated[file_keys(kinds.losses), Tag("file")]]
+    if kinds.models:
+        named: Any = _tagged([named_keys(name) for name in kinds.models], "name")
+        members.insert(0, Annotated[named, Tag("name")])
+    if kinds.layers:
+        members.insert(0, Annotated[layers_keys(kinds.layers, kinds.losses), Tag("list")])
+    return Annotated[reduce(or_, members), Discriminator(_kind)] if len(members) > 1 else members[0]
+
+
+def _loss(tags: tuple[str, ...]) -> Any:
+    return (_tagged([loss_keys(tag) for tag in tags], "type") | None if tags else None, None)
 
 
 def _kind(value: Any) -> str:
     has = value if isinstance(value, Mapping) else vars(value) if hasattr(value, "__dict__") else {}
     return next((kind for kind in ("name", "file") if kind in has), "list")
-
-
-ModelKeys: TypeAlias = Annotated[
-    Annotated[LayersKeys, Tag("list")] | Annotated[NamedKeys, Tag("name")] | Annotated[FileKeys, Tag("file")],
-    Discriminator(_kind),
-]

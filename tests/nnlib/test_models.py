@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from nnlib.layers import Conv2d, Flatten, Linear, MaxPool, ReLU, ShapeError
 from nnlib.models.build import build_graph
-from nnlib.models.schema import LayerKeys, LayersKeys
+from nnlib.models.schema import EVERY_KIND, layers_keys
 
-LAYERS: TypeAdapter[list[LayerKeys]] = TypeAdapter(list[LayerKeys])
+EVERY = layers_keys(EVERY_KIND.layers, EVERY_KIND.losses)
 
 
-def keys(*layers: dict[str, Any]) -> list[LayerKeys]:
-    return LAYERS.validate_python(list(layers))
+def keys(*layers: dict[str, Any]) -> list[Any]:
+    return list(EVERY.model_validate({"input": [1], "layers": list(layers)}).layers)
 
 
 def test_every_key_reaches_its_layer() -> None:
@@ -100,7 +100,7 @@ def test_a_table_at_the_beginning_takes_whole_numbers() -> None:
 @pytest.mark.parametrize("value", [{}, [], [0], {"frames": [0]}, {"a b": [1]}, 5, None])
 def test_shapes_that_no_input_has(value: object) -> None:
     with pytest.raises(ValidationError):
-        LayersKeys.model_validate({"input": value, "layers": [{"type": "relu"}]})
+        EVERY.model_validate({"input": value, "layers": [{"type": "relu"}]})
 
 
 @pytest.mark.parametrize(

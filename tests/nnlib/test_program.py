@@ -8,6 +8,8 @@ import pytest
 
 from nnlib.kernels.fixed.fixed_point import Quantise
 from nnlib.kernels.pointwise.elementwise import BiasAdd, Elementwise, SumCopies
+from nnlib.lowering import lower_gradients
+from nnlib.models.catalogue import MODELS
 from nnlib.precision import DTypeName
 from nnlib.program import Program, ProgramBuilder
 
@@ -154,3 +156,18 @@ def test_buffers_may_be_stored_in_formats_of_their_own() -> None:
     program = build.finish()
     assert program.buffer("q").nbytes == 12
     assert program.memory_bytes == 12 * 8 + 12 + 8 + 4
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_high_water_mark_is_the_most_that_lives_at_any_launch(recompute: bool) -> None:
+    model = MODELS["googlenet"]()
+    program = lower_gradients(model=model, batch=2, dtype="fp32", recompute=recompute)
+    live = [
+        sum(
+            each.nbytes
+            for each in program.buffers.values()
+            if each.role != "activation" or each.first <= at <= each.last
+        )
+        for at in range(len(program.launches))
+    ]
+    assert program.memory_bytes == max(live)

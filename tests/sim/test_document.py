@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import yaml
 from pydantic import BaseModel, ConfigDict
 
+import sim
 from sim.document import apply_settings, read_document
 from sim.problems import BadInput, Problem, nearest
 from sim.validation import validate
-from sim.yaml_file import parse_value
+from sim.yaml_file import parse_value, read_yaml
 
 Write = Callable[[str, str], Path]
 
@@ -174,3 +176,24 @@ def test_files_are_read_anew_when_they_change_and_settings_stay_with_their_docum
     assert (recipe(path).parts[0].units, recipe(path).extra) == (3, {"a": 1})
     write("own.yaml", "rate: 2\n")
     assert recipe(path).rate == 2
+
+
+@pytest.mark.parametrize("folder", ["machine_configs", "workloads", "workloads/mappings"])
+def test_libyaml_and_python_read_every_shipped_file_alike(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = sorted((Path(sim.__path__[0]).parent / folder).glob("*.yaml"))
+    fast = [read_yaml(file) for file in files]
+    monkeypatch.delattr(yaml, "CSafeLoader")
+    assert len(files) > 1
+    # shown otherwise, as a text that was read before is not read again
+    assert fast == [read_yaml(file, shown_as=f"again {file}") for file in files]
+
+
+def test_a_value_may_be_nested_a_hundred_levels_deep(write: Write) -> None:
+    def nested(levels: int) -> str:
+        return "a: " + "[" * levels + "]" * levels
+
+    assert read_yaml(write("deep.yaml", nested(100))).data["a"]
+    with pytest.raises(BadInput, match="nested too deeply"):
+        read_yaml(write("deeper.yaml", nested(101)))
+    with pytest.raises(ValueError, match="a value as in a YAML file"):
+        parse_value("[" * 200 + "]" * 200)

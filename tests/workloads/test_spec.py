@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from nnlib.models.schema import EVERY_KIND, kinds_in
 from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, ClipByNorm, ClipByValue
+from sim.document import read_document
+from sim.named_files import shipped_files
 from sim.problems import BadInput
-from workloads.spec import describe, list_workloads, load_workload
+from sim.validation import validate
+from workloads.schema import workload_file
+from workloads.spec import FOLDER, describe, list_workloads, load_workload
 
 
 def problems(*args: object) -> dict[str, str]:
@@ -122,3 +127,19 @@ def test_a_description_names_the_optimizer_and_every_layer() -> None:
         "decay_vectors": True,
     }
     assert plain["model"]["layers"][0]["type"] == "conv2d"
+
+
+@pytest.mark.parametrize("name", list_workloads())
+def test_few_kinds_of_layers_give_what_all_kinds_give(name: str) -> None:
+    document = read_document(FOLDER / f"{name}.yaml", named=shipped_files(FOLDER), whole=lambda each: "name" in each)
+    kinds = kinds_in(document.data["model"])
+    assert sum(map(len, (kinds.layers, kinds.losses, kinds.models))) < 12
+    few, all_there_are = (dict(validate(document, workload_file(*some)).model) for some in ((kinds,), ()))
+    assert few == all_there_are
+
+
+@pytest.mark.parametrize(
+    "section", [{"name": "vgg17"}, {"layers": [{"type": "conv9"}]}, {"layers": 3}, {"name": []}, 4]
+)
+def test_a_model_that_says_something_else_may_be_any(section: object) -> None:
+    assert kinds_in(section) == EVERY_KIND
