@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 from typing import Literal, TypeAlias
 
@@ -71,17 +72,26 @@ class Program:
     @property
     def memory_bytes(self) -> int:
         """High-water mark of the main memory that the program's buffers take."""
-        return max(
-            (
-                sum(
-                    buffer.nbytes
-                    for buffer in self.buffers.values()
-                    if buffer.role != "activation" or buffer.first <= at <= buffer.last
-                )
-                for at in range(len(self.launches))
-            ),
-            default=0,
-        )
+        return self._high_water(self.buffers.values())
+
+    @property
+    def certain_bytes(self) -> int:
+        """The same of nothing but outputs of layers and what lives as long as the program.
+
+        All else, such as columns and other orders of images, depends on plans that another batch may not have.
+        """
+        own = (each for each in self.buffers.values() if each.role != "activation" or not set(each.name) & set(".:"))
+        return self._high_water(own)
+
+    def _high_water(self, buffers: Iterable[Buffer]) -> int:
+        always, change = 0, [0] * (len(self.launches) + 1)
+        for buffer in buffers:
+            if buffer.role != "activation":
+                always += buffer.nbytes
+            else:
+                change[buffer.first] += buffer.nbytes
+                change[buffer.last + 1] -= buffer.nbytes
+        return always + max(accumulate(change)) if self.launches else 0
 
     def dependences(self) -> tuple[frozenset[int], ...]:
         """For each launch the earlier launches whose results it reads or overwrites."""

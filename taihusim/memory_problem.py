@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from nnlib.program import Program
 from sim.problems import Problem
 from taihusim.precision import training_program
 from taihusim.setup import Setup
-from workloads.jobs.node_memory import largest_batch, node_memory
+from workloads.jobs.node_memory import Need, largest_batch, node_memory
 from workloads.jobs.node_step import NodeMemory
 from workloads.mapping import Mapping
 
@@ -26,7 +27,17 @@ def capacity_problem(setup: Setup, expected: str) -> Problem:
 
 def step_memory(setup: Setup, *, part: int) -> NodeMemory:
     """Memory of a step with ``part`` samples on each core group."""
+    return _memory(setup, training_program(setup, batch=part), part)
+
+
+def _need(setup: Setup, part: int) -> Need:
+    """The same in all, and what any larger part needs too."""
     program = training_program(setup, batch=part)
+    total = _memory(setup, program, part).total
+    return Need(total, total - program.memory_bytes + program.certain_bytes)
+
+
+def _memory(setup: Setup, program: Program, part: int) -> NodeMemory:
     sharers = setup.timer(part * setup.machine.processor.core_groups).sharers
     optimizer = setup.workload.recipe.optimizer
     return node_memory(program=program, optimizer=optimizer, mapping=setup.mapping, sharers=sharers)
@@ -39,9 +50,7 @@ def memory_problem(setup: Setup, memory: NodeMemory, *, samples: int, least: int
     """
     part, groups = setup.core_group_samples(samples), setup.machine.processor.core_groups
     available = setup.machine.processor.memory.bytes
-    fewer = largest_batch(
-        lambda batch: step_memory(setup, part=batch).total, batch=part, available=available, least=least
-    )
+    fewer = largest_batch(lambda batch: _need(setup, batch), batch=part, available=available, least=least)
     fits, needed = [] if fewer is None else [f"--batch-per-node {fewer * groups}"], memory.total
     lighter = _lighter(setup.mapping)
     for flags, mapping in lighter.items():

@@ -6,7 +6,7 @@ from sim.machine.roofline_spec import RooflineSpec
 from sim.problems import BadInput, Problem
 from taihusim.node_steps import NodeSteps
 from workloads.jobs.node_answer import NodeAnswer
-from workloads.jobs.node_memory import largest_batch
+from workloads.jobs.node_memory import Need, largest_batch
 from workloads.jobs.node_step import NodeStep
 from workloads.jobs.roofline_step import roofline_answer, roofline_step
 from workloads.mapping import Mapping
@@ -32,9 +32,12 @@ def training_devices(steps: NodeSteps, *, devices: RooflineSpec, samples: int) -
     found, available = step(samples), devices.memory_bytes
     if found.memory.total > available:
         each = found.samples
-        fewer = largest_batch(
-            lambda part: step(part * devices.devices).memory.total, batch=each, available=available, least=1
-        )
+
+        def needed(part: int) -> Need:
+            total = step(part * devices.devices).memory.total
+            return Need(total, total)  # it only grows
+
+        fewer = largest_batch(needed, batch=each, available=available)
         way_out = "no smaller batch fits" if fewer is None else f"what fits: --batch-per-node {fewer * devices.devices}"
         expected = f"at least {found.memory.total} B on each device for {samples} samples per node; {way_out}"
         raise BadInput([_memory_problem(steps, available, expected)])

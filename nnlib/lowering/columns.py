@@ -18,7 +18,10 @@ from nnlib.precision import DTYPES
 from sim.chip.memory import Shape
 
 COLUMN_BYTES: Final = 1 << 28
-"""Columns of a whole batch up to this size are kept from forward to backward; larger ones are made part by part."""
+"""Columns of a whole batch up to this size are kept from forward to backward; larger ones are made part by part.
+
+A part is a sample at least, however large its columns.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +71,26 @@ class ColumnProducts:
     def parts(self) -> int:
         """Into how many equal parts the batch is divided, so that the columns of one are not too large."""
         batch = self.window.batch
-        size = self.pixels * self.depth * self.groups * DTYPES[self.site.dtype].itemsize
         divisors = (number for number in range(1, batch + 1) if batch % number == 0)
-        return 1 if self.direct else next((number for number in divisors if size <= number * COLUMN_BYTES), batch)
+        return 1 if self.direct else next((number for number in divisors if self._size <= number * COLUMN_BYTES), batch)
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether the columns of the whole batch lie in memory at once."""
+        return not self.direct and self._size <= COLUMN_BYTES
+
+    @property
+    def _size(self) -> int:
+        """Bytes of the columns of the whole batch."""
+        return self.pixels * self.depth * self.groups * DTYPES[self.site.dtype].itemsize
 
     def is_prepared(self, suffix: str) -> bool:
         """Whether :meth:`prepare` has nothing left to do, as the forward pass has done it."""
-        return self.direct or self.parts > 1 or self.site.made(suffix) in self.site.builder.shapes
+        return not self.are_kept or self.site.made(suffix) in self.site.builder.shapes
 
     def prepare(self, images: str, suffix: str) -> None:
         """Gather the columns of ``images`` into a new buffer of the layer, if they are kept for several products."""
-        if not self.direct and self.parts == 1:
+        if self.are_kept:
             columns = self.site.buffer(suffix, self._columns)
             self.site.launch(self._each(Im2col(self._window, self.site.dtype), "cols"), x=images, cols=columns)
 
@@ -86,7 +98,7 @@ class ColumnProducts:
         """``out`` (pixels, output channels) = columns of ``images`` · weight; behind :meth:`prepare`."""
         part = self._part
         product = part._each(Gemm(m=part.pixels, n=self.outs, k=self.depth, dtype=self.site.dtype), "a")
-        if self.parts == 1:
+        if self.direct or self.are_kept:
             self.site.launch(product, a=self._kept(images, suffix), b=weight, c=out)
             return
         stages = part._gather, Stage.of(product, a="cols", b="weight", c="y")
@@ -96,7 +108,7 @@ class ColumnProducts:
         """The gradient by the weights from that by the output; behind :meth:`prepare`."""
         part = self._part
         product = Gemm(m=self.depth, n=self.outs, k=part.pixels, dtype=self.site.dtype, transpose_a=True)
-        if self.parts == 1:
+        if self.direct or self.are_kept:
             columns = self._kept(images, suffix)
             self.site.launch(self._each(product, "a"), a=columns, b=grad, c=weight_gradient)
             return
@@ -114,7 +126,7 @@ class ColumnProducts:
         multiply, add = part._each(product, "c"), part._each(Col2im(part._window, self.site.dtype), "cols")
         if self.direct:
             self.site.launch(multiply, a=grad, b=weight, c=images)
-        elif self.parts == 1:
+        elif self.are_kept:
             columns = self.site.buffer(suffix, self._columns)
             self.site.launch(multiply, a=grad, b=weight, c=columns)
             self.site.launch(add, cols=columns, x=images)

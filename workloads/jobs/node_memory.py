@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 
 from nnlib.optim import Optimizer
@@ -40,24 +41,36 @@ def largest_bucket(sizes: list[int], *, item: int, limit: int) -> int:
     return item * min(sum(sizes), -(-limit // item) - 1 + max(sizes, default=0))
 
 
-def largest_batch(needed: Callable[[int], int], *, batch: int, available: int, least: int = 1) -> int | None:
-    """The most samples of a core group, below ``batch``, for which ``needed(samples)`` bytes are ``available``.
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a batch needs, and bytes below which no larger batch gets."""
 
-    None if not even ``least`` fit. ``needed`` must not fall with the samples.
+    total: int
+    certain: int
+
+
+def largest_batch(needed: Callable[[int], Need], *, batch: int, available: int, least: int = 1) -> int | None:
+    """The most samples of a core group, below ``batch``, that need no more bytes than are ``available``.
+
+    None if no number from ``least`` on fits. A larger batch may need less than a smaller one, where plans keep less.
     """
     low, high = least - 1, batch
     if high <= least:
         return None
-    bounds = {high: needed(high)}
-    while high - low > 1:
+    known = {high: needed(high)}
+    while high - low > 1:  # until all from ``high`` on certainly need too much
         middle = (low + high) // 2
-        if low in bounds and bounds[high] > bounds[low]:  # memory is nearly a straight line: aim at where it crosses
-            slope = (bounds[high] - bounds[low]) / (high - low)
-            aimed = low + int((available - bounds[low]) / slope)
+        if low in known and known[high].certain > known[low].certain:  # nearly a straight line: aim at where it crosses
+            slope = (known[high].certain - known[low].certain) / (high - low)
+            aimed = low + int((available - known[low].certain) / slope)
             middle = min(max(aimed, low + 1), high - 1)
-        bounds[middle] = needed(middle)
-        if bounds[middle] <= available:
+        known[middle] = needed(middle)
+        if known[middle].certain <= available:
             low = middle
         else:
             high = middle
-    return low if low >= least else None
+    for samples in range(high - 1, least - 1, -1):
+        found = known.get(samples) or needed(samples)
+        if found.total <= available:
+            return samples
+    return None

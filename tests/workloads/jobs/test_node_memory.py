@@ -15,7 +15,7 @@ from nnlib.optim import SGD, Adam
 from tests.nnlib.batches import classifier
 from tests.workloads.small import node_timer
 from workloads.jobs.node_build import build_node_step
-from workloads.jobs.node_memory import largest_batch, largest_bucket, node_memory
+from workloads.jobs.node_memory import Need, largest_batch, largest_bucket, node_memory
 from workloads.jobs.node_step import NodeMemory, node_step_of
 
 ONE_LAYER = Graph.chain((64,), [Linear("linear", 10)])
@@ -63,18 +63,34 @@ def test_a_bucket_is_full_before_it_leaves(limit: int, expected: int) -> None:
     constant=st.integers(0, 1000),
     slope=st.integers(1, 50),
     step=st.integers(1, 7),
+    more=st.lists(st.integers(0, 3000), min_size=1, max_size=9),
     batch=st.integers(2, 200),
+    least=st.integers(1, 3),
     available=st.integers(0, 5000),
 )
-def test_the_largest_batch_that_fits(constant: int, slope: int, step: int, batch: int, available: int) -> None:
-    """The same as trying all of them, for memory that grows in steps."""
+def test_the_largest_batch_that_fits(
+    constant: int, slope: int, step: int, more: list[int], batch: int, least: int, available: int
+) -> None:
+    """The same as trying all of them, for memory that grows in steps and has parts that come and go."""
 
-    def needed(samples: int) -> int:
-        return constant + slope * (samples // step) * step
+    def needed(samples: int) -> Need:
+        certain = constant + slope * (samples // step) * step
+        return Need(certain + more[samples % len(more)], certain)
 
-    fitting = [samples for samples in range(1, batch) if needed(samples) <= available]
-    if needed(batch) > available:
-        assert largest_batch(needed, batch=batch, available=available) == (fitting[-1] if fitting else None)
+    fitting = [samples for samples in range(least, batch) if needed(samples).total <= available]
+    found = largest_batch(needed, batch=batch, available=available, least=least)
+    assert found == (fitting[-1] if fitting else None)
+
+
+def test_few_batches_are_tried_where_memory_is_a_line() -> None:
+    tried = []
+
+    def needed(samples: int) -> Need:
+        tried.append(samples)
+        return Need(1000 + 70 * samples, 990 + 69 * samples)
+
+    assert largest_batch(needed, batch=4096, available=1000 + 70 * 1234) == 1234
+    assert len(tried) < 35
 
 
 @pytest.mark.timing
