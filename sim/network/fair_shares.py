@@ -97,17 +97,25 @@ class FairShares:
         On the links of ``border`` are both; ``users`` of each are those among the members.
         """
         on, rate, paths = self._on, self.rate, self._paths
-        fastest: dict[int, float] = {}
+
+        def fastest(link: int) -> float:
+            """On a full link; on others what no flow reaches."""
+            rates = [found[each] if each in found else rate[each] for each in on[link]]
+            return max(rates) * SAME if sum(rates) >= self._capacity[link] * SAME else np.inf
+
+        known = {link: fastest(link) for link in border}
 
         def held(flow: int, own: float) -> bool:
-            """Whether on one of its links, which is full, no flow is faster."""
-            for link in paths[flow]:
-                if link not in fastest:
-                    rates = [found[each] if each in found else rate[each] for each in on[link]]
-                    full = sum(rates) >= self._capacity[link] * SAME
-                    fastest[link] = max(rates) * SAME if full else np.inf
-                if own >= fastest[link]:
+            """Whether on one of its links, which is full, no flow is faster; on most it is one of the border."""
+            path = paths[flow]
+            for link in path:
+                if link in known and own >= known[link]:
                     return True
+            for link in path:
+                if link not in known:
+                    known[link] = fastest(link)
+                    if own >= known[link]:
+                        return True
             return False
 
         beside = set().union(*(on[link] for link in border)) - members
