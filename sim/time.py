@@ -23,8 +23,3 @@ def ticks_from_seconds(seconds: float, *, clock_hertz: float) -> int:
 def seconds_from_ticks(ticks: int, *, clock_hertz: float) -> float:
     """Seconds of a number of ticks on a chip with the given clock."""
     return ticks / (clock_hertz * TICKS_PER_CYCLE)
-
-
-def cycles_from_ticks(ticks: int) -> int:
-    """Whole cycles, rounded half up: for printing only."""
-    return (ticks + TICKS_PER_CYCLE // 2) // TICKS_PER_CYCLE

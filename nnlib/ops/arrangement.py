@@ -88,16 +88,6 @@ def transpose_backward(grad: Array, axes: Sequence[int]) -> Array:
     return grad.transpose(np.argsort(axes))
 
 
-def reshape_forward(x: Array, shape: Sequence[int]) -> Array:
-    """The numbers of ``x``, last axis fastest, under another shape; -1 stands for what is left."""
-    return x.reshape(tuple(shape))
-
-
-def reshape_backward(grad: Array, input_shape: Sequence[int]) -> Array:
-    """And back."""
-    return grad.reshape(tuple(input_shape))
-
-
 def _kept(shape: Sequence[int], padding: Padding) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Of an array of ``shape`` what is left where paddings cut, and where it lies in the padded array."""
     inside, outside = [], []

@@ -40,14 +40,6 @@ def gather_backward(grad: Array, indices: Tokens, input_shape: Sequence[int], ax
     return np.moveaxis(total.reshape(length, *before, *behind), 0, axis)
 
 
-def one_hot(tokens: Tokens, classes: int, dtype: np.dtype[np.floating]) -> Array:
-    """Tokens of any shape to (..., classes): 1 at the token, else 0. Raises ValueError for one outside."""
-    _check(tokens, classes)
-    out = np.zeros((tokens.size, classes), dtype=dtype)
-    out[np.arange(tokens.size), tokens.reshape(-1)] = 1
-    return out.reshape(*tokens.shape, classes)
-
-
 def add_rows(places: Tokens, rows: Array, length: int, *, without: int | None = None) -> Array:
     """(length, D): for each place the sum of the ``rows`` (N, D) that go there; ``without`` one place."""
     out = np.zeros((length, rows.shape[-1]), dtype=rows.dtype)

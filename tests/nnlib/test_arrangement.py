@@ -7,7 +7,7 @@ import pytest
 
 from nnlib.ops.arrangement import pad_forward
 from nnlib.ops.axis_map import adaptive_map, bins, edge_map, linear_map, mirrored_map, nearest_map
-from nnlib.ops.embedding import embedding_backward, embedding_forward, one_hot
+from nnlib.ops.embedding import embedding_backward, embedding_forward
 from nnlib.ops.pool_axis import PoolAxis
 from nnlib.ops.pooling import max_pool_backward, max_pool_forward
 
@@ -97,6 +97,4 @@ def test_tokens_outside_the_table_are_refused() -> None:
             embedding_forward(tokens, table)
         with pytest.raises(ValueError, match="rows 0 to 2"):
             embedding_backward(tokens, np.ones((tokens.size, 2)), 3)
-        with pytest.raises(ValueError, match="rows 0 to 2"):
-            one_hot(tokens, 3, np.dtype("float32"))
     assert embedding_backward(np.zeros(0, dtype=np.int64), np.ones((0, 2)), 3).tolist() == [[0, 0]] * 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import prod
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
@@ -132,11 +131,6 @@ class Dataset:
     test: Part
     fields: Mapping[str, Field]
     stored: StoredSample
-
-    @property
-    def sample_bytes(self) -> int:
-        """Bytes of a sample's arrays in memory, at eight for each number."""
-        return sum(8 * prod(each.shape) for each in self.fields.values())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,8 +6,6 @@ import numpy as np
 
 from workloads.datasets.dataset import Labelled
 
-COUNT = 1797
-
 
 def load_digits() -> Labelled:
     """All images, (1797, 8, 8, 1) float64 with values 0 to 16, and their digits.

@@ -29,12 +29,6 @@ class StoredSample:
 GENERATED = StoredSample(bytes_per_sample=0.0, files=0, packed=False, source="generated, not stored")
 """A sample that is computed where it is used."""
 
-IMAGENET_TRAIN = StoredSample(
-    bytes_per_sample=147_897_477_120 / 1_281_167,
-    files=1_281_167,
-    packed=True,
-    source="ILSVRC2012_img_train.tar, 147,897,477,120 bytes, 1,281,167 images (image-net.org)",
-)
 IMAGENET_SWCAFFE = StoredSample(
     bytes_per_sample=192e6 / 256,
     files=1,

@@ -10,7 +10,7 @@ import pytest
 from sim.machine.load import load_machine
 from sim.problems import BadInput
 from sim.storage.striping import ONE_ARRAY, Striping
-from workloads.datasets.storage import GENERATED, IMAGENET_SWCAFFE, IMAGENET_TRAIN, StoredSample
+from workloads.datasets.storage import GENERATED, IMAGENET_SWCAFFE, StoredSample
 from workloads.jobs.input_pipeline import InputPlan, InputTiming, check_resident, input_timing, loading_seconds
 from workloads.jobs.preparation import DECODE, TRANSFORM
 from workloads.mapping import load_mapping
@@ -82,7 +82,8 @@ def test_what_holds_input_back() -> None:
     striped = replace(SWCAFFE, striping=Striping(stripes=200, stripe_bytes=256_000_000))
     everything = timed(striped, nodes=40_960).limit(10.0)
     assert everything == "all 144 disk arrays (--set mapping.input_from=memory keeps the data in the nodes)"
-    assert timed(stored=IMAGENET_TRAIN, nodes=4096).limit(10.0) == "metadata servers, one open per sample,"
+    apart = StoredSample(bytes_per_sample=115_000, files=1_281_167, packed=True, source="an image in each file")
+    assert timed(stored=apart, nodes=4096).limit(10.0) == "metadata servers, one open per sample,"
     assert timed(replace(SWCAFFE, striping=ONE_ARRAY), nodes=64).limit(5.0).startswith("1 of 144 disk arrays")
 
 
