@@ -22,7 +22,9 @@ def training_node(setup: Setup, *, samples: int) -> NodeStep:
     smallest = samples % part or part
     if smallest < least:
         raise BadInput([batch_problem(setup, samples, layer=layer, least=least)])
-    program = training_program(setup, batch=part)
+    key = setup.mapping, setup.clock.planned, part
+    program = setup.programs.get(key) or training_program(setup, batch=part)
+    setup.programs[key] = program
     memory = node_memory(program=program, optimizer=recipe.optimizer, mapping=setup.mapping, sharers=timer.sharers)
     if memory.total > setup.machine.processor.memory.bytes:
         raise BadInput([memory_problem(setup, memory, samples=samples, least=least)])

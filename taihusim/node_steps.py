@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from sim.machine.spec import MachineSpec
+from sim.machine.spec import MachineSpec, ProcessorSpec
 from sim.network.communication import Communicator
 from taihusim.code import code_digest
 from taihusim.workload_source import WorkloadSource
@@ -53,7 +53,8 @@ Kept = TypeVar("Kept", bound=Plain)
 class NodeSteps:
     """Node steps of a workload on a machine under a mapping. ``prepare`` builds the setup, if one is needed at all.
 
-    ``store``: where they are kept on disk; None: only in memory.
+    ``store``: where they are kept on disk; None: only in memory. ``planned``: the chip that kernels keep the plans
+    of, if it is another one.
     """
 
     machine: MachineSpec
@@ -61,6 +62,7 @@ class NodeSteps:
     source: WorkloadSource
     prepare: Callable[[], Setup]
     store: KernelStore | None
+    planned: ProcessorSpec | None = None
     known: dict[str, Any] = field(default_factory=dict)
     communicators: dict[int, Communicator] = field(default_factory=dict)
 
@@ -131,7 +133,7 @@ class NodeSteps:
         mapping = {each.name: getattr(self.mapping, each.name) for each in fields(self.mapping)}
         mapping = {name: value for name, value in mapping.items() if name not in NOT_OF_A_NODE}
         computing = self.machine.computing
-        parts = (SCHEMA, what, code_digest(), self.digest, computing, sorted(mapping.items()), which)
+        parts = (SCHEMA, what, code_digest(), self.digest, computing, self.planned, sorted(mapping.items()), which)
         return hashlib.sha256("\n".join(map(repr, parts)).encode()).hexdigest()
 
     def _kept(self, name: str, decode: Callable[[Mapping[str, Any]], Kept], make: Callable[[], Kept]) -> Kept:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping as WordMapping
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 from nnlib.graph import Graph
 from nnlib.kernels.clock import KernelClock
@@ -13,7 +14,7 @@ from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.model import Model
 from nnlib.program import Program
 from sim.machine.load import DEFAULT_MACHINE, load_machine
-from sim.machine.spec import MachineSpec
+from sim.machine.spec import MachineSpec, ProcessorSpec
 from sim.problems import BadInput, Problem
 from taihusim.cache import default_store
 from taihusim.node_counts import batch_problems, rank_problems
@@ -26,6 +27,9 @@ from workloads.jobs.node_timer import NodeTimer
 from workloads.mapping import DEFAULT_MAPPING, Mapping, load_mapping
 from workloads.spec import Workload
 
+Lowered: TypeAlias = tuple[Mapping, ProcessorSpec, int]
+"""What a training program depends on: mapping, the chip that it is planned for, samples of a core group."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
@@ -37,6 +41,8 @@ class Setup:
     model: Model
     clock: KernelClock
     source: WorkloadSource
+    programs: dict[Lowered, Program] = field(default_factory=dict, compare=False, repr=False)
+    """What has been lowered so far."""
 
     @property
     def graph(self) -> Graph:

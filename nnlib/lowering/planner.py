@@ -40,7 +40,7 @@ class Planner:
 
     def plan(self, task: Task) -> Planned:
         """The plan of a task with the least estimated time."""
-        processor = self.clock.planned or self.clock.processor
+        processor = self.clock.planned
         name, image = self._chosen(task)
         match name:
             case "explicit":
@@ -63,7 +63,7 @@ class Planner:
 
     def _chosen(self, task: Task) -> tuple[QuickPlan, ImagePlan | None]:
         """The plan's name, and the tiles of one that has to search for them."""
-        store, processor = self.clock.store, self.clock.planned or self.clock.processor
+        store, processor = self.clock.store, self.clock.planned
         entry = key(task, processor=processor, memory=PRIVATE, what="planned")
         known = None if store is None else store.find(entry, _decode)
         if known is None:

@@ -27,7 +27,9 @@ def stream_cycles(*, cpe: CpeSpec, body: Body, elements: int) -> float:
     vectors = -(-elements // cpe.vector_lanes)
     pipe_zero = body.arithmetic
     pipe_one = body.loads + body.stores
-    serial = cpe.vector_lanes * (body.divides * cpe.pipeline.divide + body.exponentials * cpe.pipeline.exponential)
+    serial = 0
+    if body.divides or body.exponentials:
+        serial = cpe.vector_lanes * (body.divides * cpe.pipeline.divide + body.exponentials * cpe.pipeline.exponential)
     fill = cpe.pipeline.vector_load + cpe.pipeline.floating + cpe.pipeline.loop_overhead
     return vectors * (max(pipe_zero, pipe_one) + serial) + fill
 
