@@ -180,8 +180,14 @@ def shortening(command: str) -> list[str]:
 
 
 def each_command(commands: list[str]) -> pytest.MarkDecorator:
-    values = [pytest.param(each, marks=[pytest.mark.slow] if is_long(each) else []) for each in commands]
+    values = [pytest.param(each, marks=marks(each)) for each in commands]
     return pytest.mark.parametrize("command", values)
+
+
+def marks(command: str) -> list[pytest.MarkDecorator]:
+    """Long comparisons with measurements run in ``make validate``."""
+    compares = [pytest.mark.validation] if "conv_optimisation_ladder" in command else []
+    return [*compares, *([pytest.mark.slow] if is_long(command) else [])]
 
 
 def yaml_blocks() -> list[Block]:
