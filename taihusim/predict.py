@@ -61,9 +61,11 @@ class Predictor:
         if mapping.strategy.is_data:
             samples = batch // nodes
             node, timing = self.steps.training(samples), self.steps.timing(samples, nodes, seed=self.seed)
+            reads = None
         else:
             divided = self.steps.under_strategy(batch, nodes, seed=self.seed)
             node, timing = divided.node, divided.timing
+            reads = divided.reading_nodes, divided.samples_per_reading_node
         return predict_step(
             node=node,
             timing=timing,
@@ -74,6 +76,7 @@ class Predictor:
             stored=facts.stored,
             numbers=facts.sample_numbers,
             train_size=facts.train_size,
+            reads=reads,
         )
 
 

@@ -14,6 +14,9 @@ def strategy_fields(steps: NodeSteps, *, global_batch: int, nodes: int, seed: in
     found = steps.under_strategy(global_batch, nodes, seed=seed)
     return {
         "replicas": found.replicas,
+        "neighbours": found.near,
+        "reading_nodes": found.reading_nodes,
+        "samples_per_reading_node": found.samples_per_reading_node,
         "micro_batches": found.micro_batches,
         "samples_per_micro_batch": found.samples_per_micro_batch,
         "bubble_seconds": found.bubble_seconds,

@@ -143,9 +143,11 @@ class _Timed:
         if setup.mapping.strategy.is_data:
             samples = batch // nodes
             node, timing = setup.steps.training(samples), setup.steps.timing(samples, nodes)
+            reads = None
         else:
             divided = setup.steps.under_strategy(batch, nodes)
             node, timing = divided.node, divided.timing
+            reads = divided.reading_nodes, divided.samples_per_reading_node
         step = predict_step(
             node=node,
             timing=timing,
@@ -156,6 +158,7 @@ class _Timed:
             stored=facts.stored,
             numbers=facts.sample_numbers,
             train_size=facts.train_size,
+            reads=reads,
         )
         return cls(step=step, host_seconds=host.perf_counter() - begin)
 

@@ -62,15 +62,14 @@ def predict_step(
     stored: StoredSample,
     numbers: int,
     train_size: int | None,
+    reads: tuple[int, int] | None = None,
 ) -> PredictedStep:
     """The step of ``timing`` with input and energy: ``global_batch`` samples on all nodes, each of ``numbers``
-    for the network. Nodes of a strategy's first stage read what they need.
+    for the network. ``reads``: how many nodes read how many samples each, if not all read their own.
 
     Raises BadInput where samples are to come from memory and the node's part of all ``train_size`` does not fit.
     """
-    samples, reading = mapping.strategy.input_samples(
-        global_batch=global_batch, nodes=nodes, ranks_per_node=mapping.ranks_per_node
-    )
+    reading, samples = reads or (nodes, global_batch // nodes)
     # of samples that several nodes read, each has its own
     kept = -(-(train_size or 0) * samples * reading // global_batch)
     check_resident(

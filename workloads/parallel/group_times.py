@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.network.butterfly import stages, usable_ranks
 from sim.network.groups import in_groups
 from sim.network.ranks import run
 from sim.network.schedule import Ranks, Schedule
@@ -17,6 +18,22 @@ from workloads.parallel.placement import Placement
 from workloads.parallel.schedules import Collectives, point_to_point
 
 Floats = NDArray[np.float64]
+
+
+def near_first(ranks: int) -> Ranks:
+    """The order of a group's ranks in which halving, which begins with the largest messages far away, begins nearby.
+
+    A rank then has another part of the sum, which changes nothing else. Counts that do not halve by small factors keep
+    their order.
+    """
+    if usable_ranks(ranks) < ranks:
+        return np.arange(ranks)
+    order = np.zeros(1, dtype=np.int64)
+    stride = 1
+    for stage in stages(ranks=ranks, far_first=True):
+        order = (order[:, None] + stride * np.arange(stage.radix)).ravel()
+        stride *= stage.radix
+    return order
 
 
 @dataclass
@@ -73,6 +90,8 @@ class GroupTimes:
         """The clocks (ranks,) after a collective of every group that begins at ``start``, and the bytes moved."""
         if groups.shape[1] == 1 or not elements:
             return start, 0
+        if kind in ("reduce_scatter", "all_gather"):
+            groups = groups[:, near_first(groups.shape[1])]
         shape = {"ranks": groups.shape[1], "elements": elements, "apart": int(groups[0, 1] - groups[0, 0])}
         moved = 0
         for schedule in self._schedules(kind, shape):

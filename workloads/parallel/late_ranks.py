@@ -41,7 +41,9 @@ def late_passes(
     noise: NoiseSpec, stages: Sequence[Passes], *, placement: Placement, ranks_per_node: int, seed: int
 ) -> list[Late]:
     """How late each stage is. A rank's numbers follow from the seed and its own number."""
-    seconds = np.repeat([stage.step for stage in stages], placement.stage_ranks)
+    seconds = np.empty(placement.ranks)
+    for number, stage in enumerate(stages):
+        seconds[placement.block(number)] = stage.step
     nodes = placement.ranks // ranks_per_node
     late = late_seconds(noise, seconds=seconds, nodes=nodes, ranks_per_node=ranks_per_node, seed=seed)
     found = []

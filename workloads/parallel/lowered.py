@@ -71,10 +71,10 @@ def lower_strategy(
             "pipeline"
         )
         raise BadInput([_problem(strategy, "global batch", global_batch, expected)])
-    micro_batches = strategy.parts_of(global_batch // replicas)
-    samples = global_batch // replicas // micro_batches
     groups = machine.processor.core_groups
     alone = mapping.ranks_per_node > 1
+    micro_batches = strategy.parts_of(global_batch // replicas, sharers=1 if alone else groups)
+    samples = global_batch // replicas // micro_batches
     together = samples if alone else -(-samples // groups)
     active = groups if alone else min(groups, samples)
     timer = NodeTimer(machine=machine, mapping=mapping, clock=clock, active_core_groups=active)

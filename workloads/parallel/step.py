@@ -24,7 +24,7 @@ from workloads.parallel.group_times import GroupTimes
 from workloads.parallel.late_ranks import Late, late_passes
 from workloads.parallel.lowered import LoweredStrategy
 from workloads.parallel.pipeline_times import PipelineTimes, latest, pipeline_times
-from workloads.parallel.placement import Placement
+from workloads.parallel.placement import NEAR, Placement
 from workloads.parallel.stage_gradients import GradientEnd, StageEnd
 from workloads.parallel.stage_memory import StageMemory
 from workloads.parallel.stage_step import StageStep, Tally
@@ -50,6 +50,15 @@ class _Run:
         return _mean([each.exposed for each in self.ends])
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Placed:
+    """The stages with ranks placed in one way, and their run."""
+
+    end: GradientEnd
+    steps: list[StageStep]
+    run: _Run
+
+
 def time_strategy(
     lowered: LoweredStrategy,
     *,
@@ -59,26 +68,24 @@ def time_strategy(
     clip: Clip | None = None,
     seed: int | None = None,
 ) -> StrategyTiming:
-    """The step of ``lowered`` on ``nodes`` nodes, on which all ranks start together.
+    """The step of ``lowered`` on ``nodes`` nodes, on which all ranks start together, placed as is faster.
 
     ``seed``: ranks are unequal and links slow, as the machine's noise has it, and which they are is drawn from it.
     """
     timer, count = lowered.timer, lowered.stages.count
     machine, mapping, noise = timer.machine, timer.mapping, timer.machine.noise
     topology = Topology(network=machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node)
-    times = GroupTimes(
-        topology=topology if seed is None else with_slow_links(topology, noise, seed=seed),
-        placement=Placement(tensor=lowered.strategy.tensor, stages=count, replicas=lowered.replicas),
-        scheme=scheme,
-        item_bytes=DTYPES[mapping.dtype].itemsize,
-    )
-    end = GradientEnd(lowered=lowered, times=times, optimizer=optimizer, clip=clip)
-    works = stage_work(
-        timer=timer, program=lowered.program, stages=lowered.stages, samples=lowered.samples, times=times
-    )
-    steps = [StageStep(lowered=lowered, end=end, stage=stage, work=work) for stage, work in enumerate(works)]
+    topology = topology if seed is None else with_slow_links(topology, noise, seed=seed)
+    placed = []
+    for near in NEAR if count > 1 and lowered.replicas > 1 else NEAR[:1]:
+        placement = Placement(tensor=lowered.strategy.tensor, stages=count, replicas=lowered.replicas, near=near)
+        item = DTYPES[mapping.dtype].itemsize
+        times = GroupTimes(topology=topology, placement=placement, scheme=scheme, item_bytes=item)
+        placed.append(_placed(GradientEnd(lowered=lowered, times=times, optimizer=optimizer, clip=clip)))
+    best = min(placed, key=lambda each: each.run.finish)
+    end, steps, run = best.end, best.steps, best.run
+    times, found = end.times, run
     parts, once = lowered.micro_batches, timer.once()
-    run = found = _run(end, steps)
     # the same without messages: what is left of waiting is the bubble
     silent = [replace(step.seconds(), send=0.0, give_back=0.0) for step in steps]
     apart = pipeline_times(silent, micro_batches=parts)
@@ -100,6 +107,7 @@ def time_strategy(
     moved = sum(step.moved_bytes for step in steps) + sum(each.moved_bytes for each in run.ends) + run.tied_bytes
     node = _node(lowered, steps, run.ends, tallies, optimizer, times.item_bytes)
     exposed = exchanged + handed + reduced
+    reading, most = times.placement.reading(ranks_per_node=mapping.ranks_per_node)
     jitter = found.finish - run.finish - (found.exposed - run.exposed)
     shares = {**node.reasons, "communication_exposed": exposed}
     if count > 1:
@@ -109,7 +117,8 @@ def time_strategy(
     return StrategyTiming(
         timing=StepTiming(
             seconds=seconds,
-            communication_seconds=exchanged + under_way + _mean([each.under_way for each in found.ends]),
+            # a message that one stage waits for holds up others too
+            communication_seconds=max(exposed, exchanged + under_way + _mean([each.under_way for each in found.ends])),
             communication_exposed_seconds=exposed,
             shares={name: value / seconds for name, value in shares.items()},
             busiest=node.busiest,
@@ -121,6 +130,9 @@ def time_strategy(
         ),
         node=node,
         replicas=lowered.replicas,
+        near=times.placement.near if len(placed) > 1 else None,
+        reading_nodes=reading,
+        samples_per_reading_node=most * parts * lowered.samples,
         micro_batches=parts,
         samples_per_micro_batch=lowered.samples,
         stages=tuple(_stage_timing(lowered, step, optimizer) for step in steps),
@@ -131,6 +143,15 @@ def time_strategy(
         jitter_seconds=jitter,
         replicated=dict(lowered.division.replicated),
     )
+
+
+def _placed(end: GradientEnd) -> _Placed:
+    lowered = end.lowered
+    works = stage_work(
+        timer=lowered.timer, program=lowered.program, stages=lowered.stages, samples=lowered.samples, times=end.times
+    )
+    steps = [StageStep(lowered=lowered, end=end, stage=stage, work=work) for stage, work in enumerate(works)]
+    return _Placed(end=end, steps=steps, run=_run(end, steps))
 
 
 def _run(end: GradientEnd, steps: Sequence[StageStep], late: Sequence[Late] | None = None) -> _Run:

@@ -17,8 +17,8 @@ class Strategy:
     """``tensor`` ranks share every layer that can be divided, ``pipeline`` stages follow one another.
 
     All ranks beyond ``tensor`` · ``pipeline`` are further replicas (data parallelism). A replica's samples pass in
-    ``micro_batches`` equal parts, by default as many as :meth:`parts_of` finds. ``optimizer_sharding``: the replicas
-    divide the optimiser's state and update among them (Rajbhandari et al. 2020, stage 1).
+    ``micro_batches`` equal parts, by default as many as :meth:`parts_of` finds good. ``optimizer_sharding``: the
+    replicas divide the optimiser's state and update among them (Rajbhandari et al. 2020, stage 1).
     """
 
     tensor: int = 1
@@ -46,14 +46,17 @@ class Strategy:
             raise BadInput([Problem(file=f"strategy {self}", key="", value=ranks, expected=expected)])
         return ranks // self.replica_ranks
 
-    def parts_of(self, samples: int) -> int:
+    def parts_of(self, samples: int, *, sharers: int = 1) -> int:
         """Micro-batches of a replica's samples: asked for, or up to four to a stage that divide them equally.
 
-        Raises BadInput if the samples cannot be shared equally.
+        Of these the one with which stages wait least and all ``sharers`` core groups that share a micro-batch have
+        work: m of them keep P stages busy for m of m + P - 1 turns. Raises BadInput if the samples cannot be shared
+        equally.
         """
         if self.micro_batches is None:
             most = 4 * self.pipeline if self.pipeline > 1 else 1
-            return next(count for count in range(min(most, samples), 0, -1) if samples % count == 0)
+            counts = [count for count in range(1, min(most, samples) + 1) if samples % count == 0]
+            return max(counts, key=lambda count: self._used(samples // count, count, sharers))
         if samples % self.micro_batches:
             divisors = [count for count in range(1, samples + 1) if samples % count == 0]
             near = min(divisors, key=lambda count: abs(count - self.micro_batches))  # type: ignore[operator]
@@ -63,14 +66,9 @@ class Strategy:
             )
         return self.micro_batches
 
-    def input_samples(self, *, global_batch: int, nodes: int, ranks_per_node: int) -> tuple[int, int]:
-        """Samples of a step that a node of the first stage reads, and how many such nodes there are.
-
-        Ranks that share layers need the same samples, which those of one node have in common.
-        """
-        replicas = self.replicas(nodes * ranks_per_node)
-        of_node = max(1, -(-ranks_per_node // self.tensor))
-        return min(of_node, replicas) * (global_batch // replicas), -(-nodes // self.pipeline)
+    def _used(self, samples: int, parts: int, sharers: int) -> float:
+        """The part of a stage's core groups that works, for ``parts`` micro-batches of ``samples`` samples."""
+        return parts / (parts + self.pipeline - 1) * samples / (-(-samples // sharers) * sharers)
 
     def settings(self) -> tuple[str, ...]:
         """The settings of a mapping that mean this strategy."""

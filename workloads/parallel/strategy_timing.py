@@ -8,6 +8,7 @@ from typing import Any
 
 from workloads.jobs.node_step import NodeMemory, NodeStep, node_step_of
 from workloads.jobs.training_step import StepTiming
+from workloads.parallel.placement import Near
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,9 @@ class StageTiming:
 class StrategyTiming:
     """A step under a strategy. ``timing`` and ``node``: as of data parallelism, means over the stages.
 
+    ``near``: whether the replicas of a stage or the stages of a replica are neighbours, if there are several of both.
+    ``reading_nodes`` have ranks of the first stage and read samples, none more than ``samples_per_reading_node``.
+
     Seconds of a rank's step, on average: ``bubble_seconds`` waiting for other stages, ``tensor_seconds`` exchanging
     within layers, ``pipeline_seconds`` later because tensors are handed on, ``replica_seconds`` exposed while gradients
     and weights are, ``jitter_seconds`` because some rank is late. ``node.memory`` is that of the stage that needs most.
@@ -36,6 +40,9 @@ class StrategyTiming:
     timing: StepTiming
     node: NodeStep
     replicas: int
+    near: Near | None
+    reading_nodes: int
+    samples_per_reading_node: int
     micro_batches: int
     samples_per_micro_batch: int
     stages: tuple[StageTiming, ...]

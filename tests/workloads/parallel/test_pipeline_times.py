@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -73,6 +75,7 @@ def test_the_bubble_of_equal_stages(stages: int, parts: int) -> None:
     times = pipeline_times([StageSeconds(forward=1.0, backward=2.0)] * stages, micro_batches=parts)
     assert times.ends[0] == 3.0 * (parts + stages - 1)
     assert times.busy == (3.0 * parts,) * stages
+    assert Fraction(times.ends[0] - times.busy[0]) / Fraction(times.ends[0]) == Fraction(stages - 1, parts + stages - 1)
 
 
 def test_the_slowest_stage_sets_the_pace() -> None:

@@ -6,7 +6,9 @@ from functools import cache
 
 import pytest
 
+from nnlib.graph import Graph
 from nnlib.kernels.clock import KernelClock
+from nnlib.layers import Linear
 from nnlib.lowering import lower_gradients
 from nnlib.lowering.choice import Choice
 from nnlib.lowering.planner import Planner
@@ -14,6 +16,7 @@ from nnlib.optim import LAMB, SGD, Adam, ClipByNorm, Optimizer
 from sim.machine.spec import MachineSpec
 from sim.network.schemes import Scheme, scheme
 from sim.problems import BadInput
+from tests.nnlib.batches import classifier
 from tests.workloads.parallel.networks import network
 from tests.workloads.small import machine, node_timer
 from workloads.jobs.node_build import build_node_step
@@ -208,6 +211,23 @@ def test_stages_and_tensor_ranks_divide_memory() -> None:
     assert (parts.samples, few.samples) == (8, 8)
     memories = [[memory_of(each, stage, SGD()).activations for stage in (0, 1)] for each in (parts, few)]
     assert memories[0] == memories[1]
+
+
+def test_each_stage_keeps_the_activations_of_one_micro_batch_less_than_the_one_before() -> None:
+    """Five equal layers: of micro-batches of 2 samples on a core group each stage keeps 16 numbers a sample."""
+    layers = [Linear(f"layer{number}", 16) for number in range(5)]
+    found = lower_strategy(
+        model=classifier(Graph.chain((16,), layers)),
+        strategy=parse_strategy("pipeline=5,micro_batches=8"),
+        machine=machine(),
+        mapping=mapping_of(),
+        clock=clock(),
+        scheme=scheme_of(),
+        nodes=5,
+        global_batch=64,
+    )
+    kept = [memory_of(found, stage, SGD()).activations for stage in range(5)]
+    assert kept[1] - kept[2] == kept[2] - kept[3] == 2 * 16 * 8
 
 
 @pytest.mark.parametrize(

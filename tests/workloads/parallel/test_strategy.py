@@ -51,6 +51,9 @@ def test_replicas_and_micro_batches() -> None:
     assert strategy.replicas(64) == 8
     assert [strategy.parts_of(samples) for samples in (64, 24, 7, 1)] == [16, 12, 7, 1]
     assert Strategy(tensor=2).parts_of(64) == 1
+    # as many as keep all of a node's four core groups busy, unless waiting for other stages costs more
+    assert [strategy.parts_of(samples, sharers=4) for samples in (64, 16, 8, 6)] == [16, 4, 2, 2]
+    assert Strategy(pipeline=16).parts_of(32, sharers=4) == 8
     with pytest.raises(BadInput, match="a multiple of 8 ranks"):
         strategy.replicas(12)
     with pytest.raises(BadInput, match="a divisor of the 64 samples of a replica, such as 4"):
