@@ -23,7 +23,8 @@ from taihusim.node_steps import NodeSteps
 from taihusim.setup import Setup
 from workloads.hpc.climate_spec import ClimateWorkload
 from workloads.hpc.durations import seconds_of
-from workloads.hpc.weather import near_square, time_weather
+from workloads.hpc.process_grid import near_square
+from workloads.hpc.weather import time_weather
 from workloads.mapping import Mapping
 from workloads.words import seconds_in_words, size_in_words
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,8 @@ from taihusim.precision import inference_device
 from taihusim.programs.climate import core_step
 from taihusim.setup import Setup
 from workloads.hpc.climate_spec import ClimateWorkload
-from workloads.hpc.weather import Floats, Grid, Weather
+from workloads.hpc.numerics import Floats, Numerics
+from workloads.hpc.weather import Grid, Weather
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,5 +77,5 @@ def side_by_side(samples: Array, counts: Grid) -> Array:
     return np.ascontiguousarray(cut.reshape(counts[0] * rows, counts[1] * columns, *samples.shape[3:]))
 
 
-def _numerics(setup: Setup) -> Any:
+def _numerics(setup: Setup) -> Numerics:
     return "tile" if setup.mapping.numerics == "tile" else "layer"

@@ -18,8 +18,8 @@ from workloads.hpc.cg_numerics import CgNumerics
 from workloads.hpc.cg_spec import HpcgWorkload
 from workloads.hpc.conjugate_gradient import ConjugateGradient
 from workloads.hpc.hpcg import cg_costs, run_hpcg
-from workloads.hpc.lu_matrix import Numerics
-from workloads.words import nodes_in_words, seconds_in_words, size_in_words
+from workloads.hpc.numerics import Numerics
+from workloads.words import nodes_in_words, rate_in_words, seconds_in_words, size_in_words
 
 MOST_UNKNOWNS: Final = 300_000
 """Of a system that is really solved."""
@@ -61,6 +61,7 @@ def hpcg_point(workload: HpcgWorkload, *, machine: MachineSpec, clock: KernelClo
         "peak_fraction": run.flops_per_second / (nodes * processor.peak_flops),
         "shares": dict(run.shares),
         "memory_bytes_per_core_group": run.bytes_per_core_group,
+        "memory_bytes_per_node": run.bytes_per_core_group * processor.core_groups,
         "energy_joules_per_iteration": energy(machine, activity, nodes=nodes).total_joules,
         "relative_residual": None,
         "iterations": None,
@@ -87,16 +88,16 @@ def hpcg_residual(
 
 def print_hpcg(result: Mapping[str, Any]) -> None:
     """A table of the points with where an iteration's time goes."""
-    columns = ("nodes", "cores", "unknowns", "iteration", "TFLOPS", "of peak", "memory", *PARTS)
+    columns = ("nodes", "cores", "unknowns", "iteration", "rate", "of peak", "memory of a node", *PARTS)
     rows = [
         (
             f"{point['nodes']:,}",
             f"{point['cores']:,}",
             f"{point['unknowns']:,}",
             seconds_in_words(point["seconds_per_iteration"]),
-            f"{point['flops_per_second'] / 1e12:,.4g}",
+            rate_in_words(point["flops_per_second"]),
             f"{100 * point['peak_fraction']:.2f} %",
-            size_in_words(point["memory_bytes_per_core_group"]),
+            size_in_words(point["memory_bytes_per_node"]),
             *(f"{100 * point['shares'][name]:.1f} %" for name in PARTS),
         )
         for point in result["points"]

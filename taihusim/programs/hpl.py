@@ -16,8 +16,9 @@ from taihusim.console import print_table
 from workloads.hpc.hpl import HplRun, lu_costs, run_hpl
 from workloads.hpc.hpl_spec import HplWorkload
 from workloads.hpc.hpl_variants import variants
-from workloads.hpc.lu_matrix import LuMatrix, Numerics
+from workloads.hpc.lu_matrix import LuMatrix
 from workloads.hpc.lu_run import MOST_PROCESSES, LuRun, back_substitute, scaled_residual
+from workloads.hpc.numerics import Numerics
 from workloads.words import energy_in_words, nodes_in_words, rate_in_words, seconds_in_words, size_in_words
 
 MOST_ROWS: Final = 2048

@@ -27,7 +27,8 @@ from workloads.datasets.load import load_dataset, measure_of
 from workloads.datasets.measure import Measure
 from workloads.hpc.climate_spec import ClimateWorkload
 from workloads.hpc.files import load_program
-from workloads.hpc.weather import Grid, near_square
+from workloads.hpc.process_grid import near_square
+from workloads.hpc.weather import Grid
 from workloads.words import measure_in_words, nodes_in_words, size_in_words
 
 MOST_POINTS: Final = 1_500_000

@@ -23,7 +23,7 @@ from workloads.hpc.cg_spec import HpcgWorkload
 from workloads.hpc.climate_spec import ClimateWorkload
 from workloads.hpc.files import KIND_OF, Program, load_program
 from workloads.hpc.hpl_spec import HplWorkload
-from workloads.hpc.lu_matrix import Numerics
+from workloads.hpc.numerics import Numerics
 from workloads.words import nodes_in_words
 
 Point = Callable[[int], dict[str, Any]]

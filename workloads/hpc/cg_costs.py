@@ -14,19 +14,17 @@ from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.pointwise.elementwise import SumCopies
 from nnlib.kernels.reducing.axis_reduction import AxisReduce
-from nnlib.kernels.sparse.sparse_rows import COLOURS, PassKind, SparseRows, parities
+from nnlib.kernels.sparse.sparse_rows import COLOURS, NUMBER_BYTES, PassKind, SparseRows, parities
 from sim.network.allreduce import allreduce
 from sim.network.protocol import Protocol
 from sim.network.ranks import run
 from sim.network.reduction import ReductionCost
 from sim.network.topology import Topology
-from sim.time import seconds_from_ticks
 from workloads.hpc.cg_spec import HpcgWorkload
 from workloads.hpc.durations import picoseconds
 from workloads.hpc.message_pattern import MessagePattern, pattern_of
+from workloads.hpc.node_costs import copy_time, kernel_time, launch_time
 from workloads.hpc.process_box import Box, ProcessBox
-
-NUMBER_BYTES = 8
 
 
 @dataclass(eq=False)
@@ -46,14 +44,11 @@ class CgCosts:
 
     @property
     def launch(self) -> int:
-        processor = self.clock.processor
-        threads = self.workload.persistent_threads
-        return int(picoseconds(processor.group_sync_seconds if threads else processor.mpe.launch_seconds))
+        return launch_time(self.clock.processor, persistent_threads=self.workload.persistent_threads)
 
     def kernel(self, kernel: Kernel) -> int:
         """One launch."""
-        seconds = seconds_from_ticks(self.clock.time(kernel).ticks, clock_hertz=self.clock.processor.clock_hertz)
-        return int(picoseconds(seconds)) + self.launch
+        return kernel_time(kernel, self.clock) + self.launch
 
     def rows_pass(self, kind: PassKind, level: int) -> int:
         """A pass over the rows of one colour; all colours have as many and take as long."""
@@ -114,7 +109,7 @@ class CgCosts:
                 topology=self.topology, protocol=self.protocol, source=source, destination=target
             )
         size = numbers * NUMBER_BYTES
-        copies = picoseconds(2 * size / self.clock.processor.mpe.copy_bytes_per_second)
+        copies = copy_time(self.clock.processor, 2 * size)
         return int(self.patterns[axis, step].picoseconds(np.array(size))) + int(copies)
 
 

@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnlib.kernels.clock import compute_kernel
-from nnlib.kernels.sparse.sparse_rows import CENTRE, COLOURS, POINTS, SparseRows, colour_places, neighbours, parities
+from nnlib.kernels.sparse.sparse_rows import (
+    CENTRE,
+    COLOURS,
+    POINTS,
+    PassKind,
+    SparseRows,
+    colour_places,
+    neighbours,
+    parities,
+)
 from sim.machine.spec import ProcessorSpec
 from sim.network.schedule import Schedule, execute
 from workloads.hpc.cg_spec import HpcgWorkload
+from workloads.hpc.numerics import Floats, Numerics, compute
 from workloads.hpc.process_box import Box, ProcessBox
 
-Floats = NDArray[np.float64]
 DIAGONAL = 26.0
 NEIGHBOUR = -1.0
 """The benchmark's coefficients."""
@@ -68,7 +76,7 @@ class CgNumerics:
     sums: Schedule
     processor: ProcessorSpec
     right: Floats
-    numerics: Literal["layer", "tile"] = "layer"
+    numerics: Numerics = "layer"
     levels: list[list[_Level]] = field(init=False)
     sent: Counter[str] = field(default_factory=Counter)
 
@@ -166,9 +174,7 @@ class CgNumerics:
         ]
         return float(execute(self.sums, np.array(mine))[0, 0])
 
-    def _rows(
-        self, kind: Literal["smooth", "product", "residual"], level: int, rank: int, colour: int, *, x: Floats
-    ) -> Floats:
+    def _rows(self, kind: PassKind, level: int, rank: int, colour: int, *, x: Floats) -> Floats:
         """A pass over a colour's rows of a process, as its kernel does it."""
         part = self.levels[level][rank]
         kernel = SparseRows(kind, part.shape, colour)
@@ -180,10 +186,7 @@ class CgNumerics:
             "out": np.empty(kernel.rows),
         }
         arrays = {parameter.name: arrays[parameter.name] for parameter in kernel.parameters()}
-        if self.numerics == "tile":
-            compute_kernel(kernel, processor=self.processor, data=arrays)
-        else:
-            kernel.reference(arrays)
+        compute(kernel, arrays, processor=self.processor, numerics=self.numerics)
         return arrays.get("out", part.b[colour])
 
     def _part(self, rank: int) -> tuple[slice, ...]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isqrt
 from typing import Final, Literal, TypeAlias
 
-from workloads.hpc.process_grid import ProcessGrid, RankOrder
+from workloads.hpc.process_grid import ProcessGrid, RankOrder, near_square
 
 Process: TypeAlias = Literal["core_group", "node"]
 Broadcast: TypeAlias = Literal["ring", "ring_modified", "two_rings_modified", "long"]
@@ -40,8 +39,7 @@ class LuProblem:
 class HplMapping:
     """How the factorisation is put on a machine.
 
-    ``process``: one for each core group or for each node. ``rows``: of the grid, None: as near to a square as the
-    nodes allow, wider than tall. ``lookahead``: 1: the next panel is factorised before the rest of an update, 0: after.
+    ``process``: one for each core group or for each node. ``rows``: of the grid, None: see :func:`grid_rows`. ``lookahead``: 1: the next panel is factorised before the rest of an update, 0: after.
     ``pivots_eager``: what the processes agree on a pivot with is split into messages below the eager limit.
     ``swap_overlapped``: rows are exchanged under the update. ``leaf``: columns of a panel that are factorised one by
     one. ``update_columns``: of one launch of the update. ``kernel_fraction``: of a core group's peak that the update
@@ -98,12 +96,7 @@ def grid_rows(processes: int) -> int:
     power = 1
     while processes % (2 * power) == 0 and (2 * power) ** 2 <= processes:
         power *= 2
-    return power if power**2 * WIDEST_GRID >= processes else squarest_rows(processes)
-
-
-def squarest_rows(processes: int) -> int:
-    """Rows of the grid of so many processes that is nearest to a square, not taller than wide."""
-    return next(rows for rows in range(isqrt(processes), 0, -1) if processes % rows == 0)
+    return power if power**2 * WIDEST_GRID >= processes else near_square(processes)[0]
 
 
 def fitting_leaf(block: int, leaf: int) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from workloads.hpc.hpl_spec import HplWorkload, fitting_leaf, squarest_rows
-from workloads.hpc.process_grid import ProcessGrid
+from workloads.hpc.hpl_spec import HplWorkload, fitting_leaf
+from workloads.hpc.process_grid import ProcessGrid, near_square
 
 CHOICES: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
     ("block", (128, 384, 512)),
@@ -27,7 +27,7 @@ CHOICES: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
 
 def other_values(workload: HplWorkload, grid: ProcessGrid) -> Iterator[tuple[str, Any]]:
     """Keys and values that the workload, whose grid is ``grid``, might have in place of its own."""
-    for rows in sorted({grid.rows // 2, squarest_rows(grid.processes)} - {0, grid.rows}):
+    for rows in sorted({grid.rows // 2, near_square(grid.processes)[0]} - {0, grid.rows}):
         yield "rows", rows
     for key, values in CHOICES:
         own = workload.block if key == "block" else getattr(workload.mapping, key)

@@ -19,6 +19,7 @@ from sim.machine.spec import ProcessorSpec
 from workloads.hpc.block_times import BlockTimes
 from workloads.hpc.durations import Picoseconds, picoseconds
 from workloads.hpc.hpl_spec import HplMapping
+from workloads.hpc.node_costs import copy_time, launch_time
 from workloads.hpc.process_grid import Counts
 
 NUMBER_BYTES = 8
@@ -72,11 +73,11 @@ class LuKernels:
     @property
     def launch(self) -> int:
         """Before a kernel runs: spawn and join, or with persistent threads a meeting through flags."""
-        processor = self.processor
-        if self.mapping.persistent_threads:
-            return int(picoseconds(processor.group_sync_seconds))
-        meeting = processor.group_sync_seconds if self.sharers > 1 else 0.0
-        return int(picoseconds(processor.mpe.launch_seconds + meeting))
+        threads = self.mapping.persistent_threads
+        meeting = launch_time(self.processor, persistent_threads=True)
+        # core groups that share a process meet, which persistent threads do in any case
+        extra = meeting if self.sharers > 1 and not threads else 0
+        return launch_time(self.processor, persistent_threads=threads) + extra
 
     @property
     def widest(self) -> int:
@@ -127,7 +128,7 @@ class LuKernels:
 
     def copies(self, moved: Counts) -> Picoseconds:
         """Bytes that the process's MPEs copy from memory to memory."""
-        return picoseconds(moved / (self.sharers * self.processor.mpe.copy_bytes_per_second))
+        return copy_time(self.processor, moved, mpes=self.sharers)
 
     def on_mpe(self, flops: float) -> int:
         """Small work on one MPE, at its peak."""

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnlib.kernels.clock import compute_kernel
 from nnlib.kernels.kernel import Kernel
 from sim.machine.spec import ProcessorSpec
 from workloads.hpc.hpl_spec import HplMapping, LuProblem
 from workloads.hpc.lu_kernels import solve_kernel, update_kernel
 from workloads.hpc.lu_messages import exchanges
 from workloads.hpc.lu_panel import Panel, factorise_panel
-
-Floats = NDArray[np.float64]
-Numerics: TypeAlias = Literal["layer", "tile"]
+from workloads.hpc.numerics import Floats, Numerics, compute
 
 
 @dataclass(eq=False)
@@ -122,10 +118,7 @@ class LuMatrix:
         return len(self.rows(p)) - len(self.rows(p, first))
 
     def _compute(self, kernel: Kernel, arrays: dict[str, Floats]) -> None:
-        if self.numerics == "tile":
-            compute_kernel(kernel, processor=self.processor, data=arrays)
-        else:
-            kernel.reference(arrays)
+        compute(kernel, arrays, processor=self.processor, numerics=self.numerics)
 
     def _exchange(self, k: int, q: int, columns: slice) -> Floats:
         """Rows exchanged as the pivots say; every process of the column then has the upper ones (columns, block).

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from workloads.hpc.hpl_spec import HplMapping, LuProblem
 from workloads.hpc.lu_messages import exchanges
+from workloads.hpc.numerics import Floats
 
-Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 

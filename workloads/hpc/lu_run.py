@@ -9,14 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workloads.hpc.durations import Picoseconds
 from workloads.hpc.lu_costs import LuCosts
 from workloads.hpc.lu_matrix import LuMatrix
+from workloads.hpc.numerics import Floats
 from workloads.hpc.process_grid import blocks_from
-
-Floats = NDArray[np.float64]
 
 MOST_PROCESSES = 256
 

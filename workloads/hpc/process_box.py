@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.hpc.process_grid import near_square
+
 Ranks = NDArray[np.int64]
 Box = tuple[int, int, int]
 
@@ -37,9 +39,7 @@ def near_cube(processes: int) -> ProcessBox:
     for z in range(1, round(processes ** (1 / 3)) + 1):
         if processes % z:
             continue
-        rest = processes // z
-        y = next(y for y in range(int(rest**0.5), 0, -1) if rest % y == 0)
-        found = (z, y, rest // y)
+        found = (z, *near_square(processes // z))
         if sum(found) < sum(best):
             best = found
     return ProcessBox(best)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -45,3 +46,9 @@ def blocks_from(first: Counts | int, *, blocks: int, place: Counts | int, places
     """How many of the blocks ``first`` to ``blocks`` - 1 process ``place`` of ``places`` holds."""
     before, inside = np.asarray(first) - 1 - np.asarray(place), blocks - 1 - np.asarray(place)
     return np.asarray(inside // places - before // places)
+
+
+def near_square(processes: int) -> tuple[int, int]:
+    """Rows and columns of the grid of so many processes that is nearest to a square, rows being fewer."""
+    rows = next(rows for rows in range(isqrt(processes), 0, -1) if processes % rows == 0)
+    return rows, processes // rows

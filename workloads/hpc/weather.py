@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnlib.kernels.clock import KernelClock, compute_kernel
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.grids.weather_step import NUMBER_BYTES, WeatherStep
 from sim.machine.spec import ProcessorSpec
 from sim.network.protocol import Protocol
 from sim.network.topology import Topology
-from sim.time import seconds_from_ticks
-from workloads.hpc.durations import picoseconds
 from workloads.hpc.message_pattern import pattern_of
+from workloads.hpc.node_costs import copy_time, kernel_time, launch_time
+from workloads.hpc.numerics import Floats, Numerics, compute
 
-Floats = NDArray[np.float64]
 Grid = tuple[int, int]
 SIDES = ((0, 1), (0, -1), (1, 1), (1, -1))
 """Axis, and in which direction a message goes along it."""
@@ -32,12 +30,6 @@ def torus_neighbours(grid: Grid, axis: int, step: int) -> tuple[NDArray[np.int64
     """All ranks, and for each the one ``step`` further along an axis; opposite edges are joined."""
     numbers = np.arange(grid[0] * grid[1]).reshape(grid)
     return numbers.ravel(), np.roll(numbers, -step, axis=axis).ravel()
-
-
-def near_square(processes: int) -> Grid:
-    """The grid with as many rows as columns, or nearly, rows being fewer."""
-    rows = next(rows for rows in range(int(processes**0.5), 0, -1) if processes % rows == 0)
-    return rows, processes // rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +49,17 @@ def time_weather(
 ) -> WeatherTiming:
     """A step on the ranks of ``topology``, dealt out to ``grid``."""
     processor = clock.processor
-    launch = processor.group_sync_seconds if persistent_threads else processor.mpe.launch_seconds
-    seconds = launch + seconds_from_ticks(clock.time(kernel).ticks, clock_hertz=processor.clock_hertz)
     protocol = Protocol.of(topology.network)
     exchange = 0
     for axis, step in SIDES:
         size = (kernel.columns if axis == 0 else kernel.rows) * kernel.channels * NUMBER_BYTES
-        exchange += int(picoseconds(2 * size / processor.mpe.copy_bytes_per_second))
+        exchange += int(copy_time(processor, 2 * size))
         if grid[axis] > 1:
             source, target = torus_neighbours(grid, axis, step)
             pattern = pattern_of(topology=topology, protocol=protocol, source=source, destination=target)
             exchange += int(pattern.picoseconds(np.array(size)))
-    return WeatherTiming(compute=int(picoseconds(seconds)), halo_exchange=exchange)
+    launch = launch_time(processor, persistent_threads=persistent_threads)
+    return WeatherTiming(compute=launch + kernel_time(kernel, clock), halo_exchange=exchange)
 
 
 @dataclass(eq=False)
@@ -82,7 +73,7 @@ class Weather:
     grid: Grid
     processor: ProcessorSpec
     globe: Floats
-    numerics: Literal["layer", "tile"] = "layer"
+    numerics: Numerics = "layer"
     before: list[Floats] = field(init=False)
     after: list[Floats] = field(init=False)
     sent: Counter[str] = field(default_factory=Counter)
@@ -104,10 +95,7 @@ class Weather:
             self._send(axis, step)
         for before, after in zip(self.before, self.after, strict=True):
             arrays = {"before": before, "after": after}
-            if self.numerics == "tile":
-                compute_kernel(self.kernel, processor=self.processor, data=arrays)
-            else:
-                self.kernel.reference(arrays)
+            compute(self.kernel, arrays, processor=self.processor, numerics=self.numerics)
         self.before, self.after = self.after, self.before
 
     def whole(self) -> Floats:

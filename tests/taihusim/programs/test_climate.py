@@ -17,7 +17,8 @@ from tests.workloads.hpc.lu_cases import clock
 from workloads.datasets.storms import Storms
 from workloads.hpc.climate_spec import ClimateWorkload
 from workloads.hpc.files import load_program
-from workloads.hpc.weather import Grid, near_square
+from workloads.hpc.process_grid import near_square
+from workloads.hpc.weather import Grid
 
 
 def workload(windows: Grid, steps: int) -> ClimateWorkload:

@@ -14,7 +14,8 @@ from tests.taihusim.command import in_own_process, json_of, refused, taihusim
 from workloads.checkpoint import save_weights
 from workloads.hpc.climate_spec import ClimateWorkload
 from workloads.hpc.files import load_program
-from workloads.hpc.weather import Floats, Weather
+from workloads.hpc.numerics import Floats
+from workloads.hpc.weather import Weather
 
 SMALL = ["--set", "workload.windows=[1, 1]"]
 

@@ -15,8 +15,9 @@ from sim.network.topology import Topology
 from workloads.hpc.hpl_spec import HplMapping, LuProblem
 from workloads.hpc.lu_costs import LuCosts
 from workloads.hpc.lu_kernels import LuKernels
-from workloads.hpc.lu_matrix import LuMatrix, Numerics
+from workloads.hpc.lu_matrix import LuMatrix
 from workloads.hpc.lu_messages import LuMessages
+from workloads.hpc.numerics import Numerics
 from workloads.hpc.process_grid import ProcessGrid
 
 

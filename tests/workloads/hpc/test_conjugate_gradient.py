@@ -12,11 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from nnlib.kernels.clock import simulate
-from nnlib.kernels.sparse.sparse_rows import COLOURS, PassKind, SparseRows, colour_places, neighbours
+from nnlib.kernels.sparse.sparse_rows import COLOURS, NUMBER_BYTES, PassKind, SparseRows, colour_places, neighbours
 from sim.network.allreduce import allreduce
 from sim.network.topology import Topology
 from tests.workloads.hpc.lu_cases import clock, machine
-from workloads.hpc.cg_costs import NUMBER_BYTES, CgCosts, face_sizes
+from workloads.hpc.cg_costs import CgCosts, face_sizes
 from workloads.hpc.cg_numerics import CgNumerics
 from workloads.hpc.cg_spec import HpcgWorkload
 from workloads.hpc.conjugate_gradient import ConjugateGradient, flops_per_iteration

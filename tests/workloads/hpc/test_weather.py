@@ -12,7 +12,9 @@ from nnlib.kernels.grids.weather_step import Dynamics, WeatherStep
 from sim.network.topology import Topology
 from tests.workloads.hpc.lu_cases import clock, machine
 from workloads.datasets.storms import Storms
-from workloads.hpc.weather import Floats, Grid, Weather, near_square, time_weather
+from workloads.hpc.numerics import Floats
+from workloads.hpc.process_grid import near_square
+from workloads.hpc.weather import Grid, Weather, time_weather
 
 DYNAMICS = Dynamics(step=0.04, wave_speed=1.0, coriolis=0.1)
 
