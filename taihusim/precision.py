@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from nnlib.backends import layer_device
-from nnlib.batch import Arrays
-from nnlib.device import CoreGroupDevice, Device
 from nnlib.lowering import lower_forward, lower_gradients
 from nnlib.lowering.choice import Choice
-from nnlib.lowering.planner import Planner
-from nnlib.model import Model
-from nnlib.precision.calibration import Calibration
 from nnlib.program import Program
-from nnlib.quantised.device import FixedDevice, StorageDevice, fixed_model
-from nnlib.quantised.integer_device import IntegerDevice
-from nnlib.quantised.lower import lower_integer
-from nnlib.quantised.network import integer_shape
 from sim.problems import BadInput, Problem
 from taihusim.setup import Setup
 
-DOUBLE = np.dtype(np.float64)
+if TYPE_CHECKING:  # who only times need not load what computes, and few networks are in integers
+    from nnlib.batch import Arrays
+    from nnlib.device import Device
 
 
 def check_training(setup: Setup) -> None:
@@ -33,13 +26,19 @@ def check_training(setup: Setup) -> None:
 
 def training_device(setup: Setup, *, together: int, seed: int) -> Device:
     """What computes the steps of a run."""
+    import numpy as np
+
+    from nnlib.backends import layer_device
+    from nnlib.device import CoreGroupDevice
+    from nnlib.quantised.device import FixedDevice, StorageDevice
+
     mapping, processor = setup.mapping, setup.machine.processor
     tiles = mapping.numerics == "tile"
     if mapping.fixed is not None:
         chip = processor if tiles else None
         return FixedDevice(setup.model, mapping.fixed, seed, together, mapping.recompute, chip)
     if tiles:
-        arithmetic = DOUBLE if mapping.precision == "fp32-fp64" else None
+        arithmetic = np.dtype(np.float64) if mapping.precision == "fp32-fp64" else None
         choice = network_choice(setup)
         return CoreGroupDevice(
             setup.model, together, mapping.dtype, processor, mapping.recompute, arithmetic, choice=choice
@@ -51,8 +50,11 @@ def training_device(setup: Setup, *, together: int, seed: int) -> Device:
 
 def training_program(setup: Setup, *, batch: int, recompute: bool | None = None) -> Program:
     """A step on one core group. ``recompute``: unless it is as the mapping says."""
-    mapping = setup.mapping
-    model: Model = setup.model if mapping.fixed is None else fixed_model(setup.model, mapping.fixed)
+    mapping, model = setup.mapping, setup.model
+    if mapping.fixed is not None:
+        from nnlib.quantised.device import fixed_model
+
+        model = fixed_model(model, mapping.fixed)
     return lower_gradients(
         model=model,
         batch=batch,
@@ -66,15 +68,25 @@ def training_program(setup: Setup, *, batch: int, recompute: bool | None = None)
 def network_choice(setup: Setup) -> Choice:
     """Whose kernels the layers run on; core groups that are ranks of their own share no products."""
     shared = setup.mapping.ranks_per_node == 1
-    return Choice(
-        library=setup.mapping.library,
-        core_groups=setup.machine.processor.core_groups if shared else 1,
-        planner=Planner(setup.clock),
-    )
+    core_groups = setup.machine.processor.core_groups if shared else 1
+    choice = Choice(library=setup.mapping.library, core_groups=core_groups)
+    if choice.has_other_plans:
+        from nnlib.lowering.planner import Planner
+
+        choice = replace(choice, planner=Planner(setup.clock))
+    return choice
 
 
 def inference_device(setup: Setup, sample: Arrays | None) -> Device:
     """What computes outputs; integers are calibrated on ``sample``."""
+    import numpy as np
+
+    from nnlib.backends import layer_device
+    from nnlib.device import CoreGroupDevice
+    from nnlib.precision.calibration import Calibration
+    from nnlib.quantised.device import StorageDevice
+    from nnlib.quantised.integer_device import IntegerDevice
+
     _check_backend(setup)
     mapping, processor, together = setup.mapping, setup.machine.processor, setup.core_group_batch(1)
     tiles = mapping.numerics == "tile"
@@ -85,7 +97,7 @@ def inference_device(setup: Setup, sample: Arrays | None) -> Device:
         chip = processor if tiles else None
         return IntegerDevice(setup.model, mapping.integers, sample, calibration, chip, together)
     if tiles:
-        arithmetic = DOUBLE if mapping.precision == "fp32-fp64" else None
+        arithmetic = np.dtype(np.float64) if mapping.precision == "fp32-fp64" else None
         choice = network_choice(setup)
         return CoreGroupDevice(setup.model, together, mapping.dtype, processor, arithmetic=arithmetic, choice=choice)
     if mapping.precision == "fp32-fp64":
@@ -100,13 +112,20 @@ def inference_program(setup: Setup, *, batch: int) -> Program:
         return lower_forward(
             graph=setup.graph, batch=batch, dtype=mapping.dtype, alignment=alignment, choice=network_choice(setup)
         )
+    from nnlib.quantised.lower import lower_integer
+    from nnlib.quantised.network import integer_shape
+
     return lower_integer(integer_shape(setup.graph, mapping.integers), batch=batch, alignment=alignment)
 
 
 def real_layers(setup: Setup) -> list[str]:
     """The layers that infer with real numbers in a precision of integers, as they have no integer form."""
     integers = setup.mapping.integers
-    return [] if integers is None else list(integer_shape(setup.graph, integers).real_layers)
+    if integers is None:
+        return []
+    from nnlib.quantised.network import integer_shape
+
+    return list(integer_shape(setup.graph, integers).real_layers)
 
 
 def _check_backend(setup: Setup) -> None:

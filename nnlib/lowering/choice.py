@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from nnlib.kernels.convolutions.convolution import Pass
-from nnlib.kernels.swcaffe.products import Version
-from nnlib.lowering.planner import Planner
+if TYPE_CHECKING:  # who does not search for plans need not load them
+    from nnlib.kernels.convolutions.convolution import Pass
+    from nnlib.kernels.swcaffe.products import Version
+    from nnlib.lowering.planner import Planner
 
 NetworkLibrary: TypeAlias = Literal["swcaffe-2018", "swcaffe-2019", "autotuned-2019", "searched-2019"]
 """Libraries that a whole network can run on.
@@ -33,6 +34,11 @@ class Choice:
     def swcaffe(self) -> Version | None:
         """The version of swCaffe, if it is that."""
         return self.library if self.library in ("swcaffe-2018", "swcaffe-2019") else None
+
+    @property
+    def has_other_plans(self) -> bool:
+        """Whether convolutions may be anything but explicit products of this project's own kernels."""
+        return self.library != "autotuned-2019"
 
     def searches(self, which: Pass) -> bool:
         """Whether the library takes the fastest plan of a pass."""

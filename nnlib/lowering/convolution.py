@@ -5,22 +5,23 @@ A transposed convolution is its mirrored one the other way round: forward it goe
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nnlib.kernels.arranging.layout import Transpose
-from nnlib.kernels.convolutions.convolution import Pass
 from nnlib.kernels.convolutions.depthwise import DepthwiseForward, DepthwiseInputGradient, DepthwiseWeightGradient
 from nnlib.kernels.convolutions.patch_window import PatchWindow
 from nnlib.layers import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from nnlib.lowering import swcaffe, tuned
 from nnlib.lowering.columns import ColumnProducts
-from nnlib.lowering.planner import Planned
 from nnlib.lowering.products import add_bias, lower_bias_gradient
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of, part_of
 from nnlib.ops.conv_transpose import mirrored_padding
 from nnlib.ops.reach import reaches
 from nnlib.parts import Part
 from sim.chip.memory import Shape
+
+if TYPE_CHECKING:
+    from nnlib.kernels.convolutions.convolution import Convolution, Pass
+    from nnlib.lowering.planner import Planned
 
 GRADIENTS: Final[tuple[Pass, ...]] = ("weight_gradient", "input_gradient")
 
@@ -32,8 +33,10 @@ def _(layer: Conv2d | Conv1d | ConvTranspose2d | ConvTranspose1d) -> Part:
 
 @lower_forward_of.register
 def _(layer: Conv2d | Conv1d, site: Site) -> None:
-    convolution = swcaffe.convolution_of(layer, site) if isinstance(layer, Conv2d) else None
+    convolution = _convolution(layer, site)
     if convolution is not None and isinstance(layer, Conv2d):
+        from nnlib.lowering import swcaffe, tuned
+
         plan = tuned.planned(site, convolution, "forward")
         if plan is not None:
             tuned.forward(plan, layer, site)
@@ -54,11 +57,15 @@ def _(layer: Conv2d | Conv1d, site: Site) -> None:
 
 @lower_backward_of.register
 def _(layer: Conv2d | Conv1d, site: Site) -> None:
-    convolution = swcaffe.convolution_of(layer, site) if isinstance(layer, Conv2d) else None
-    if convolution is not None and isinstance(layer, Conv2d) and site.choice.swcaffe is not None:
-        swcaffe.convolution_backward(site.choice.swcaffe, convolution, layer, site)
-        return
-    plans = {which: tuned.planned(site, convolution, which) if convolution else None for which in GRADIENTS}
+    convolution = _convolution(layer, site)
+    plans: dict[Pass, Planned | None] = dict.fromkeys(GRADIENTS)
+    if convolution is not None and isinstance(layer, Conv2d):
+        from nnlib.lowering import swcaffe, tuned
+
+        if site.choice.swcaffe is not None:
+            swcaffe.convolution_backward(site.choice.swcaffe, convolution, layer, site)
+            return
+        plans = {which: tuned.planned(site, convolution, which) for which in GRADIENTS}
     products = _products(layer, site)
     weight_gradient = site.parameter_gradient("weight")
     _by_weight(products, plans["weight_gradient"], site, weight_gradient)
@@ -68,8 +75,19 @@ def _(layer: Conv2d | Conv1d, site: Site) -> None:
         _by_images(products, plans["input_gradient"], site)
 
 
+def _convolution(layer: Conv2d | Conv1d, site: Site) -> Convolution | None:
+    """The convolution for which libraries have other plans than explicit products; None where there are none."""
+    if not site.choice.has_other_plans or not isinstance(layer, Conv2d):
+        return None
+    from nnlib.lowering import swcaffe
+
+    return swcaffe.convolution_of(layer, site)
+
+
 def _by_weight(products: ColumnProducts, plan: Planned | None, site: Site, weight_gradient: str) -> None:
     if plan is not None:
+        from nnlib.lowering import tuned
+
         tuned.by_weight(plan, site, weight_gradient)
         return
     grad = site.grad_output
@@ -84,6 +102,8 @@ def _by_weight(products: ColumnProducts, plan: Planned | None, site: Site, weigh
 
 def _by_images(products: ColumnProducts, plan: Planned | None, site: Site) -> None:
     if plan is not None:
+        from nnlib.lowering import tuned
+
         tuned.by_images(plan, site)
         return
     grad, weight = site.grad_output, site.variable("weight")

@@ -7,7 +7,6 @@ from math import prod
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.pointwise.dropout import Dropout as DropoutKernel
 from nnlib.layers import Dropout
-from nnlib.lowering import swcaffe
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 
 
@@ -33,4 +32,8 @@ def _(layer: Dropout, site: Site) -> None:
 
 def _kernel(layer: Dropout, site: Site, *, forward: bool) -> Kernel:
     kernel = DropoutKernel(site.batch, prod(site.in_shape), layer.rate, site.dtype)
-    return kernel if site.choice.swcaffe is None else swcaffe.dropout(kernel, forward=forward)
+    if site.choice.swcaffe is None:
+        return kernel
+    from nnlib.lowering import swcaffe
+
+    return swcaffe.dropout(kernel, forward=forward)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from nnlib.kernels.products.gemm import Gemm
 from nnlib.layers import Linear
-from nnlib.lowering import swcaffe
 from nnlib.lowering.products import add_bias, lower_bias_gradient
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of, part_of
 from nnlib.parts import Part
@@ -18,6 +17,8 @@ def _(layer: Linear) -> Part:
 @lower_forward_of.register
 def _(layer: Linear, site: Site) -> None:
     if site.choice.swcaffe is not None:
+        from nnlib.lowering import swcaffe
+
         swcaffe.linear_forward(site.choice.swcaffe, layer, site)
         return
     rows, ins, outs = _sizes(layer, site)
@@ -31,6 +32,8 @@ def _(layer: Linear, site: Site) -> None:
 @lower_backward_of.register
 def _(layer: Linear, site: Site) -> None:
     if site.choice.swcaffe is not None:
+        from nnlib.lowering import swcaffe
+
         swcaffe.linear_backward(site.choice.swcaffe, layer, site)
         return
     rows, ins, outs = _sizes(layer, site)

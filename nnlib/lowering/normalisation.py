@@ -14,7 +14,6 @@ from nnlib.kernels.normalisation.local_response import (
 from nnlib.kernels.normalisation.scale_shift import FoldStatistics, ScaleShift
 from nnlib.kernels.reducing.reduction import ColumnSum
 from nnlib.layers.normalisation import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
-from nnlib.lowering import swcaffe
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of, part_of
 from nnlib.parts import Part
 from sim.chip.memory import Shape
@@ -27,8 +26,11 @@ def _(layer: BatchNorm) -> Part:
 
 @lower_forward_of.register
 def _(layer: BatchNorm, site: Site) -> None:
-    if site.choice.swcaffe is not None and swcaffe.normalisation_forward(layer, site):
-        return
+    if site.choice.swcaffe is not None:
+        from nnlib.lowering import swcaffe
+
+        if swcaffe.normalisation_forward(layer, site):
+            return
     rows, channels = _matrix(site)
     made = {name: site.buffer(f"batch_{name}", (channels,)) for name in ("inverse_deviation", "scale", "shift")}
     arguments = dict(made)
@@ -54,8 +56,11 @@ def _(layer: BatchNorm, site: Site) -> None:
 
 @lower_backward_of.register
 def _(layer: BatchNorm, site: Site) -> None:
-    if site.choice.swcaffe is not None and swcaffe.normalisation_backward(layer, site):
-        return
+    if site.choice.swcaffe is not None:
+        from nnlib.lowering import swcaffe
+
+        if swcaffe.normalisation_backward(layer, site):
+            return
     rows, channels = _matrix(site)
     statistics = {name: site.made(f"batch_{name}") for name in ("mean", "inverse_deviation")}
     if layer.affine:

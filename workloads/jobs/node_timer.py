@@ -11,7 +11,6 @@ from nnlib.kernels.launching import launches_of, mpe_seconds
 from nnlib.kernels.pointwise.elementwise import SumCopies
 from nnlib.optim import Clip, Optimizer
 from nnlib.program import Launch, Program
-from nnlib.quantised.lower_training import update_roundings
 from nnlib.update import clip_kernels, state_kinds, update_kernels
 from sim.chip.processor import Segment, add_shares, group_sync_segment, joined, launch_segment, mpe_segment
 from sim.machine.spec import MachineSpec
@@ -92,6 +91,8 @@ class NodeTimer:
                 segments[0] = Segment(seconds=seconds, shares=add_shares(meeting), memory_bytes=moved)
         kernels = update_kernels(optimizer=optimizer, sizes=sizes, sharers=sharers, dtype=dtype)
         if self.mapping.fixed is not None:
+            from nnlib.quantised.lower_training import update_roundings
+
             kinds, scheme = len(state_kinds(optimizer)), self.mapping.fixed
             kernels += update_roundings(sizes=sizes, kinds=kinds, sharers=sharers, dtype=dtype, scheme=scheme)
         return [*segments, *(self.launch(kernel) for kernel in kernels)]
