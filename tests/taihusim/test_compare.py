@@ -86,10 +86,17 @@ def test_bad_input(arguments: list[str], words: list[str], tiny: str) -> None:
         assert each in said
 
 
-@pytest.mark.parametrize("command", [["train"], ["infer"], ["predict", "--strategy", "pipeline=2", "--nodes", "2"]])
-def test_what_needs_core_groups_says_so(command: list[str], tiny: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["train"], "expected a machine with core groups"),
+        (["infer"], "expected a machine with core groups"),
+        (["predict", "--strategy", "pipeline=2", "--nodes", "2"], "not core groups to divide for"),
+    ],
+)
+def test_what_needs_core_groups_says_so(command: list[str], expected: str, tiny: str) -> None:
     (line,) = refused(command[0], tiny, "--machine", "k40m_cluster", *command[1:])
-    assert "expected a machine with core groups" in line
+    assert expected in line
 
 
 def test_a_batch_that_does_not_fit_a_device() -> None:

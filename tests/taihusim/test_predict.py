@@ -188,7 +188,9 @@ def test_samples_from_storage_limit_many_nodes(tmp_path: Path) -> None:
     (kept,) = points(str(path), "input_from=memory", nodes=(4096,))
     assert kept["shares"]["input"] < 0.5
     # each of the samples is read once, by processes that share 32 arrays of 2 GB/s
-    assert steps_of(str(path)).facts.train_size * 1e6 / 64e9 < kept["input"]["loading_seconds"] < 60
+    samples = steps_of(str(path)).facts.train_size
+    assert samples is not None
+    assert samples * 1e6 / 64e9 < kept["input"]["loading_seconds"] < 60
 
 
 def test_where_scaling_stops() -> None:
