@@ -39,11 +39,14 @@ class LuProblem:
 class HplMapping:
     """How the factorisation is put on a machine.
 
-    ``process``: one for each core group or for each node. ``rows``: of the grid, None: see :func:`grid_rows`. ``lookahead``: 1: the next panel is factorised before the rest of an update, 0: after.
+    ``process``: one for each core group or for each node. ``rows``: of the grid, None: see :func:`grid_rows`;
+    ``order``: which neighbours in the grid have consecutive ranks. ``broadcast`` of panels, ``swap`` of rows: ways of
+    the reference program (Petitet, Whaley, Dongarra and Cleary, HPL 2.3: 1ring, 1ringM, 2ringM, long; spread-roll,
+    binary exchange). ``lookahead``: 1: the next panel is factorised before the rest of an update, 0: after.
     ``pivots_eager``: what the processes agree on a pivot with is split into messages below the eager limit.
     ``swap_overlapped``: rows are exchanged under the update. ``leaf``: columns of a panel that are factorised one by
-    one. ``update_columns``: of one launch of the update. ``kernel_fraction``: of a core group's peak that the update
-    reaches, None: what the library's simulated kernel does.
+    one. ``update_columns``: of one launch of the update. ``persistent_threads``: kernels are launched by flags.
+    ``kernel_fraction``: of a core group's peak that the update reaches, None: what the library's simulated kernel does.
     """
 
     process: Process = "core_group"

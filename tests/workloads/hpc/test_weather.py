@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nnlib.kernels.clock import simulate
-from nnlib.kernels.grids.weather_step import Dynamics, WeatherStep
+from nnlib.kernels.grids.weather_step import Dynamics, WeatherStep, stepped
 from sim.network.topology import Topology
 from tests.workloads.hpc.lu_cases import clock, machine
 from workloads.datasets.storms import Storms
@@ -86,6 +86,16 @@ def test_storms_stay_storms() -> None:
     assert (after > 0.1 * before).all()
     windows = core.windows(3, (1, 2))
     np.testing.assert_array_equal(windows[1], core.whole()[24:, 72:])
+
+
+@pytest.mark.numeric
+def test_rows_a_few_at_a_time_are_all_rows_at_once() -> None:
+    before = np.random.default_rng(3).standard_normal((203, 102, 16))
+    after = np.zeros_like(before)
+    WeatherStep(201, 100, 16, DYNAMICS).reference({"before": before, "after": after})
+    np.testing.assert_array_equal(after[1:-1, 1:-1], stepped(before, DYNAMICS))
+    assert not after[0].any()
+    assert not after[-1].any()
 
 
 def test_parts_must_make_up_the_globe() -> None:
