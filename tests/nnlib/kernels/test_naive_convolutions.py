@@ -168,7 +168,7 @@ def test_direct_loads_two_operands_for_every_product(
 @pytest.mark.parametrize(
     ("which", "convolution"),
     [
-        ("weight_gradient", Convolution(batch=20, ni=20, no=8, ri=22, ci=14, kr=3, kc=3, dilation=2)),
+        ("weight_gradient", Convolution(batch=20, ni=20, no=8, ri=18, ci=8, kr=3, kc=3, dilation=2)),
         ("input_gradient", Convolution(batch=2, ni=8, no=5, ri=18, ci=7, kr=1, kc=1, stride=2, dilation=2)),
         ("forward", Convolution(batch=33, ni=3, no=16, ri=20, ci=12, kr=2, kc=2, stride=1)),
     ],
