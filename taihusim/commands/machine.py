@@ -217,11 +217,13 @@ def _unit_rows(spec: MachineSpec) -> list[tuple[str, str]]:
             ("peak of one device in fp64", _flops(devices.device_fp64_flops)),
         ]
     chip = spec.processor
+    single = chip.peak_flops_of("fp32")
     return [
         ("core groups", f"{spec.nodes * chip.core_groups:,}"),
         ("cores", f"{spec.cores:,}"),
         ("peak of one core group's CPEs", _flops(chip.core_group_cpe_peak_flops)),
         ("peak of one chip, with MPEs", _flops(chip.peak_flops)),
+        *([] if single == chip.peak_flops else [("the same in fp32", _flops(single))]),
     ]
 
 

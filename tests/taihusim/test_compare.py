@@ -131,6 +131,7 @@ def test_machines_are_listed_and_shown() -> None:
     assert by_name["k40m_cluster"]["devices"] == 648
     assert by_name["sunway_oceanlight"]["devices"] is None
     assert by_name["sunway_oceanlight"]["watts"] == pytest.approx(35e6, rel=0.01)
+    assert by_name["sunway_oceanlight"]["node_peak_fp32_gflops"] == pytest.approx(27_864, rel=1e-3)
     assert "peak of one device in fp32" in taihusim("machine", "show", "k40m_node").stdout
 
 
