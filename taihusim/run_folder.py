@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from sim.chip.memory import Array
-from sim.problems import BadInput, Problem
 from taihusim.checkpointing import checkpoint_path
 from taihusim.figure import save_figure
+from taihusim.places import check_folder
 from taihusim.setup import Setup
 from workloads.checkpoint import save_weights
 from workloads.files import replaced
@@ -41,11 +41,8 @@ class RunFolder:
     program: object | None = None
 
     def check(self) -> None:
-        """Raise BadInput if there is something else in the folder's place."""
-        for place in (self.path, *self.path.parents):
-            if place.exists() and not place.is_dir():
-                expected = "a folder, or a name that is not taken"
-                raise BadInput([Problem(file=f"--out {self.path}", key="", value=str(place), expected=expected)])
+        """Raise BadInput if the folder cannot be made or written to."""
+        check_folder(self.path)
 
     def save_training(self, result: dict[str, Any], *, parameters: Sequence[dict[str, Any] | None]) -> list[Path]:
         """Write the record, the last run's weights and the figure; returns the files."""

@@ -49,7 +49,7 @@ MOST_ROWS = 60
     help="By steps, exact or, with very many messages, saying it is approximated; or every message a flow (slow).",
 )
 @click.option("--steps", is_flag=True, help="Also show what each step did.")
-@click.option("--trace", type=click.Path(path_type=Path, dir_okay=False), help="File for a timeline (ui.perfetto.dev).")
+@click.option("--trace", type=click.Path(path_type=Path), help="File for a timeline (ui.perfetto.dev).")
 @click.option("--machine", default="sunway_taihulight", show_default=True, help="Machine, name or file.")
 @set_option
 @json_option
@@ -84,7 +84,9 @@ def command(
     """
     from sim.machine.load import load_machine
     from taihusim.collective import collective_request, run_collective
+    from taihusim.places import check_file
 
+    check_file(trace, option="--trace")
     spec = load_machine(machine, split_settings(settings, nouns=("machine",)).machine)
     request = collective_request(
         machine=spec,

@@ -71,7 +71,7 @@ def _size_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Compute random numbers in the tiles and compare with whole arrays, or not.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random numbers.")
-@click.option("--trace", type=click.Path(path_type=Path, dir_okay=False), help="File for a timeline (ui.perfetto.dev).")
+@click.option("--trace", type=click.Path(path_type=Path), help="File for a timeline (ui.perfetto.dev).")
 @set_option
 @json_option
 def command(
@@ -111,8 +111,10 @@ def command(
     from sim.machine.load import load_machine
     from taihusim.cache import default_store
     from taihusim.kernel import KernelRequest, run_operation, trace_of
+    from taihusim.places import check_file
     from workloads.files import replaced
 
+    check_file(trace, option="--trace")
     spec = load_machine(machine, split_settings(settings, nouns=("machine",)).machine)
     request = KernelRequest(
         op=op,

@@ -78,9 +78,11 @@ def command(
         run |= {"sensitivity": varied, "seed": seed}
         _predict_program(workload, nodes=counts, settings=settings, as_json=as_json, **run)
         return
+    from taihusim.places import check_folder
     from taihusim.planning import plan_steps
     from taihusim.predict import PredictRequest, predict
 
+    check_folder(out)
     steps = plan_steps(
         workload=workload,
         machine=run["machine"],
@@ -118,15 +120,12 @@ def command(
 
 
 def _save(result: dict[str, Any], out: Path) -> list[Path]:
-    """Write numbers and figure; returns the files. Raises BadInput if there is something else in the folder's place."""
+    """Write numbers and figure; returns the files."""
     import json
 
-    from sim.problems import BadInput, Problem
     from taihusim.figure_prediction import save_prediction
     from workloads.files import replaced
 
-    if out.exists() and not out.is_dir():
-        raise BadInput([Problem(file="--out", key="", value=str(out), expected="a folder, or a place for a new one")])
     out.mkdir(parents=True, exist_ok=True)
     written = [out / "predict.json", out / "predict.png"]
     with replaced(written[0]) as file:

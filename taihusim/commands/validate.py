@@ -42,13 +42,14 @@ def command(
       taihusim validate --table dma_grid --out runs/validation
     """
     from sim.machine.load import load_machine
+    from taihusim.places import check_file, check_folder
     from taihusim.validation.predictors import PREDICTORS
     from taihusim.validation.report import compare
     from taihusim.validation.table import read_tables
 
     found = read_tables(tables, names=names)
-    if out is not None:
-        _check_folder(out)
+    check_folder(out)
+    check_file(residuals, option="--residuals")
     machine = load_machine("sunway_taihulight")
     total = sum(len(table.rows) for table in found)
     reports = []
@@ -115,13 +116,6 @@ def _print(reports: Sequence[TableReport]) -> None:
 
 def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count} rows"
-
-
-def _check_folder(out: Path) -> None:
-    from sim.problems import BadInput, Problem
-
-    if out.exists() and not out.is_dir():
-        raise BadInput([Problem(file="--out", key="", value=str(out), expected="a folder, or a place for a new one")])
 
 
 def _save_residuals(reports: Sequence[TableReport], path: Path) -> Path:
