@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,19 @@ def in_groups(schedule: Schedule, members: Ranks, *, ranks: int) -> Schedule:
     all_in_order = members.size == ranks and bool((members.ravel() == np.arange(ranks)).all())
     name = (len(members), members.shape[1], int(members[0, 0]), int(members[-1, -1]))
 
-    def steps() -> Iterator[Step]:
-        for step in schedule.steps():
-            yield _spread(step, members, name=name, everyone=step.everyone and all_in_order)
+    def spread(steps: Callable[[], Iterator[Step]]) -> Callable[[], Iterator[Step]]:
+        return lambda: (_spread(step, members, name=name, everyone=step.everyone and all_in_order) for step in steps())
 
-    return Schedule(name=schedule.name, ranks=ranks, elements=schedule.elements, steps=steps, copied=schedule.copied)
+    # each ring costs as much as a step over all ranks does
+    short = schedule.shortened if len(members) < schedule.ranks else None
+    return Schedule(
+        name=schedule.name,
+        ranks=ranks,
+        elements=schedule.elements,
+        steps=spread(schedule.steps),
+        copied=schedule.copied,
+        shortened=short and spread(short),
+    )
 
 
 def _spread(step: Step, members: Ranks, *, name: Any, everyone: bool) -> Step:
@@ -33,4 +42,14 @@ def _spread(step: Step, members: Ranks, *, name: Any, everyone: bool) -> Step:
     source, destination = members[:, step.source].ravel(), members[:, step.destination].ravel()
     begin, end = np.tile(step.begin, len(members)), np.tile(step.end, len(members))
     into = None if step.into is None else np.tile(step.into, len(members))
-    return Step(source, destination, begin, end, step.reduce, (name, step.pattern), everyone, into)
+    return replace(
+        step,
+        source=source,
+        destination=destination,
+        begin=begin,
+        end=end,
+        pattern=(name, step.pattern),
+        everyone=everyone,
+        into=into,
+        groups=len(members),
+    )

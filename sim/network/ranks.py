@@ -154,7 +154,13 @@ class _Runner:
             totals.reduce_seconds += float(adding.max()) * step.turns
             cost = TurnCost(message_seconds=duration, adding_seconds=adding)
             self.watch.turns(self.clocks, duration, routes)
-            self.clocks = after_turns(self.clocks, cost, turns=step.turns)
+            if everyone and step.groups == 1:
+                self.clocks = after_turns(self.clocks, cost, turns=step.turns)
+                return
+            self.watch.exact = False
+            for part in np.split(np.arange(count), step.groups):
+                own = TurnCost(message_seconds=duration[part], adding_seconds=adding[part])
+                self.clocks[source[part]] = after_turns(self.clocks[source[part]], own, turns=step.turns)
             return
         clocks = self.clocks
         if step.joint_group:

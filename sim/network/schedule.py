@@ -26,7 +26,8 @@ class Step:
     Message i goes from ``source[i]`` to ``destination[i]`` and carries the elements ``begin[i]`` to ``end[i]``; the
     receiver adds them to its own if ``reduce``, else they replace its own, at the same place or from ``into[i]`` on.
     Steps of equal ``pattern`` have the same sources and destinations. ``everyone``: message i is of rank i, and every
-    rank has one. ``turns``: how often the step is done, with messages of the same size each time.
+    rank has one. ``turns``: how often the step is done, with messages of the same size each time. ``groups``: the
+    messages are of so many groups of ranks, those of one behind those of the other.
     """
 
     source: Ranks
@@ -38,6 +39,7 @@ class Step:
     everyone: bool = False
     into: Ranks | None = None
     turns: int = 1
+    groups: int = 1
     joint_group: int = 0
 
 
@@ -99,8 +101,9 @@ def execute(schedule: Schedule, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _join(held: NDArray[Any], step: Step) -> None:
-    """Give every rank the sum of all, neighbours first."""
+    """Give every rank the sum of all of its group, neighbours first."""
     begin, end = int(step.begin[0]), int(step.end[0])
-    firsts = np.arange(0, len(held), step.joint_group)
-    parts = np.add.reduceat(held[:, begin:end], firsts, axis=0)
-    held[:, begin:end] = parts.sum(axis=0)
+    for members in np.split(step.source, step.groups):
+        firsts = np.arange(0, len(members), step.joint_group)
+        parts = np.add.reduceat(held[members, begin:end], firsts, axis=0)
+        held[members, begin:end] = parts.sum(axis=0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.network import schedule as schedule_module
 from sim.network.allreduce import allreduce
 from sim.network.collectives import collective
 from sim.network.groups import in_groups
@@ -22,13 +23,13 @@ def topology(nodes: int, ranks_per_node: int = 1) -> Topology:
     return Topology(network=NETWORK, nodes=nodes, ranks_per_node=ranks_per_node)
 
 
-def finish(schedule: Schedule, place: Topology) -> np.ndarray:
+def finish(schedule: Schedule, place: Topology, start: np.ndarray | None = None) -> np.ndarray:
     return run(
         schedule,
         topology=place,
         protocol=Protocol.of(NETWORK),
         reduction=ReductionCost.of(NETWORK),
-        start=np.zeros(place.ranks),
+        start=np.zeros(place.ranks) if start is None else start,
         item_bytes=8,
     ).finish
 
@@ -78,6 +79,39 @@ def test_ranks_outside_the_groups_go_on() -> None:
     members = np.array([[1, 3]])
     found = finish(in_groups(allreduce("ring", topology=topology(2), elements=8), members, ranks=4), topology(4))
     assert (found > 0).tolist() == [False, True, False, True]
+
+
+@pytest.mark.timing
+def test_few_long_rings_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rings side by side, of ranks that begin together or not, as step by step; many short ones go so."""
+    members = np.arange(48).reshape(3, 16)
+    ring = in_groups(allreduce("ring", topology=topology(16), elements=16 * 1000), members, ranks=48)
+    assert (
+        in_groups(allreduce("ring", topology=topology(4), elements=8), members.reshape(12, 4), ranks=48).shortened
+        is None
+    )
+    assert ring.shortened is not None
+    start = np.where(np.arange(48) % 7 == 3, 1e-3, 0.0)
+    one = in_groups(allreduce("ring", topology=topology(16), elements=16 * 1000), members[1:2], ranks=48)
+    for rings in (ring, one):
+        for begin in (np.zeros(48), start):
+            expected = finish(rings, topology(48), begin)
+            with monkeypatch.context() as patch:
+                patch.setattr(schedule_module, "STEP_BY_STEP_RANKS", 8)
+                found = finish(rings, topology(48), begin)
+            np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.numeric
+def test_switches_add_up_each_group_by_itself() -> None:
+    """In the network too: numbers and, where no link is shared, times of one group alone."""
+    alone = collective("allreduce", "in_network", topology=topology(4), elements=1000)
+    spread = in_groups(alone, np.arange(12).reshape(3, 4), ranks=12)
+    values = np.random.default_rng(0).normal(size=(12, 1000))
+    found = execute(spread, values)
+    for group in (slice(0, 4), slice(4, 8), slice(8, 12)):
+        np.testing.assert_array_equal(found[group], execute(alone, values[group]))
+    np.testing.assert_array_equal(finish(spread, topology(12)), np.tile(finish(alone, topology(4)), 3))
 
 
 def test_groups_of_another_size_are_refused() -> None:
