@@ -51,10 +51,10 @@ GRAPHS = {name: around(layer, (6, 7, 2)) for name, layer in IMAGES.items()} | {
 QUICK = ("every option", "groups", "depthwise", "transposed groups", "sequence", "linear, transposed")
 
 
-def check_tiles_are_layers(graph: Graph, dtype: DTypeName) -> None:
+def check_tiles_are_layers(graph: Graph, dtype: DTypeName, *, samples: int = 2) -> None:
     """Training and inference of more samples than are lowered at a time."""
     model, number = classifier(graph), DTYPES[dtype]
-    host, device = HostDevice(model), CoreGroupDevice(model, 2, dtype, load_machine(DEFAULT_MACHINE).processor)
+    host, device = HostDevice(model), CoreGroupDevice(model, samples, dtype, load_machine(DEFAULT_MACHINE).processor)
     rng = np.random.default_rng(4)
     variables = {name: rng.standard_normal(shape).astype(number) / 2 for name, shape in graph.parameters.items()}
     images = rng.standard_normal((3, *graph.shapes[INPUT])).astype(number)
@@ -94,6 +94,13 @@ def test_large_columns_are_made_part_by_part(name: str, monkeypatch: pytest.Monk
     check_tiles_are_layers(GRAPHS[name], "fp64")
     names = [kernel for _, kernel in kernels(name)]
     assert ("convolution" in names or "convolution_input_gradient" in names) == (name != "one tap")
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("name", ["groups", "transposed"])
+def test_large_columns_of_one_sample_are_made_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nnlib.lowering.columns.COLUMN_BYTES", 1)
+    check_tiles_are_layers(GRAPHS[name], "fp64", samples=1)
 
 
 def test_large_columns_are_not_kept() -> None:
