@@ -31,10 +31,12 @@ def _three_digits(value: float) -> str:
 
 
 def energy_in_words(joules: float) -> str:
-    """Kilojoules, megajoules, or from 1 kWh on multiples of that, three digits: ``50.8 MWh``."""
+    """Joules or, from 1 kWh on, multiples of that, three digits: ``50.8 MWh``."""
+    for unit in ("J", "kJ", "MJ"):
+        value = joules / {"J": 1, "kJ": 1e3, "MJ": 1e6}[unit]
+        if float(f"{value:.3g}") < 1000 and joules < 3.6e6:
+            return f"{value:.3g} {unit}"
     hours = joules / 3.6e6
-    if hours < 1:
-        return f"{joules / 1e3:.3g} kJ" if joules < 1e6 else f"{joules / 1e6:.3g} MJ"
     for unit in ("kWh", "MWh"):
         if hours < 1000:
             return f"{hours:.3g} {unit}"

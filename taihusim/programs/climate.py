@@ -23,14 +23,18 @@ from taihusim.node_steps import NodeSteps
 from taihusim.setup import Setup
 from workloads.hpc.climate_spec import ClimateWorkload
 from workloads.hpc.durations import seconds_of
+from workloads.hpc.field_windows import time_windows
 from workloads.hpc.process_grid import near_square
 from workloads.hpc.weather import time_weather
+from workloads.jobs.node_answer import NodeAnswer
+from workloads.jobs.step_energy import step_activity
 from workloads.mapping import Mapping
-from workloads.words import seconds_in_words, size_in_words
+from workloads.words import energy_in_words, seconds_in_words, size_in_words
 
 PARTS: Final = {
     "core_compute": "the dynamical core streams its fields through the LDM",
     "halo_exchange": "the dynamical core exchanges the edges of its parts",
+    "field_cutting": "fields are cut into samples of the network",
     "segmentation": "the network looks through the fields",
 }
 
@@ -78,6 +82,7 @@ def climate_point(workload: ClimateWorkload, *, steps: NodeSteps, clock: KernelC
     kernel = core_step(steps.setup, workload)
     part = kernel.rows * kernel.columns * kernel.channels * NUMBER_BYTES
     answer = steps.answering(workload.fields * groups)
+    # fields before and after a step; their samples are among what the network needs
     memory = 2 * part + answer.memory_bytes
     if memory > machine.processor.memory.bytes:
         expected = f"fewer fields: {memory:,} B per core group do not fit its {machine.processor.memory.bytes:,} B"
@@ -88,9 +93,11 @@ def climate_point(workload: ClimateWorkload, *, steps: NodeSteps, clock: KernelC
     timing = time_weather(
         kernel, grid=grid, topology=topology, clock=clock, persistent_threads=workload.persistent_threads
     )
+    cut = time_windows(kernel, workload.windows, clock=clock, persistent_threads=workload.persistent_threads)
     spent = {
         "core_compute": workload.steps * seconds_of(timing.compute),
         "halo_exchange": workload.steps * seconds_of(timing.halo_exchange),
+        "field_cutting": seconds_of(cut),
         "segmentation": answer.seconds,
     }
     simulated = spent["core_compute"] + spent["halo_exchange"]
@@ -103,6 +110,7 @@ def climate_point(workload: ClimateWorkload, *, steps: NodeSteps, clock: KernelC
             striping=Striping(stripes=workload.stripes, stripe_bytes=workload.stripe_bytes),
         ),
     ).seconds
+    activity = _activity(machine, kernel, answer, spent, steps=workload.steps)
     worst = max(spent, key=lambda name: spent[name])
     return {
         "nodes": nodes,
@@ -115,6 +123,7 @@ def climate_point(workload: ClimateWorkload, *, steps: NodeSteps, clock: KernelC
         "steps": workload.steps,
         "seconds_per_step": seconds_of(timing.step),
         "seconds_simulation": simulated,
+        "seconds_field_cutting": spent["field_cutting"],
         "seconds_segmentation": answer.seconds,
         "seconds_in_place": seconds,
         "seconds_storage": 2 * handed,
@@ -122,32 +131,35 @@ def climate_point(workload: ClimateWorkload, *, steps: NodeSteps, clock: KernelC
         "fields_per_second": workload.fields * topology.ranks / seconds,
         "shares": {name: each / seconds for name, each in spent.items()},
         "memory_bytes_per_core_group": memory,
-        "energy_joules": _joules(machine, kernel, spent, seconds=seconds, steps=workload.steps, nodes=nodes),
+        "energy_joules": energy(machine, activity, nodes=nodes).total_joules,
         "bottleneck": f"{PARTS[worst]}: {100 * spent[worst] / seconds:.0f} % of the time",
     }
 
 
-def _joules(
-    machine: MachineSpec, kernel: WeatherStep, spent: WordMapping[str, float], *, seconds: float, steps: int, nodes: int
-) -> float:
-    """Energy of all nodes: CPEs compute in the network and wait for memory in the core."""
+def _activity(
+    machine: MachineSpec, kernel: WeatherStep, answer: NodeAnswer, spent: WordMapping[str, float], *, steps: int
+) -> Activity:
+    """What a node does: CPEs wait for memory while fields are stepped and cut, the MPEs send or poll all the time."""
     groups = machine.processor.core_groups
-    points = kernel.rows * kernel.columns * groups * steps
-    activity = Activity(
+    looked = step_activity(node=answer, seconds=answer.seconds, core_groups=groups, network_bytes=0.0)
+    points = kernel.rows * kernel.columns * groups
+    arithmetic = steps * points * flops(kernel.channels) / machine.processor.peak_flops
+    seconds = sum(spent.values())
+    return Activity(
         seconds=seconds,
-        compute_seconds=spent["segmentation"] + points * flops(kernel.channels) / machine.processor.peak_flops,
-        wait_seconds=spent["core_compute"],
+        compute_seconds=looked.compute_seconds + arithmetic,
+        wait_seconds=looked.wait_seconds + spent["core_compute"] - arithmetic + spent["field_cutting"],
         mpe_seconds=seconds,
-        memory_bytes=2.0 * points * kernel.channels * NUMBER_BYTES,
+        # all numbers once read and once written in every step, and once more when they are cut
+        memory_bytes=looked.memory_bytes + 2.0 * (steps + 1) * points * kernel.channels * NUMBER_BYTES,
     )
-    return energy(machine, activity, nodes=nodes).total_joules
 
 
 def print_climate(result: WordMapping[str, Any]) -> None:
     """A table of the points: in place, and by way of storage."""
     columns = (
         *("nodes", "cores", "points", "core", "segmentation", "in place", "through storage", "fields/s"),
-        *("memory", "halo"),
+        *("memory of a core group", "halo", "energy"),
     )
     rows = [
         (
@@ -161,6 +173,7 @@ def print_climate(result: WordMapping[str, Any]) -> None:
             f"{point['fields_per_second']:,.0f}",
             size_in_words(point["memory_bytes_per_core_group"]),
             f"{100 * point['shares']['halo_exchange']:.1f} %",
+            energy_in_words(point["energy_joules"]),
         )
         for point in result["points"]
     ]

@@ -36,7 +36,14 @@ def test_sizes(size: float, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("joules", "words"),
-    [(2500.0, "2.5 kJ"), (1.37e6, "1.37 MJ"), (3.6e6, "1 kWh"), (1.829e11, "50.8 MWh"), (3.6e15, "1,000 GWh")],
+    [
+        (0.5, "0.5 J"),
+        (2500.0, "2.5 kJ"),
+        (1.37e6, "1.37 MJ"),
+        (3.6e6, "1 kWh"),
+        (1.829e11, "50.8 MWh"),
+        (3.6e15, "1,000 GWh"),
+    ],
 )
 def test_energies(joules: float, words: str) -> None:
     assert energy_in_words(joules) == words

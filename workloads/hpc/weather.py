@@ -17,6 +17,7 @@ from nnlib.kernels.grids.weather_step import NUMBER_BYTES, WeatherStep
 from sim.machine.spec import ProcessorSpec
 from sim.network.protocol import Protocol
 from sim.network.topology import Topology
+from workloads.hpc.field_windows import cut_windows
 from workloads.hpc.message_pattern import pattern_of
 from workloads.hpc.node_costs import copy_time, kernel_time, launch_time
 from workloads.hpc.numerics import Floats, Numerics, compute
@@ -107,10 +108,7 @@ class Weather:
 
     def windows(self, rank: int, counts: Grid) -> Floats:
         """A rank's fields as samples of a network: (windows, rows, columns, channels)."""
-        inner = self.before[rank][1:-1, 1:-1]
-        rows, columns = (length // count for length, count in zip(inner.shape, counts, strict=False))
-        cut = inner.reshape(counts[0], rows, counts[1], columns, -1)
-        return np.ascontiguousarray(cut.swapaxes(1, 2).reshape(-1, rows, columns, inner.shape[-1]))
+        return cut_windows(self.before[rank], self.kernel, counts, processor=self.processor, numerics=self.numerics)
 
     def _part(self, rank: int) -> tuple[slice, slice]:
         row, column = divmod(rank, self.grid[1])

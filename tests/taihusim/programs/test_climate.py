@@ -59,7 +59,7 @@ def test_storage_is_what_the_way_round_costs() -> None:
     few, many = (climate_point(workload((1, 1), 10), steps=steps, clock=clock(), nodes=nodes) for nodes in (4, 4096))
     for point in (few, many):
         assert point["seconds_in_place"] == pytest.approx(
-            point["seconds_simulation"] + point["seconds_segmentation"], rel=1e-12
+            point["seconds_simulation"] + point["seconds_field_cutting"] + point["seconds_segmentation"], rel=1e-12
         )
         assert point["seconds_through_storage"] == point["seconds_in_place"] + point["seconds_storage"]
         assert sum(point["shares"].values()) == pytest.approx(1)

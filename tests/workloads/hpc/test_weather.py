@@ -12,6 +12,7 @@ from nnlib.kernels.grids.weather_step import Dynamics, WeatherStep, stepped
 from sim.network.topology import Topology
 from tests.workloads.hpc.lu_cases import clock, machine
 from workloads.datasets.storms import Storms
+from workloads.hpc.field_windows import time_windows
 from workloads.hpc.numerics import Floats
 from workloads.hpc.process_grid import near_square
 from workloads.hpc.weather import Grid, Weather, time_weather
@@ -84,8 +85,9 @@ def test_storms_stay_storms() -> None:
     before, after = globe.std(axis=(0, 1)), core.whole().std(axis=(0, 1))
     assert (after < before).all()
     assert (after > 0.1 * before).all()
-    windows = core.windows(3, (1, 2))
-    np.testing.assert_array_equal(windows[1], core.whole()[24:, 72:])
+    np.testing.assert_array_equal(core.windows(3, (1, 2))[1], core.whole()[24:, 72:])
+    core.numerics = "tile"
+    np.testing.assert_array_equal(core.windows(3, (2, 1))[0], core.whole()[24:36, 48:])
 
 
 @pytest.mark.numeric
@@ -111,6 +113,17 @@ def test_a_step_is_bound_by_memory() -> None:
     timing = simulate(WeatherStep(96, 96, 16, DYNAMICS), processor=machine().processor)
     seconds = timing.ticks / 1000 / machine().processor.clock_hertz
     assert 20e9 < (timing.get_bytes + timing.put_bytes) / seconds < 26.9e9
+
+
+@pytest.mark.timing
+def test_fields_are_cut_at_the_rate_of_memory() -> None:
+    """Each number read once and written once, a launch for each field; they must divide the part."""
+    kernel = WeatherStep(96, 144, 16, DYNAMICS)
+    seconds = time_windows(kernel, (2, 3), clock=clock(), persistent_threads=True) / 1e12
+    seconds -= 6 * machine().processor.group_sync_seconds
+    assert 20e9 < 2 * 8 * 96 * 144 * 16 / seconds < 28e9
+    with pytest.raises(ValueError, match="do not divide"):
+        time_windows(kernel, (5, 3), clock=clock(), persistent_threads=True)
 
 
 @pytest.mark.timing
