@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from taihusim.console import print_table
-from workloads.words import nodes_in_words, seconds_in_words, size_in_words
+from workloads.words import nodes_in_words, number_in_words, seconds_in_words, size_in_words
 
 
 def print_comparison(result: Mapping[str, Any]) -> None:
@@ -28,12 +28,12 @@ def print_comparison(result: Mapping[str, Any]) -> None:
                     f"{nodes:,}",
                     each["machine"],
                     each["processor"],
-                    f"{point['samples_per_second']:,.4g}",
-                    f"{point['relative_samples_per_second']:.3g} x",
+                    number_in_words(point["samples_per_second"]),
+                    f"{number_in_words(point['relative_samples_per_second'], digits=3)} x",
                     seconds_in_words(point["seconds_per_step"]),
                     None if point["efficiency"] is None else _percent(point["efficiency"]),
                     _percent(point["peak_fraction"]),
-                    f"{point['energy_joules_per_sample']:.3g}",
+                    number_in_words(point["energy_joules_per_sample"], digits=3),
                     _watts(point["watts"]),
                     f"{size_in_words(point['memory_bytes_per_unit'])}, {_percent(point['memory_fraction'])}",
                 )

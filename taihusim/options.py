@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -24,6 +25,19 @@ MAPPING_FLAGS = (
     "ranks_per_node",
     "strategy",
 )
+
+
+class PositiveNumber(click.FloatRange):
+    """A number from ``least``, or above zero, up to ``most``; nan, which lies in every range of click's, is none."""
+
+    def __init__(self, *, least: float | None = None, most: float) -> None:
+        super().__init__(min=least or 0.0, min_open=least is None, max=most)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a number.", param, ctx)
+        return number
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,10 +76,9 @@ def read_arrivals(path: Path) -> NDArray[np.float64]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        expected = "a text file with a time of arrival in seconds on each line"
-        raise BadInput(
-            [Problem(file="--arrivals", key="", value=str(path), expected=f"{expected} ({error})")]
-        ) from None
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        expected = f"a text file with a time of arrival in seconds on each line ({reason})"
+        raise BadInput([Problem(file="--arrivals", key="", value=str(path), expected=expected)]) from None
     problems: list[Problem] = []
     times: list[float] = []
     for number, line in enumerate(text.splitlines(), start=1):

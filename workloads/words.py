@@ -54,6 +54,12 @@ def rate_in_words(flops_per_second: float) -> str:
     return f"{_three_digits(rate)} PFLOPS"
 
 
+def number_in_words(value: float, *, digits: int = 4) -> str:
+    """A number of so many digits, or whole where it has more: ``0.0525``, ``2,673``, ``1,180,498,321``."""
+    text = f"{value:,.{digits}g}"
+    return f"{value:,.0f}" if "e+" in text else text
+
+
 def nodes_in_words(nodes: int) -> str:
     """``1 node``, ``4,096 nodes``."""
     return "1 node" if nodes == 1 else f"{nodes:,} nodes"

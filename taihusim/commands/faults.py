@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from taihusim.console import print_json, print_table, progress
-from taihusim.options import json_option, set_option, split_settings
+from taihusim.options import PositiveNumber, json_option, set_option, split_settings
 from workloads.words import nodes_in_words, seconds_in_words, size_in_words
 
 
@@ -17,7 +17,7 @@ from workloads.words import nodes_in_words, seconds_in_words, size_in_words
 @click.option("--nodes", default="1", show_default=True, metavar="LIST", help="Node counts, e.g. 1,1024,40960.")
 @click.option(
     "--hours",
-    type=click.FloatRange(min=0, min_open=True, max=1e6),
+    type=PositiveNumber(most=1e6),
     required=True,
     help="Hours of work, as if nothing failed and nothing were saved.",
 )

@@ -8,18 +8,18 @@ from typing import Any
 import click
 
 from taihusim.console import print_json, print_table, progress
-from taihusim.options import json_option, run_options, set_option, split_settings
-from workloads.words import nodes_in_words, seconds_in_words
+from taihusim.options import PositiveNumber, json_option, run_options, set_option, split_settings
+from workloads.words import nodes_in_words, number_in_words, seconds_in_words
 
 
 @click.command(name="serve")
 @click.argument("workload")
 @run_options
 @click.option("--nodes", default="1", show_default=True, metavar="LIST", help="Node counts, e.g. 1,256,40960.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests per second at all nodes together.")
+@click.option("--rate", type=PositiveNumber(least=1e-6, most=1e15), help="Requests per second at all nodes together.")
 @click.option(
     "--load",
-    type=click.FloatRange(min=0, min_open=True),
+    type=PositiveNumber(least=1e-6, most=1e6),
     default=0.7,
     show_default=True,
     help="Without --rate: what arrives, as a share of what the nodes can answer.",
@@ -122,12 +122,14 @@ def _print(result: dict[str, Any]) -> None:
     rows = [
         (
             f"{point['nodes']:,}",
-            f"{point['requests_per_second']:,.4g}",
-            f"{100 * point['load']:.0f} %",
+            number_in_words(point["requests_per_second"]),
+            f"{100 * point['load']:,.0f} %",
             None if point["mean_batch"] is None else f"{point['mean_batch']:.1f}",
             None if point["utilisation"] is None else f"{100 * point['utilisation']:.0f} %",
             *(seconds_in_words(point[name]) for name in ("latency_p50", "latency_p99", "latency_p999")),
-            None if point["energy_joules_per_request"] is None else f"{point['energy_joules_per_request']:.3g}",
+            None
+            if point["energy_joules_per_request"] is None
+            else number_in_words(point["energy_joules_per_request"], digits=3),
         )
         for point in result["points"]
     ]

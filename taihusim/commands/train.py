@@ -11,7 +11,7 @@ import click
 
 from taihusim.console import Progress, print_json, print_table, progress
 from taihusim.interruption import stop_requested
-from taihusim.options import json_option, run_options, set_option, split_settings
+from taihusim.options import PositiveNumber, json_option, run_options, set_option, split_settings
 from taihusim.version import package_version
 from workloads.words import measure_in_words, measure_name, measure_value, nodes_in_words, seconds_in_words
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 @click.argument("workload")
 @run_options
 @click.option("--nodes", default="1", show_default=True, metavar="LIST", help="Node counts, e.g. 1,16,256.")
-@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Train for so many epochs.")
+@click.option("--epochs", type=PositiveNumber(most=1e6), help="Train for so many epochs.")
 @click.option(
     "--until-accuracy",
-    type=click.FloatRange(min=0, max=1, min_open=True),
+    type=PositiveNumber(most=1),
     help="Train until this test accuracy.  [default: the recipe's]",
 )
 @click.option(

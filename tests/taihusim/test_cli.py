@@ -42,6 +42,23 @@ def test_exit_codes(monkeypatch: pytest.MonkeyPatch, failure: BaseException, cod
         assert "Traceback" in CliRunner().invoke(main, ["--debug", "train"]).stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "most"),
+    [
+        (["serve", "digits", "--rate"], "1e15"),
+        (["serve", "digits", "--load"], "1e6"),
+        (["faults", "digits", "--hours"], "1e6"),
+        (["train", "digits", "--epochs"], "1e6"),
+        (["train", "digits", "--until-accuracy"], "1"),
+    ],
+)
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0", "-1", "one", "more"])
+def test_numbers_above_zero(arguments: list[str], most: str, value: str) -> None:
+    result = CliRunner().invoke(main, [*arguments, f"{float(most) * 1.01:.3g}" if value == "more" else value])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"Invalid value for '{arguments[-1]}'" in result.stderr
+
+
 def test_settings_are_sorted_by_noun() -> None:
     settings = ("machine.a.b=1", "mapping.nodes=4", "machine.c=x.y=z")
     assert split_settings(settings) == Settings(machine=("a.b=1", "c=x.y=z"), mapping=("nodes=4",))

@@ -63,6 +63,20 @@ def test_bad_input_is_named_all_at_once(tmp_path: Path) -> None:
     assert "1 to 40,960" in "\n".join(refused(*DIGITS, "--nodes", "50000"))
 
 
+def test_files_of_arrivals_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    for place, reason in (("binary", "it is no text in UTF-8"), (".", "Is a directory"), ("none", "No such file")):
+        (line,) = refused("serve", "digits", "--arrivals", str(tmp_path / place))
+        assert line.startswith(
+            f"--arrivals: expected a text file with a time of arrival in seconds on each line ({reason}"
+        )
+
+
+def test_as_many_requests_as_the_whole_machine_answers_are_read_without_an_exponent() -> None:
+    lines = taihusim(*DIGITS, "--nodes", "40960").stdout.splitlines()
+    assert len(lines[2].split()[1].split(",")) >= 3
+
+
 def test_sizes_are_quarters_down_to_one() -> None:
     assert quarters(32) == (1, 2, 8, 32)
     assert quarters(1) == (1,)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from workloads.words import energy_in_words, nodes_in_words, rate_in_words, seconds_in_words, size_in_words
+from workloads.words import (
+    energy_in_words,
+    nodes_in_words,
+    number_in_words,
+    rate_in_words,
+    seconds_in_words,
+    size_in_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +66,11 @@ def test_rates(rate: float, words: str) -> None:
 
 def test_nodes() -> None:
     assert (nodes_in_words(1), nodes_in_words(40_960)) == ("1 node", "40,960 nodes")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.0524999, "0.0525"), (95.3, "95.3"), (2672.9, "2,673"), (28_823.4, "28,823"), (1.18e9, "1,180,000,000")],
+)
+def test_numbers(value: float, words: str) -> None:
+    assert number_in_words(value) == words
