@@ -16,7 +16,7 @@ import pytest
 from taihusim.cli import COMMANDS
 from taihusim.setup import prepare
 from taihusim.train import TrainRequest, train
-from tests.taihusim.command import ROOT, in_own_process, refused
+from tests.taihusim.command import ROOT, in_own_process, json_of, refused, taihusim
 from tests.taihusim.tiny import tiny_workload
 from workloads.checkpoint import load_weights, weights_sha256
 from workloads.record import load_record, without_host_times
@@ -69,7 +69,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 @pytest.mark.slow
 class TestTrain:
     def test_one_json_object_with_every_documented_field(self, finished: Finished) -> None:
-        done = in_own_process("train", finished.workload, "--nodes", "1,4", "--epochs", "2", "--json")
+        done = taihusim("train", finished.workload, "--nodes", "1,4", "--epochs", "2", "--json")
         assert done.returncode == 0
         result = json.loads(done.stdout)
         assert {"workload", "machine", "seed", "runs"} <= set(result)
@@ -119,8 +119,8 @@ class TestTrain:
     def test_flags_reach_the_mapping_and_the_recipe(self, finished: Finished) -> None:
         flags = ["--dtype", "fp32", "--ranks-per-node", "4", "--collective", "ring", "--optimizer", "adam"]
         flags += ["--batch-per-node", "32", "--epochs", "1", "--nodes", "2", "--numerics", "off"]
-        arguments = ["train", finished.workload, *flags, "--set", "mapping.overlap=false", "--json"]
-        (run,) = json.loads(in_own_process(*arguments).stdout)["runs"]
+        arguments = ["train", finished.workload, *flags, "--set", "mapping.overlap=false"]
+        (run,) = json_of(*arguments)["runs"]
         assert (run["global_batch"], run["steps"], run["final_loss"]) == (64, 1, None)
         assert run["shares"]["communication_exposed"] > 0
         setup = prepare(
@@ -146,7 +146,7 @@ class TestTrain:
         assert "step 3" in done.stderr
         assert f"--out {tmp_path} --resume" in done.stderr
         assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_1.npz"]
-        done = in_own_process(*arguments, "--resume", "--json")
+        done = taihusim(*arguments, "--resume", "--json")
         assert done.returncode == 0
         (resumed,) = json.loads(done.stdout)["runs"]
         whole = load_record(finished.folder / "train.json").result["runs"][0]
@@ -159,9 +159,7 @@ class TestTrain:
 class TestInfer:
     def test_trained_weights(self, finished: Finished, tmp_path: Path) -> None:
         weights = ["--weights", str(finished.folder / "weights.npz")]
-        done = in_own_process(
-            "infer", finished.workload, "--nodes", "1,40960", *weights, "--out", str(tmp_path), "--json"
-        )
+        done = taihusim("infer", finished.workload, "--nodes", "1,40960", *weights, "--out", str(tmp_path), "--json")
         assert (done.returncode, done.stderr) == (0, "")
         result = json.loads(done.stdout)
         assert {"workload", "machine", "outputs", "points"} <= set(result)
@@ -179,7 +177,7 @@ class TestInfer:
         assert {path.name for path in tmp_path.iterdir()} == {"outputs.npy", "infer.json"}
 
     def test_a_table_says_when_weights_are_fresh(self, finished: Finished) -> None:
-        done = in_own_process("infer", finished.workload)
+        done = taihusim("infer", finished.workload)
         assert (done.returncode, done.stderr) == (0, "")
         lines = done.stdout.splitlines()
         assert lines[0] == "inference of tiny on sunway_taihulight, simulated time"
