@@ -19,10 +19,12 @@ class FairShares:
 
     ``rate`` holds each flow's bytes per second, 0 while it is on no link. Rates are max-min fair exactly if every flow
     crosses a full link on which none is faster. So a change is followed as far as flows have lost theirs, no further.
+    ``work``: how often a flow on a link has been looked at, which is what the time of all changes grows with.
     """
 
     def __init__(self, paths: Sequence[Sequence[int]], capacity: NDArray[np.float64]) -> None:
         self.rate = [0.0] * len(paths)
+        self.work = 0
         self._paths = paths
         self._capacity: list[float] = capacity.tolist()
         self._on: list[set[int]] = [set() for _ in self._capacity]
@@ -60,6 +62,7 @@ class FairShares:
         """Which of ``members`` are on each link that one of them is on."""
         users: dict[int, list[int]] = {}
         for flow in members:
+            self.work += len(self._paths[flow])
             for link in self._paths[flow]:
                 if link in users:
                     users[link].append(flow)
@@ -101,6 +104,7 @@ class FairShares:
         def fastest(link: int) -> float:
             """On a full link; on others what no flow reaches."""
             rates = [found[each] if each in found else rate[each] for each in on[link]]
+            self.work += len(rates)
             return max(rates) * SAME if sum(rates) >= self._capacity[link] * SAME else np.inf
 
         known = {link: fastest(link) for link in border}

@@ -32,6 +32,10 @@ RANK_READY, MESSAGE_BEGINS, MESSAGE_ENDS = range(3)
 """What may happen at a moment."""
 
 
+class TooMuchWork(Exception):
+    """So many flows depend on one another that following them takes longer than was allowed."""
+
+
 def run_flows(
     schedule: Schedule,
     *,
@@ -41,10 +45,12 @@ def run_flows(
     start: Floats,
     item_bytes: int,
     observe: Callable[[Step, Floats], None] | None = None,
+    most_work: int | None = None,
 ) -> CollectiveResult:
     """Run ``schedule`` as :func:`sim.network.ranks.run` does, message by message.
 
-    Raises BadInput for more than 1,024 nodes and ValueError for a topology without contention.
+    Raises BadInput for more than 1,024 nodes, ValueError for a topology without contention, and TooMuchWork where flows
+    on links have been looked at more than ``most_work`` times.
     """
     if topology.nodes > MOST_NODES:
         expected = f"at most {MOST_NODES:,} nodes for single flows; steps of messages have no limit"
@@ -53,7 +59,7 @@ def run_flows(
         raise ValueError("flows share links: expected a topology with contention")
     messages = FlowMessages.of(schedule, topology=topology, protocol=protocol, item_bytes=item_bytes)
     flows = Flows(messages, reduction=reduction, capacity=link_capacities(topology), start=start)
-    flows.run()
+    flows.run(most_work=most_work)
     latency = transfer = adding = 0.0
     for number, (step, _) in enumerate(messages.steps):
         those = messages.of_step(number)
@@ -110,10 +116,12 @@ class Flows:
         self._events = [(clock, RANK_READY, rank, 0) for rank, clock in enumerate(start.tolist())]
         heapq.heapify(self._events)
 
-    def run(self) -> None:
-        """Until nothing is left to happen."""
+    def run(self, *, most_work: int | None = None) -> None:
+        """Until nothing is left to happen. Raises TooMuchWork."""
         while self._events:
             self.moment()
+            if most_work is not None and self.shares.work > most_work:
+                raise TooMuchWork
 
     def moment(self) -> None:
         """Everything that happens at the next moment."""

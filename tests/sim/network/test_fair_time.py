@@ -90,10 +90,12 @@ def test_flows_where_steps_meet_and_few_messages_are(monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(seen["fair"], seen["flows"])
     np.testing.assert_array_equal(seen["fair"][-1], found.finish)
     assert (np.diff(seen["fair"], axis=0) >= 0).all()
-    monkeypatch.setattr(module, "MOST_MESSAGES", found.messages - 1)
-    dear = timed(fair_time, schedule, topology)
-    assert dear.contention == "approximated"
-    np.testing.assert_array_equal(dear.finish, steps.finish)
+    for limit, most in (("MOST_MESSAGES", found.messages - 1), ("MOST_WORK", 100)):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, limit, most)
+            dear = timed(fair_time, schedule, topology)
+            assert dear.contention == "approximated"
+            np.testing.assert_array_equal(dear.finish, steps.finish)
 
 
 def test_switches_that_add_wait_for_all_ranks() -> None:
