@@ -12,7 +12,7 @@ from taihusim.validation.table import read_tables
 
 @pytest.mark.slow
 @pytest.mark.timing
-@pytest.mark.parametrize("index", [22, 47, 53, 87])
+@pytest.mark.parametrize("index", [22, 47, *(pytest.param(each, marks=pytest.mark.validation) for each in (53, 87))])
 def test_rows_that_were_not_calibrated_with(index: int) -> None:
     """The limit of the table's worst row; compute-bound and transfer-bound tiles, batch 128 and 256."""
     (table,) = read_tables(names=["swdnn_conv_fp64_4cg"])

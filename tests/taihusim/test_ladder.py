@@ -21,6 +21,7 @@ def machine() -> MachineSpec:
 
 @pytest.mark.slow
 @pytest.mark.timing
+@pytest.mark.validation
 def test_every_rung_is_within_a_fifth_and_in_order(machine: MachineSpec) -> None:
     rows = read_table(SHIPPED / "conv_optimisation_ladder_fp64.csv").rows
     found = [ladder(row.inputs, machine) for row in rows]
