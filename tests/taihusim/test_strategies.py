@@ -110,10 +110,19 @@ def test_inference_knows_no_strategy(workload: str) -> None:
 
 
 def test_a_prediction_says_how_the_step_is_divided(workload: str) -> None:
-    """What is lost to waiting and messages is part of the shares."""
-    flags = ("--nodes", "40", "--target", "training", "--strategy", "tensor=2,pipeline=2")
-    (point,) = json_of("predict", workload, *flags)["points"]
+    """What is lost to waiting, messages and late ranks is part of the shares; all else is as of data parallelism."""
+    flags = ("--nodes", "40", "--target", "training", "--noise")
+    (point,) = json_of("predict", workload, *flags, "--strategy", "tensor=2,pipeline=2")["points"]
+    (data,) = json_of("predict", workload, *flags)["points"]
     divided = point["divided"]
+    assert list(point) == list(data)
+    assert set(point["shares"]) - set(data["shares"]) == {"pipeline_bubble"}
+    assert [name for name in point if point[name] is None and data[name] is not None] == ["speedup", "efficiency"]
+    assert sum(point["shares"].values()) == pytest.approx(1, abs=1e-12)
+    assert point["communication_share"] >= point["shares"]["communication_exposed"]
+    assert point["shares"]["jitter"] * point["seconds_per_step"] == pytest.approx(divided["jitter_seconds"])
+    assert point["seconds_per_step_low"] < point["seconds_per_step"] < point["seconds_per_step_high"]
+    assert (divided["reading_nodes"], divided["samples_per_reading_node"]) == (20, point["global_batch"] // 10)
     assert (point["strategy"], divided["replicas"], len(divided["stages"])) == ("tensor=2,pipeline=2", 10, 2)
     assert point["shares"]["pipeline_bubble"] * point["seconds_per_step"] == pytest.approx(divided["bubble_seconds"])
     assert "nothing but data parallelism was measured" in point["extrapolated_because"]

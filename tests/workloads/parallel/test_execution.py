@@ -24,6 +24,8 @@ CASES = [
     ("tensor=2,pipeline=2,micro_batches=2", 2),
     ("tensor=4,pipeline=4,micro_batches=4", 1),
     ("tensor=2,pipeline=2,micro_batches=2,optimizer_sharding", 4),
+    ("tensor=8", 2),
+    ("pipeline=6,micro_batches=4", 2),
 ]
 
 
@@ -51,6 +53,12 @@ def check_case(name: str, text: str, replicas: int) -> None:
 def test_the_gradients_are_those_of_one_rank(name: str, text: str, replicas: int) -> None:
     """Loss, gradients and statistics, dropout and batch normalisation of each micro-batch included."""
     check_case(name, text, replicas)
+
+
+@pytest.mark.parametrize(("text", "replicas"), CASES[-3:-1])
+def test_convolutions_on_16_ranks_have_the_gradients_of_one(text: str, replicas: int) -> None:
+    """Channels by eight ranks, and everything at once; with batch normalisation."""
+    check_case("cnn", text, replicas)
 
 
 @pytest.mark.slow
@@ -113,6 +121,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
     [
         ("mlp", Strategy(optimizer_sharding=True), 4),
         ("gpt2", Strategy(tensor=2, pipeline=2, optimizer_sharding=True), 4),
+        ("cnn", Strategy(tensor=4, pipeline=2, optimizer_sharding=True), 2),
     ],
 )
 def test_a_sharded_optimizer_gives_the_same_weights(
