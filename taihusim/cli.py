@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted. Nothing hea
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from importlib import import_module
@@ -118,6 +119,8 @@ def main(debug: bool) -> None:
     """
     # the matrices of a step are many and small: a product's threads wait for one another longer than they compute
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # commands load much that stays, in which the collector would look for what can go again and again
+    gc.set_threshold(50_000, 10, 10)
     # a sign that the terminal cannot show must not turn an answer into an error
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

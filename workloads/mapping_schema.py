@@ -43,7 +43,7 @@ def _one_or_four(value: Any) -> Any:
 class MappingFile(BaseModel):
     """A whole mapping file. ``gradient_buckets``, ``message_segment`` and ``stripe_size`` are in bytes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     title: Annotated[str, Field(min_length=1)]
     batch_per_node: Count | None

@@ -40,7 +40,7 @@ SIGNED: Final = frozenset({"axis", "axes", "start", "stop", "shape", "ignore"})
 class Section(BaseModel):
     """A group of keys of a file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class LayerSection(Section):

@@ -13,13 +13,13 @@ Value = TypeVar("Value")
 class Section(BaseModel):
     """A group of keys of a file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Leaf(BaseModel, Generic[Value]):
     """One number: ``{value: '64 KiB', source: 'SWDNN17', note: 'optional'}``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     is_leaf: ClassVar[bool] = True
 
     value: Value
