@@ -11,6 +11,7 @@ from sim.problems import BadInput, Problem
 from taihusim.node_counts import batch_problems, node_problems
 from taihusim.node_steps import NodeSteps
 from taihusim.prediction_point import answer_point, training_point
+from taihusim.scaling import scaling
 from taihusim.uncertainty import Residuals, load_residuals
 from workloads.inference import InferenceTiming, time_inference
 from workloads.jobs.predicted_step import PredictedStep, predict_step
@@ -120,10 +121,12 @@ def predict(steps: NodeSteps, request: PredictRequest, *, say: Say = lambda text
     for wanted, work, found in ((learns, predictor.training, trained), (answers, predictor.inference, answered)):
         if wanted:  # one node, to compare with, may be too small for the whole of a global batch
             _collect([], found, 1, work)
+    points = [training_point(predictor, trained, nodes) for nodes in request.nodes] if learns else []
     return {
         "workload": steps.facts.name,
         "machine": steps.machine.name,
-        "points": [training_point(predictor, trained, nodes) for nodes in request.nodes] if learns else [],
+        "points": points,
+        "scaling": scaling(points),
         "recipe_batch": steps.facts.recipe_batch if steps.facts.train_size is not None else None,
         "inference": [answer_point(predictor, answered, nodes) for nodes in request.nodes] if answers else [],
         "host_seconds": host.perf_counter() - begin,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Final
 
 import click
@@ -11,9 +10,6 @@ import click
 from taihusim.console import print_table
 from taihusim.inference_table import print_inference_table
 from workloads.words import energy_in_words, nodes_in_words, seconds_in_words, size_in_words
-
-WORTH: Final = 0.5
-"""Scaling has stopped where further nodes bring less than this of what nodes brought before."""
 
 SHOWN: Final = 12
 """Parameters that are printed; the others have less effect."""
@@ -31,7 +27,7 @@ def print_prediction(result: Mapping[str, Any]) -> None:
         click.echo()
     if answers:
         _print_inference(answers, title=f"inference of {title}")
-    lines = [*_summary(points, answers), *_learning(points, result["recipe_batch"])]
+    lines = [*_summary(result), *_learning(points, result["recipe_batch"])]
     if lines:
         click.echo()
     for line in lines:
@@ -54,6 +50,9 @@ def _print_sensitivity(rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows[:SHOWN]
     ]
     print_table(columns, shown, title="change of the time of a step", right=columns[1:])
+    hidden = len(rows) - SHOWN
+    if hidden > 0:
+        click.echo(f"{hidden} more parameters change it less (--json has them)")
 
 
 def _print_training(points: Sequence[Point], *, title: str) -> None:
@@ -126,34 +125,66 @@ def _same(points: Sequence[Point]) -> dict[str, str]:
     return {text: f"{', '.join(nodes)} node{'' if nodes == ['1'] else 's'}" for text, nodes in found.items()}
 
 
-def _summary(points: Sequence[Point], answers: Sequence[Point]) -> list[str]:
-    """Input against storage, where training stops to scale, and how inference compares."""
-    lines = []
-    reading = [point for point in points if point["input"]["needed_bytes_per_second"]]
-    if reading:
-        last = reading[-1]
-        needed, available = (last["input"][f"{name}_bytes_per_second"] for name in ("needed", "available"))
-        enough = "enough" if not last["input"]["limit"] else f"too little: {last['input']['limit']}"
-        lines.append(
-            f"input on {nodes_in_words(last['nodes'])}: {size_in_words(needed)}/s needed, "
-            f"{size_in_words(available)}/s available, {enough}"
+def _summary(result: Mapping[str, Any]) -> list[str]:
+    """All of training, input against storage, where training stops to scale, and how inference compares."""
+    points, answers = result["points"], result["inference"]
+    lines = [*_whole(points), *_input(points)]
+    if result["scaling"] is not None:
+        lines.append(result["scaling"]["words"])
+    if points and answers and points[-1]["speedup"] and answers[-1]["speedup"] and points[-1]["nodes"] > 1:
+        trained, answered = (
+            f"{each['speedup']:,.0f} times as fast as on one ({_percent(each['efficiency'])})"
+            for each in (points[-1], answers[-1])
         )
-    if points and points[-1]["input"]["loading_seconds"]:
-        last = points[-1]
-        loading = seconds_in_words(last["input"]["loading_seconds"])
         lines.append(
-            f"input on {nodes_in_words(last['nodes'])}: read into the nodes once, {loading} before the first step"
-        )
-    stop = scaling_stop(points)
-    if stop is not None:
-        lines.append(stop)
-    if points and answers and points[-1]["speedup"] and answers[-1]["speedup"]:
-        nodes = nodes_in_words(points[-1]["nodes"])
-        lines.append(
-            f"on {nodes} training is {points[-1]['speedup']:,.4g} times as fast as on one, "
-            f"inference {answers[-1]['speedup']:,.4g} times"
+            f"on {nodes_in_words(points[-1]['nodes'])} training is {trained}, inference {answered}: "
+            "nodes that answer add nothing up and wait for no others"
         )
     return lines
+
+
+def _whole(points: Sequence[Point]) -> list[str]:
+    """How much arithmetic the recipe is, and how long it takes on the fewest and the most nodes."""
+    first, last = (points[0], points[-1]) if points else (None, None)
+    if first is None or last is None or first["seconds_to_train"] is None or first["flops_to_train"] is None:
+        return []
+    samples = first["seconds_to_train"] * first["samples_per_second"]
+    each = first["flops_to_train"] / samples
+    line = (
+        f"the whole training: {samples:,.0f} samples of {_flops(each)} each, forward and backward, are "
+        f"{_flops(first['flops_to_train'])}: {_long(first['seconds_to_train'])} on {nodes_in_words(first['nodes'])}"
+    )
+    if last is not first:
+        line += f", {_long(last['seconds_to_train'])} on {nodes_in_words(last['nodes'])}"
+    return [line]
+
+
+def _input(points: Sequence[Point]) -> list[str]:
+    """What storage has to deliver on the most nodes, and where it no longer can."""
+    reading = [point for point in points if point["input"]["needed_bytes_per_second"]]
+    if not reading:
+        return []
+    short = [point for point in reading if point["input"]["limit"]]
+    shown = [reading[-1]] if not short or short[0] is reading[-1] else [short[0], reading[-1]]
+    lines = []
+    for point in shown:
+        needed, available = (point["input"][f"{name}_bytes_per_second"] for name in ("needed", "available"))
+        limit = point["input"]["limit"]
+        delivered = "" if available is None else f", {size_in_words(available)}/s available"
+        lines.append(
+            f"input on {nodes_in_words(point['nodes'])}: {size_in_words(needed)}/s needed{delivered}, "
+            f"{f'too little: {limit}' if limit else 'enough'}"
+        )
+    return lines
+
+
+def _flops(count: float) -> str:
+    """Floating-point operations with a decimal unit."""
+    for unit in ("Mflop", "Gflop", "Tflop", "Pflop"):
+        count /= 1000 if unit != "Mflop" else 1e6
+        if float(f"{count:.3g}") < 1000:
+            return f"{count:.3g} {unit}"
+    return f"{count / 1000:,.3g} exaflop"
 
 
 def _learning(points: Sequence[Point], recipe_batch: int | None) -> list[str]:
@@ -165,20 +196,6 @@ def _learning(points: Sequence[Point], recipe_batch: int | None) -> list[str]:
         f"from {nodes_in_words(min(larger))} on the global batch is larger than the recipe's {recipe_batch:,} samples: "
         "whether as many epochs suffice there is not predicted"
     ]
-
-
-def scaling_stop(points: Sequence[Point]) -> str | None:
-    """From where on further nodes bring less than half of what they would if all were well; None if they never do."""
-    ordered = sorted({point["nodes"]: point for point in points}.values(), key=lambda point: int(point["nodes"]))
-    for before, after in pairwise(ordered):
-        more = after["nodes"] / before["nodes"]
-        gain = after["samples_per_second"] / before["samples_per_second"]
-        if gain - 1 < WORTH * (more - 1):
-            return (
-                f"training stops to scale beyond {nodes_in_words(before['nodes'])}: {more:.3g} times the nodes bring "
-                f"{gain:.3g} times the samples per second; {after['bottleneck']}"
-            )
-    return "training scales over all of these nodes" if len(ordered) > 1 else None
 
 
 def _percent(share: float) -> str:

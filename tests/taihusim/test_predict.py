@@ -18,7 +18,7 @@ from taihusim.node_steps import NodeSteps
 from taihusim.options import Settings
 from taihusim.planning import plan_steps
 from taihusim.predict import Predictor, PredictRequest, predict
-from taihusim.prediction_table import scaling_stop
+from taihusim.scaling import scaling
 from taihusim.setup import Setup, prepare
 from taihusim.train import TrainRequest, train
 from tests.nnlib.importers.graphs import model, node
@@ -75,7 +75,7 @@ def test_a_prediction_is_what_training_says(tiny: str, mapping: tuple[str, ...])
 
 def test_what_other_programs_read(tiny: str) -> None:
     result = predict(steps_of(tiny), PredictRequest(nodes=NODES))
-    assert list(result) == ["workload", "machine", "points", "recipe_batch", "inference", "host_seconds"]
+    assert list(result) == ["workload", "machine", "points", "scaling", "recipe_batch", "inference", "host_seconds"]
     for point in result["points"]:
         assert set(point) >= POINT
         assert sum(point["shares"].values()) == pytest.approx(1, rel=1e-12)
@@ -197,11 +197,16 @@ def test_where_scaling_stops() -> None:
     def point(nodes: int, rate: float) -> dict[str, Any]:
         return {"nodes": nodes, "samples_per_second": rate, "bottleneck": "communication"}
 
-    assert scaling_stop([point(1, 1.0)]) is None
-    assert scaling_stop([point(1, 1.0), point(16, 12.0)]) == "training scales over all of these nodes"
-    text = scaling_stop([point(1, 1.0), point(16, 12.0), point(160, 40.0)])
-    assert text is not None
-    assert text.startswith("training stops to scale beyond 16 nodes: 10 times the nodes bring 3.33 times")
+    assert scaling([point(1, 1.0)]) is None
+    everywhere = scaling([point(1, 1.0), point(16, 12.0)])
+    assert everywhere == {"stops_beyond_nodes": None, "words": "training scales over all of these nodes"}
+    found = scaling([point(160, 40.0), point(1, 1.0), point(16, 12.0)])
+    assert found is not None
+    assert found["stops_beyond_nodes"] == 16
+    assert found["words"] == (
+        "training stops scaling beyond 16 nodes: 10 times the nodes bring 3.33 times the samples per second; "
+        "what is in the way is communication"
+    )
 
 
 @pytest.mark.parametrize(

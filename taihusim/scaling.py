@@ -1,0 +1,34 @@
+"""Where more nodes stop to help, and why; and what training asks for as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+from workloads.words import nodes_in_words
+
+WORTH: Final = 0.5
+"""Scaling has stopped where further nodes bring less than this of what they would if all were well."""
+
+Point = Mapping[str, Any]
+
+
+def scaling(points: Sequence[Point]) -> dict[str, Any] | None:
+    """The most nodes up to which training scales, None if that is all of them, and in words; None for a single point.
+
+    It stops where further nodes bring less than half of what they would if all were well.
+    """
+    ordered = sorted({point["nodes"]: point for point in points}.values(), key=lambda point: int(point["nodes"]))
+    for before, after in pairwise(ordered):
+        more = after["nodes"] / before["nodes"]
+        gain = after["samples_per_second"] / before["samples_per_second"]
+        if gain - 1 < WORTH * (more - 1):
+            words = (
+                f"training stops scaling beyond {nodes_in_words(before['nodes'])}: {more:.3g} times the nodes bring "
+                f"{gain:.3g} times the samples per second; what is in the way is {after['bottleneck']}"
+            )
+            return {"stops_beyond_nodes": before["nodes"], "words": words}
+    if len(ordered) < 2:
+        return None
+    return {"stops_beyond_nodes": None, "words": "training scales over all of these nodes"}
