@@ -234,7 +234,7 @@ def test_a_tied_loop_costs_no_more_simulation_for_more_turns() -> None:
 
 @pytest.mark.slow
 def test_outer_loops_are_cut_short_too() -> None:
-    case = replace(TIED, inner=40, outer=60)
+    case = replace(TIED, inner=16, outer=24)
     found, plain = (run(case, chip(), forward=forward) for forward in (True, False))
     assert found == plain
     outer = next(each for each in found.loops if each.name == "outer")
