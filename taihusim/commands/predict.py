@@ -33,7 +33,8 @@ SAMPLES_OF_FILE: Final = 32
     type=click.Choice(["network", "chip"]),
     is_flag=False,
     flag_value="network",
-    help="Also what would relieve it: each parameter of network, storage and node a tenth better, or of the chip too.",
+    help="Also what would relieve training: each parameter of network, storage and node a tenth better; with chip also "
+    "the chip's times and rates, kernels keeping their plans.",
 )
 @click.option("--noise", is_flag=True, help="Let ranks be unequal, as the machine file's section noise has it.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the noise.")
@@ -74,6 +75,10 @@ def command(
             raise click.UsageError("--noise is for networks: a program's processes are equal")
         if out is not None:
             raise click.UsageError("--out is for networks: --json prints all that is said of a program")
+        if shapes or target != "both":
+            raise click.UsageError(f"{'--shape' if shapes else '--target'} is for networks")
+        if sensitivity == "chip":
+            raise click.UsageError("--sensitivity chip is for networks: a program has --sensitivity without a word")
         counts, varied = node_counts(nodes), sensitivity is not None
         run |= {"sensitivity": varied, "seed": seed}
         _predict_program(workload, nodes=counts, settings=settings, as_json=as_json, **run)
@@ -93,6 +98,8 @@ def command(
         samples=SAMPLES_OF_FILE,
         trained=True,
     )
+    if sensitivity is not None and (target == "inference" or not steps.facts.learns):
+        raise click.UsageError("--sensitivity is about training: what would relieve a step of it")
     request = PredictRequest(nodes=node_counts(nodes), target=target, seed=seed if noise else None)  # type: ignore[arg-type]
     with progress() as report:
         result = predict(steps, request, say=report.say)

@@ -229,6 +229,19 @@ def test_bad_input_is_one_clear_message(tiny: str, arguments: tuple[str, ...], w
         assert word in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--sensitivity", "chips"), "'chips' is not one of 'network', 'chip'"),
+        (("--sensitivity", "chip", "--target", "inference"), "--sensitivity is about training"),
+    ],
+)
+def test_what_would_relieve_is_asked_of_training(tiny: str, arguments: tuple[str, ...], words: str) -> None:
+    result = CliRunner().invoke(main, ["predict", tiny, *arguments])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+
+
 def test_all_problems_at_once(tiny: str) -> None:
     with pytest.raises(BadInput) as caught:
         points(tiny, nodes=(0, 50000))

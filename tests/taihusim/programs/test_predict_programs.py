@@ -79,6 +79,9 @@ def test_small_cases_are_computed() -> None:
         (["hpl", "--batch-per-node", "3"], "--batch-per-node: expected nothing: this program is no network"),
         (["hpl", "--noise"], "--noise is for networks"),
         (["hpl", "--out", "runs"], "--out is for networks"),
+        (["hpl", "--target", "training"], "--target is for networks"),
+        (["hpl", "--sensitivity", "chip"], "--sensitivity chip is for networks"),
+        (["hpcg", "--sensitivity"], "--sensitivity: expected nothing: the choices of hpcg are those of its workload"),
         (
             ["hpl", "--nodes", "1", "--numerics", "layer"],
             "--numerics: expected at most 256 processes and an order of 2,048",
