@@ -126,9 +126,11 @@ def _infer_climate(
     name: str, request: InferRequest, *, settings: tuple[str, ...], out: Path | None, as_json: bool, **run: Any
 ) -> None:
     """Steps of the core, and what the network says of the fields where they are."""
+    from taihusim.places import check_folder
     from taihusim.programs.infer import infer_climate, print_climate_inference
     from taihusim.run_folder import RunFolder
 
+    check_folder(out)
     with progress() as report:
         done = infer_climate(
             name,
@@ -145,7 +147,6 @@ def _infer_climate(
         folder = RunFolder(
             path=out, setup=done.setup, seed=request.seed, version=package_version(), program=done.workload
         )
-        folder.check()
         result, written = folder.save_inference(result, outputs=done.outputs)
     if as_json:
         print_json(result)

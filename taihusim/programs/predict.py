@@ -57,6 +57,9 @@ def predict_program(
         # a flag for one batch takes the other away, which is no second problem
         given = [f"--{flag.replace('_', '-')}" for flag in flags if not flag.endswith("=null")]
         problems += [_no_mapping(place) for place in (*(f"--set mapping.{each}" for each in settings.mapping), *given)]
+    if sensitivity and not isinstance(workload, HplWorkload):
+        expected = f"nothing: the choices of {workload.name} are those of its workload file"
+        problems.append(Problem(file="--sensitivity", key="", value=None, expected=expected))
     if problems:
         raise BadInput(problems)
     clock = KernelClock(spec.processor, store=default_store())

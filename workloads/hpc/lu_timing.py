@@ -79,7 +79,8 @@ def _steps(costs: LuCosts) -> _Steps:
 def time_factorisation(costs: LuCosts) -> LuTiming:
     """From the first panel until x is known."""
     broadcast = LuBroadcast(costs)
-    done = _run(costs, costs.panels, lambda k, ready, posted: broadcast.arrivals(k, ready=ready, posted=posted))
+    steps = _steps(costs)
+    done = _run(costs, steps, costs.panels, lambda k, ready, posted: broadcast.arrivals(k, ready=ready, posted=posted))
     total = int(done.max()) + costs.back_substitution
     return LuTiming(factorised=done, picoseconds=total, shares=_shares(costs, total))
 
@@ -91,8 +92,9 @@ def losses(costs: LuCosts, timing: LuTiming) -> dict[str, float]:
     panel were everywhere as soon as it is factorised; ``panel``: by how much more if that took no time either.
     ``imbalance``: what is left of waiting then, and that of processes with fewer rows. The others are as in the shares.
     """
-    at_once = _run(costs, costs.panels, lambda k, ready, posted: ready)
-    no_panels = _run(costs, np.zeros_like(costs.panels), lambda k, ready, posted: ready)
+    steps = _steps(costs)
+    at_once = _run(costs, steps, costs.panels, lambda k, ready, posted: ready)
+    no_panels = _run(costs, steps, np.zeros_like(costs.panels), lambda k, ready, posted: ready)
     whole, back = timing.picoseconds, costs.back_substitution
     broadcast = (whole - back - int(at_once.max())) / whole
     panel = (int(at_once.max()) - int(no_panels.max())) / whole
@@ -102,9 +104,8 @@ def losses(costs: LuCosts, timing: LuTiming) -> dict[str, float]:
     return {**same, "panel": panel, "broadcast": broadcast, "imbalance": shares["imbalance"] + waited}
 
 
-def _run(costs: LuCosts, panels: Picoseconds, arrivals: Arrivals) -> Picoseconds:
+def _run(costs: LuCosts, steps: _Steps, panels: Picoseconds, arrivals: Arrivals) -> Picoseconds:
     """When each process column is through with all steps; ``panels``: what each panel takes to be factorised."""
-    steps = _steps(costs)
     blocks, columns = costs.problem.blocks, costs.problem.grid.columns
     ahead = costs.kernels.mapping.lookahead > 0
     done = np.zeros(columns, dtype=np.int64)
