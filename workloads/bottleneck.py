@@ -94,7 +94,8 @@ def node_bottleneck(
         case "jitter":
             return f"unequal nodes: the others wait for the slowest {percent} of the {unit}"
         case "pipeline_bubble":
-            return f"pipeline: stages wait for one another {percent} of the {unit}; more micro-batches would fill it"
+            way_out = "more micro-batches, or samples for them, would fill it"
+            return f"pipeline: stages wait for one another {percent} of the {unit}; {way_out}"
         case "mpe":
             return f"the MPE: layers that it runs by itself take {percent} of the {unit}, most in {busiest}"
         case "group_sync":
