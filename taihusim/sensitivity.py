@@ -47,12 +47,16 @@ DEVICE: Final = ("processor.peak_", "processor.launch", "processor.memory.bandwi
 """The same of devices that are known by their peaks."""
 NOT_TRIED: Final = frozenset(
     {
-        *("network.nodes", "storage.capacity"),
+        *("network.nodes", "network.topology.supernode_nodes", "storage.capacity", "storage.arrays"),
+        *("network.protocol.eager_limit", "network.protocol.blob_copy_limit"),
         *("processor.dma.line", "processor.dma.put_granule", "processor.dma.partial_put_block"),
         *("processor.dma.columns_per_bus", "processor.dma.shared_get_factor", "processor.dma.shared_put_factor"),
     }
 )
-"""What a machine is built of, and factors that are 1 where nothing is in the way."""
+"""What a machine is built of, limits of which neither more nor less is better, and factors that are 1 where nothing
+is in the way. More arrays, say, would each be a smaller part of the same bandwidth."""
+LARGEST: Final = 0.5
+"""A whole number that cannot change by less than more than this part of it is not tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,7 @@ def changes(machine: str, settings: Sequence[str], *, reach: Reach, noise: bool)
         wanted = wanted or (reach == "chip" and each.key.startswith(chip))
         if wanted and not isinstance(each.value, tuple) and each.value and each.key not in NOT_TRIED:
             found.append(_better(each, each.value))
-    return found
+    return [each for each in found if abs(each.by) <= LARGEST]
 
 
 def sensitivity(
