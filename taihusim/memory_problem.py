@@ -7,19 +7,32 @@ from typing import Final
 
 from nnlib.program import Program
 from sim.problems import Problem
-from taihusim.precision import training_program
+from taihusim.precision import inference_program, training_program
 from taihusim.setup import Setup
 from workloads.jobs.node_memory import Need, largest_batch, node_memory
 from workloads.jobs.node_step import NodeMemory
 from workloads.mapping import Mapping
+from workloads.words import memory_in_words, size_in_words
 
 RECOMPUTE: Final = "--set mapping.recompute=true"
 SINGLE: Final = "--precision fp32"
 
 
+def parts_in_words(memory: NodeMemory) -> str:
+    """What fills the memory: ``weights 205 MB, gradients ...``."""
+    parts = {
+        "weights": memory.weights,
+        "gradients": memory.gradients,
+        "optimiser": memory.optimiser,
+        "activations": memory.activations,
+        "buffers": memory.buffers,
+    }
+    return ", ".join(f"{name} {size_in_words(size)}" for name, size in parts.items())
+
+
 def capacity_problem(setup: Setup, expected: str) -> Problem:
     """The memory that there is, beside what is ``expected``."""
-    found = f"{setup.machine.processor.memory.bytes} B"
+    found = memory_in_words(setup.machine.processor.memory.bytes)
     return Problem(
         file=f"machine {setup.machine.name}", key="processor.memory.capacity", value=found, expected=expected
     )
@@ -63,13 +76,26 @@ def memory_problem(setup: Setup, memory: NodeMemory, *, samples: int, least: int
     if not fits:
         way_out = "no smaller batch fits"
         if lighter:
-            way_out += f", and {' '.join(flags)} still needs {needed} B"
+            way_out += f", and {' '.join(flags)} still needs {memory_in_words(needed)}"
     expected = (
-        f"at least {memory.total} B per core group for {samples} samples per node (weights {memory.weights}, gradients "
-        f"{memory.gradients}, optimiser {memory.optimiser}, activations {memory.activations}, buffers "
-        f"{memory.buffers}); {way_out}"
+        f"at least {memory_in_words(memory.total)} per core group for {samples:,} samples per node "
+        f"({parts_in_words(memory)}); {way_out}"
     )
     return capacity_problem(setup, expected)
+
+
+def answer_problem(setup: Setup, program: Program, *, samples: int) -> Problem:
+    """What a batch of inference of ``samples`` samples per node needs, and the largest that fits."""
+
+    def need(batch: int) -> Need:
+        smaller = inference_program(setup, batch=batch)
+        return Need(smaller.memory_bytes, smaller.certain_bytes)
+
+    part, groups = setup.core_group_samples(samples), setup.machine.processor.core_groups
+    fewer = largest_batch(need, batch=part, available=setup.machine.processor.memory.bytes)
+    way_out = "no smaller batch fits" if fewer is None else f"what fits: {fewer * groups:,} per node"
+    needed = f"at least {memory_in_words(program.memory_bytes)} per core group for a batch of {samples:,} per node"
+    return capacity_problem(setup, f"{needed}; {way_out}")
 
 
 def _lighter(mapping: Mapping) -> dict[tuple[str, ...], Mapping]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nnlib.kernels.kernel import InfeasiblePlan
 from sim.problems import BadInput
 from taihusim.least_batch import batch_problem, least_batch
-from taihusim.memory_problem import capacity_problem, memory_problem
+from taihusim.memory_problem import answer_problem, memory_problem
 from taihusim.precision import inference_program, training_program
 from taihusim.setup import Setup
 from taihusim.tile_problem import tile_problem
@@ -46,7 +46,6 @@ def answering_node(setup: Setup, *, samples: int) -> NodeAnswer:
     program = inference_program(setup, batch=setup.core_group_samples(samples))
     available = setup.machine.processor.memory.bytes
     if program.memory_bytes > available:
-        expected = f"at least {program.memory_bytes} B per core group for this batch; take a smaller one"
-        raise BadInput([capacity_problem(setup, expected)])
+        raise BadInput([answer_problem(setup, program, samples=samples)])
     setup.check_tiles(program)
     return build_node_answer(timer=setup.timer(samples), program=program, outputs=setup.graph.outputs)

@@ -12,6 +12,7 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 NOUNS = ("machine", "workload", "mapping")
+MOST_SAMPLES = 1_000_000_000
 MAPPING_FLAGS = (
     "batch_per_node",
     "global_batch",
@@ -113,8 +114,12 @@ def mapping_options(command: Command) -> Command:
 
     options = [
         click.option("--mapping", default="default", show_default=True, help="Mapping, name or file."),
-        click.option("--batch-per-node", type=click.IntRange(min=1), help="Samples per node and step."),
-        click.option("--global-batch", type=click.IntRange(min=1), help="Samples of all nodes per step."),
+        click.option(
+            "--batch-per-node", type=click.IntRange(min=1, max=MOST_SAMPLES), help="Samples per node and step."
+        ),
+        click.option(
+            "--global-batch", type=click.IntRange(min=1, max=MOST_SAMPLES), help="Samples of all nodes per step."
+        ),
         click.option(
             "--numerics",
             type=click.Choice(["tile", "layer", "off"]),

@@ -10,6 +10,7 @@ from workloads.jobs.node_memory import Need, largest_batch
 from workloads.jobs.node_step import NodeStep
 from workloads.jobs.roofline_step import roofline_answer, roofline_step
 from workloads.mapping import Mapping
+from workloads.words import memory_in_words
 
 
 def training_devices(steps: NodeSteps, *, devices: RooflineSpec, samples: int) -> NodeStep:
@@ -39,7 +40,9 @@ def training_devices(steps: NodeSteps, *, devices: RooflineSpec, samples: int) -
 
         fewer = largest_batch(needed, batch=each, available=available)
         way_out = "no smaller batch fits" if fewer is None else f"what fits: --batch-per-node {fewer * devices.devices}"
-        expected = f"at least {found.memory.total} B on each device for {samples} samples per node; {way_out}"
+        expected = (
+            f"at least {memory_in_words(found.memory.total)} on each device for {samples:,} samples per node; {way_out}"
+        )
         raise BadInput([_memory_problem(steps, available, expected)])
     return found
 
@@ -50,14 +53,14 @@ def answering_devices(steps: NodeSteps, *, devices: RooflineSpec, samples: int) 
     model = steps.source.load().model.build()
     found = roofline_answer(model=model, devices=devices, mapping=steps.mapping, samples=samples)
     if found.memory_bytes > devices.memory_bytes:
-        expected = f"at least {found.memory_bytes} B on each device for this batch; take a smaller one"
+        expected = f"at least {memory_in_words(found.memory_bytes)} on each device for this batch; take a smaller one"
         raise BadInput([_memory_problem(steps, devices.memory_bytes, expected)])
     return found
 
 
 def _memory_problem(steps: NodeSteps, available: int, expected: str) -> Problem:
     file = f"machine {steps.machine.name}"
-    return Problem(file=file, key="processor.memory.capacity", value=f"{available} B", expected=expected)
+    return Problem(file=file, key="processor.memory.capacity", value=memory_in_words(available), expected=expected)
 
 
 def _check(mapping: Mapping, devices: RooflineSpec) -> None:

@@ -8,12 +8,13 @@ from typing import Protocol
 
 from nnlib.optim import Optimizer
 from sim.problems import Problem
-from taihusim.memory_problem import RECOMPUTE, SINGLE, capacity_problem
+from taihusim.memory_problem import RECOMPUTE, SINGLE, capacity_problem, parts_in_words
 from taihusim.setup import Setup
 from workloads.jobs.node_step import NodeMemory
 from workloads.mapping import Mapping
 from workloads.parallel.lowered import LoweredStrategy, lowered_again
 from workloads.parallel.step import memory_of
+from workloads.words import memory_in_words
 
 
 class Fits(Protocol):
@@ -40,9 +41,8 @@ def strategy_memory_problem(setup: Setup, lowered: LoweredStrategy, *, nodes: in
         f"what fits {where}is {', or '.join(fits)}" if fits else "more stages (pipeline=) or ranks to a layer (tensor=)"
     )
     expected = (
-        f"at least {memory.total} B per core group for stage {stage + 1}, layers {first!r} to {last!r} (weights "
-        f"{memory.weights}, gradients {memory.gradients}, optimiser {memory.optimiser}, activations "
-        f"{memory.activations}, buffers {memory.buffers}); {way_out}"
+        f"at least {memory_in_words(memory.total)} per core group for stage {stage + 1}, layers {first!r} to {last!r} "
+        f"({parts_in_words(memory)}); {way_out}"
     )
     return capacity_problem(setup, expected)
 

@@ -12,6 +12,11 @@ def size_in_words(size: float) -> str:
     return f"{_three_digits(size)} TB"
 
 
+def memory_in_words(size: int) -> str:
+    """Bytes to be read, and to the byte, as they may differ by few: ``8.59 GB (8,589,934,592 B)``."""
+    return f"{size_in_words(size)} ({size:,} B)"
+
+
 def seconds_in_words(seconds: float | None) -> str:
     """A duration with a fitting unit, three digits: ``1.23 ms``."""
     if seconds is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
+from itertools import chain
+from math import isqrt, prod
 from typing import Final
 
 from nnlib.kernels.chained import Chained, Stage
@@ -71,8 +72,11 @@ class ColumnProducts:
     def parts(self) -> int:
         """Into how many equal parts the batch is divided, so that the columns of one are not too large."""
         batch = self.window.batch
-        divisors = (number for number in range(1, batch + 1) if batch % number == 0)
-        return 1 if self.direct else next((number for number in divisors if self._size <= number * COLUMN_BYTES), batch)
+        if self.direct or self._size <= COLUMN_BYTES:
+            return 1
+        small = [number for number in range(1, isqrt(batch) + 1) if batch % number == 0]
+        divisors = chain(small, (batch // number for number in reversed(small)))
+        return next((number for number in divisors if self._size <= number * COLUMN_BYTES), batch)
 
     @property
     def are_kept(self) -> bool:

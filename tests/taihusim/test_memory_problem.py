@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from sim.problems import BadInput
 from taihusim.memory_problem import step_memory
-from taihusim.options import Settings
+from taihusim.options import MOST_SAMPLES, Settings
+from taihusim.precision import training_program
 from taihusim.setup import Setup, prepare
+from tests.taihusim.command import refused
 from tests.taihusim.tiny import CONVOLUTION, tiny_workload
+from workloads.words import memory_in_words
 
 NORMALISED = """\
     - {type: flatten}
@@ -60,8 +64,8 @@ def test_all_that_would_fit_is_named_and_does_fit(convolution: str) -> None:
 
 
 def test_where_nothing_fits_it_says_what_is_still_needed(convolution: str) -> None:
-    needed = step_memory(setup_of(convolution, "precision=fp32", "recompute=true"), part=16).total
-    expected = f"no smaller batch fits, and --set mapping.recompute=true --precision fp32 still needs {needed} B"
+    needed = memory_in_words(step_memory(setup_of(convolution, "precision=fp32", "recompute=true"), part=16).total)
+    expected = f"no smaller batch fits, and --set mapping.recompute=true --precision fp32 still needs {needed}"
     assert way_out(convolution, memory=1000) == expected
     assert way_out(convolution, "precision=fp32", "recompute=true", memory=1000) == "no smaller batch fits"
 
@@ -78,3 +82,24 @@ def test_a_core_group_has_more_than_one_number_to_normalise(tmp_path: Path, samp
     (problem,) = caught.value.problems
     assert (problem.key, problem.value) == ("recipe.batch_per_node", samples)
     assert "at least 2 samples on each of the 4 core groups, such as --batch-per-node 8" in problem.expected
+
+
+def test_a_batch_of_inference_names_the_largest_that_fits(convolution: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        setup_of(convolution, memory=60_000).steps.answering(64)
+    (problem,) = caught.value.problems
+    found = re.search(r"for a batch of 64 per node; what fits: (\d+) per node", problem.expected)
+    assert found is not None
+    fitting = int(found[1])
+    assert setup_of(convolution, memory=60_000).steps.answering(fitting).seconds > 0
+    with pytest.raises(BadInput):
+        setup_of(convolution, memory=60_000).steps.answering(fitting + 4)
+
+
+def test_columns_of_the_largest_batch_are_divided_at_once(convolution: str) -> None:
+    """A batch's divisors are not tried one by one; one larger than may be asked for is refused by its flag."""
+    before = time.process_time()
+    assert training_program(setup_of(convolution), batch=MOST_SAMPLES // 4).memory_bytes > 10**12
+    assert time.process_time() - before < 5
+    for flag in ("--batch-per-node", "--global-batch"):
+        assert f"Invalid value for '{flag}'" in refused("predict", convolution, flag, str(MOST_SAMPLES + 1))[-1]
