@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Final
 
 from nnlib.optim import Optimizer
 from nnlib.precision import DTYPES
@@ -41,6 +42,9 @@ def largest_bucket(sizes: list[int], *, item: int, limit: int) -> int:
     return item * min(sum(sizes), -(-limit // item) - 1 + max(sizes, default=0))
 
 
+MOST_TRIED: Final = 50
+
+
 @dataclass(frozen=True)
 class Need:
     """Bytes that a batch needs, and bytes below which no larger batch gets."""
@@ -52,25 +56,34 @@ class Need:
 def largest_batch(needed: Callable[[int], Need], *, batch: int, available: int, least: int = 1) -> int | None:
     """The most samples of a core group, below ``batch``, that need no more bytes than are ``available``.
 
-    None if no number from ``least`` on fits. A larger batch may need less than a smaller one, where plans keep less.
+    None if no number from ``least`` on fits. A larger batch may need less than a smaller one, where plans keep less:
+    the ``MOST_TRIED`` largest numbers that may fit are tried one by one, smaller ones as if memory grew with them.
     """
-    low, high = least - 1, batch
-    if high <= least:
+    if batch <= least:
         return None
-    known = {high: needed(high)}
-    while high - low > 1:  # until all from ``high`` on certainly need too much
-        middle = (low + high) // 2
-        if low in known and known[high].certain > known[low].certain:  # nearly a straight line: aim at where it crosses
-            slope = (known[high].certain - known[low].certain) / (high - low)
-            aimed = low + int((available - known[low].certain) / slope)
-            middle = min(max(aimed, low + 1), high - 1)
-        known[middle] = needed(middle)
-        if known[middle].certain <= available:
-            low = middle
-        else:
-            high = middle
-    for samples in range(high - 1, least - 1, -1):
-        found = known.get(samples) or needed(samples)
-        if found.total <= available:
+    known: dict[int, Need] = {batch: needed(batch)}
+
+    def crossing(bytes_of: Callable[[Need], int], high: int) -> int:
+        """The last number below ``high`` that fits, if memory grows with the numbers."""
+        low = least - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if low in known and bytes_of(known[high]) > bytes_of(known[low]):  # nearly a line: aim at where it crosses
+                slope = (bytes_of(known[high]) - bytes_of(known[low])) / (high - low)
+                aimed = low + int((available - bytes_of(known[low])) / slope)
+                middle = min(max(aimed, low + 1), high - 1)
+            known[middle] = known.get(middle) or needed(middle)
+            if bytes_of(known[middle]) <= available:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    most = crossing(lambda need: need.certain, batch)  # all above certainly need too much
+    for samples in range(most, max(least - 1, most - MOST_TRIED), -1):
+        known[samples] = known.get(samples) or needed(samples)
+        if known[samples].total <= available:
             return samples
-    return None
+    rest = most - MOST_TRIED + 1  # needs too much
+    found = crossing(lambda need: need.total, rest) if rest > least else least - 1
+    return found if found >= least else None

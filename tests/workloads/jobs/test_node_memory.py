@@ -15,7 +15,7 @@ from nnlib.optim import SGD, Adam
 from tests.nnlib.batches import classifier
 from tests.workloads.small import node_timer
 from workloads.jobs.node_build import build_node_step
-from workloads.jobs.node_memory import Need, largest_batch, largest_bucket, node_memory
+from workloads.jobs.node_memory import MOST_TRIED, Need, largest_batch, largest_bucket, node_memory
 from workloads.jobs.node_step import NodeMemory, node_step_of
 
 ONE_LAYER = Graph.chain((64,), [Linear("linear", 10)])
@@ -64,7 +64,7 @@ def test_a_bucket_is_full_before_it_leaves(limit: int, expected: int) -> None:
     slope=st.integers(1, 50),
     step=st.integers(1, 7),
     more=st.lists(st.integers(0, 3000), min_size=1, max_size=9),
-    batch=st.integers(2, 200),
+    batch=st.integers(2, MOST_TRIED),
     least=st.integers(1, 3),
     available=st.integers(0, 5000),
 )
@@ -91,6 +91,19 @@ def test_few_batches_are_tried_where_memory_is_a_line() -> None:
 
     assert largest_batch(needed, batch=4096, available=1000 + 70 * 1234) == 1234
     assert len(tried) < 35
+
+
+@pytest.mark.parametrize("fitting", [0, 1, 7, 40_000, 123_456, 900_000])
+def test_few_batches_are_tried_where_little_is_certain(fitting: int) -> None:
+    """A network whose images lie in another order: most of its memory depends on plans."""
+    tried = []
+
+    def needed(samples: int) -> Need:
+        tried.append(samples)
+        return Need(1000 + 70 * samples, 900 + 20 * samples)
+
+    assert largest_batch(needed, batch=10**7, available=1000 + 70 * fitting) == (fitting or None)
+    assert len(tried) < MOST_TRIED + 60
 
 
 @pytest.mark.timing
