@@ -127,6 +127,7 @@ class ProgramBuilder:
         self.dtype = dtype
         self.space = AddressSpace(alignment=alignment)
         self.launches: list[Launch] = []
+        self.kernels: dict[Kernel, Kernel] = {}
         self.shapes: dict[str, Shape] = {}
         self.roles: dict[str, Role] = {}
         self.dtypes: dict[str, StorageName] = {}
@@ -204,6 +205,7 @@ class ProgramBuilder:
                 raise ValueError(
                     f"{layer}: {kernel.name} wants {parameter.name} in {stored}, {buffer} is in {self.dtypes[buffer]}"
                 )
+        kernel = self.kernels.setdefault(kernel, kernel)  # equal ones are one, so that they need be timed once
         self.launches.append(Launch(kernel=kernel, arguments=bound, layer=layer, phase=phase, part=part))
 
     def finish(self, *, kept: Iterable[str] = ()) -> Program:

@@ -95,9 +95,13 @@ class Setup:
     def _tile_problems(self, program: Program) -> list[Problem]:
         problems = []
         timer = self.timer(self.machine.processor.core_groups)
+        fitting: set[int] = set()
         for launch in program.launches:
+            if id(launch.kernel) in fitting:
+                continue
             try:
                 timer.launch(launch.kernel)
+                fitting.add(id(launch.kernel))
             except InfeasiblePlan as error:
                 place = f"in layer {launch.layer!r} ({launch.phase})"
                 problems.append(tile_problem(self.machine, error, place=place))

@@ -178,8 +178,14 @@ class KernelStore:
 
 def key(kernel: object, *, processor: ProcessorSpec, memory: MemoryUse, what: str = "timing") -> str:
     """The name of an entry about ``kernel``, a description that says all in its ``repr``."""
-    parts = (SCHEMA, what, code_digest(), processor, memory, f"{type(kernel).__module__}.{kernel!r}")
+    parts = (SCHEMA, what, code_digest(), _text(processor), _text(memory), f"{type(kernel).__module__}.{kernel!r}")
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+
+@lru_cache(maxsize=16)
+def _text(description: object) -> str:
+    """What a frozen description says of itself; that of a chip is long and asked for with every kernel."""
+    return str(description)
 
 
 def _timing_key(kernel: object, processor: ProcessorSpec, memory: MemoryUse, planned: ProcessorSpec | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -57,16 +58,24 @@ class NodeTimer:
         return launch_segment(timing=self.clock.time(kernel), processor=processor, launch_seconds=self.launch_seconds)
 
     def program(self, program: Program) -> Iterator[tuple[Launch, Segment]]:
-        """Each launch of a program with its time."""
+        """Each launch of a program with its time; equal kernels of a program are one object."""
+        known: dict[int, Segment] = {}
         for launch in program.launches:
-            yield launch, self.launch(launch.kernel)
+            segment = known.get(id(launch.kernel))
+            if segment is None:
+                segment = known[id(launch.kernel)] = self.launch(launch.kernel)
+            yield launch, segment
 
     def flops(self, program: Program) -> int:
         """Floating-point operations of the program on all active core groups."""
-        processor = self.machine.processor
-        each = (pair for launch in program.launches for pair in launches_of(launch.kernel))
-        on_cpes = ((kernel, count) for kernel, count in each if mpe_seconds(kernel, processor) is None)
-        return self.active_core_groups * sum(count * self.clock.time(kernel).flops for kernel, count in on_cpes)
+        times = Counter(id(launch.kernel) for launch in program.launches)
+        kernels = {id(launch.kernel): launch.kernel for launch in program.launches}
+        return self.active_core_groups * sum(times[each] * self._flops(kernel) for each, kernel in kernels.items())
+
+    def _flops(self, kernel: Kernel) -> int:
+        """Of one kernel on a core group; what the MPE does by itself does not count."""
+        on_cpes = (pair for pair in launches_of(kernel) if mpe_seconds(pair[0], self.machine.processor) is None)
+        return sum(count * self.clock.time(each).flops for each, count in on_cpes)
 
     def sum_groups(self, elements: int) -> list[Segment]:
         """The core groups meet and each adds up its part of all their gradients."""

@@ -131,6 +131,16 @@ class TestByHand:
         assert exposed(timing) == pytest.approx(finish - clock, rel=1e-9)
 
 
+def test_equal_kernels_of_a_program_are_timed_once_and_as_each_by_itself() -> None:
+    twins = Graph.chain((64,), [Linear("a", 64), ReLU("b"), Linear("c", 64), ReLU("d"), Linear("out", 10)])
+    timer = node_timer()
+    program = lower_gradients(model=classifier(twins), batch=4, dtype="fp64")
+    kernels = [launch.kernel for launch in program.launches]
+    assert len({id(kernel) for kernel in kernels}) == len(set(kernels)) < len(kernels)
+    assert list(timer.program(program)) == [(launch, timer.launch(launch.kernel)) for launch in program.launches]
+    assert timer.flops(program) == 4 * sum(timer.clock.time(kernel).flops for kernel in kernels)
+
+
 OPTIMIZERS = {"sgd": SGD(), "lars": LARS(), "adam": Adam(), "adamw": AdamW(), "lamb": LAMB()}
 
 
