@@ -22,8 +22,11 @@ from sim.network.schedule import Schedule
 from sim.network.topology import Topology
 from sim.problems import BadInput, Problem, nearest
 from taihusim.collective_trace import StepTrace
+from workloads.words import size_in_words
 
 NetworkModel: TypeAlias = Literal["step", "flow"]
+MOST_OFFSET: Final = 1 << 62
+"""Bytes times parts: the bounds of parts are products of the two."""
 BUSIEST: Final = 8
 """Links that are named."""
 DEFAULTS: Final = {
@@ -138,6 +141,10 @@ def collective_request(
         what = "the most of single flows" if limit < machine.nodes else f"the nodes of {machine.name}"
         expected = f"1 to {limit:,}, {what}"
         problems.append(Problem(file="--nodes", key="", value=request.nodes, expected=expected))
+    most = MOST_OFFSET // max(request.nodes * request.ranks_per_node, request.segments, 1)
+    if found > most:
+        expected = f"at most {size_in_words(most)} for each rank, whose parts are counted in whole numbers of 64 bits"
+        problems.append(Problem(file="--bytes", key="", value=size, expected=expected))
     if problems:
         raise BadInput(problems)
     return request

@@ -93,6 +93,8 @@ def _array(text: str, path: Path) -> NDArray[Any]:
         array = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "pickle" in reason:  # what numpy says of any file that does not begin as its own do
+            reason = "it is of another kind"
         raise BadInput([_problem(text, f"a whole .npy file ({reason})")]) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or not array.ndim or not len(array):
         raise BadInput([_problem(text, "an array of numbers with at least one sample in front")])

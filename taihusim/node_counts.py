@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from sim.machine.spec import MachineSpec
@@ -14,12 +15,12 @@ def node_counts(text: str) -> tuple[int, ...]:
     problems = []
     found = []
     for part in text.split(","):
-        try:
-            found.append(int(part.replace("_", "")))
-        except ValueError:
+        if re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", part):
+            found.append(int(part))
+        else:
             problems.append(Problem(file="--nodes", key="", value=part, expected="numbers of nodes such as 1,16,256"))
     if problems:
-        raise BadInput(problems)
+        raise BadInput(dict.fromkeys(problems))
     return tuple(found)
 
 

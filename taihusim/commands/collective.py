@@ -27,7 +27,11 @@ MOST_ROWS = 60
     "--ranks-per-node", type=click.Choice(["1", "4"]), default="1", show_default=True, help="Ranks of each node."
 )
 @click.option(
-    "--segments", type=click.IntRange(min=1), default=16, show_default=True, help="Parts of the message in a chain."
+    "--segments",
+    type=click.IntRange(min=1, max=100_000),
+    default=16,
+    show_default=True,
+    help="Parts of the message in a chain.",
 )
 @click.option(
     "--reduction-by",
@@ -72,8 +76,8 @@ def command(
     that time), what the time consists of, when ranks are through, and the busiest links.
 
     Algorithms: of allreduce halving_doubling, halving_doubling_far, halving_doubling_round_robin, recursive_doubling,
-    ring, hierarchical, binomial_tree, parameter_server, mpich; of broadcast binomial_tree, scatter_doubling,
-    scatter_ring, chain, mpich; an unknown one lists those of its collective.
+    ring, hierarchical, binomial_tree, parameter_server, in_network, mpich; of broadcast binomial_tree,
+    scatter_doubling, scatter_ring, chain, mpich; an unknown one lists those of its collective.
 
     Examples:
 

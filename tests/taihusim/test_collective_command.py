@@ -141,3 +141,14 @@ def test_all_problems_come_at_once_and_help_has_an_example() -> None:
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 3
     assert "taihusim collective allreduce" in taihusim("collective", "--help").stdout
+
+
+def test_sizes_whose_parts_cannot_be_counted() -> None:
+    """Bounds of parts beyond 64 bits wrapped around to other sizes without a word."""
+    huge = ("collective", "allreduce", "--nodes", "16", "--bytes")
+    (line,) = taihusim(*huge, "1000000TB").stderr.splitlines()
+    assert line.startswith("--bytes: expected at most 288,230 TB for each rank")
+    assert taihusim(*huge, "280000TB").returncode == 0
+    done = taihusim("collective", "broadcast", "--algorithm", "chain", "--segments", "100000000000")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Invalid value for '--segments'" in done.stderr

@@ -311,3 +311,15 @@ def test_help_gives_an_example_at_once(command: str | None) -> None:
     assert spent < 0.5
     assert re.search(r"Examples?:", done.stdout)
     assert re.search(rf"^(  Example:)? +taihusim {command or 'machine'} ", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("nodes", ["", ",", "1_0", "1.5", "nan", "1e3", "\u0663", "9" * 30])
+def test_what_is_no_number_of_nodes(nodes: str) -> None:
+    (line,) = refused("predict", "digits", "--nodes", nodes)
+    assert line.startswith("--nodes: expected numbers of nodes such as 1,16,256, found")
+
+
+def test_samples_in_a_file_of_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "x.npy").write_bytes(bytes(range(256)))
+    (line,) = refused("infer", "digits", "--input", str(tmp_path / "x.npy"))
+    assert line.endswith("expected a whole .npy file (it is of another kind)")
