@@ -55,7 +55,9 @@ def test_alexnet_has_the_published_weights_and_products() -> None:
 
 @pytest.mark.timing
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["conv_vgg16_layers_fp32_1cg", LOG, FIGURE])
+@pytest.mark.parametrize(
+    "name", [pytest.param("conv_vgg16_layers_fp32_1cg", marks=pytest.mark.validation), LOG, FIGURE]
+)
 def test_mean_error(name: str, machine: MachineSpec) -> None:
     found = report(name, machine)
     accepted = found.of_subset or found
