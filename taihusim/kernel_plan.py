@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from math import prod
+from typing import TYPE_CHECKING, Final, cast
 
 from nnlib.kernels.catalogue import OPERATIONS, Operation, Sizes, convolution_of
 from nnlib.kernels.clock import KernelClock
@@ -23,6 +24,9 @@ from taihusim.tile_problem import tile_problem
 
 if TYPE_CHECKING:
     from taihusim.kernel import KernelRequest
+
+MOST_WORK: Final = 1 << 60
+"""The product of all sizes; beyond that addresses leave 64 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,9 @@ def checked(processor: ProcessorSpec, request: KernelRequest) -> Question:
     if problems:
         raise BadInput(problems)
     sizes = {**operation.defaults, **request.sizes}
+    if prod(max(size, 1) for size in sizes.values()) > MOST_WORK:
+        expected = f"sizes whose product is at most {MOST_WORK:,}"
+        raise BadInput([Problem(file=request.op, key="", value=None, expected=expected)])
     library = cast(Library, request.library)
     return Question(
         operation=operation,
@@ -155,6 +162,8 @@ def _task(operation: Operation, sizes: Sizes, request: KernelRequest, library: L
         return None
     try:
         convolution = convolution_of(sizes)
+        if min(convolution.ri, convolution.ci) < 1:
+            raise ValueError(f"with {convolution.padding} zeros around it no pixel of the image is left to be seen")
     except ValueError as error:
         raise BadInput([Problem(file=request.op, key="", value=None, expected=f"sizes that fit: {error}")]) from error
     return Task(
