@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nnlib.graph import Graph, Input
 from sim.problems import BadInput, Problem, nearest
+from taihusim.workload_source import WorkloadSource
 
 
 def read_inputs(given: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -60,9 +61,13 @@ def bound_inputs(arrays: Mapping[str, NDArray[Any]], graph: Graph) -> dict[str, 
     return found
 
 
-def read_shapes(given: Sequence[str]) -> dict[str, int]:
-    """Lengths of axes from ``AXIS=LENGTH``. Raises BadInput for what is no length."""
-    found, problems = {}, []
+def read_shapes(given: Sequence[str], *, workload: str) -> dict[str, int]:
+    """Lengths of axes from ``AXIS=LENGTH``. Raises BadInput for what is no length, or where no file leaves any open."""
+    found: dict[str, int] = {}
+    problems: list[Problem] = []
+    if given and not WorkloadSource(name=workload).is_model_file:
+        expected = "an ONNX file as WORKLOAD, whose axes may be open; a workload file says model.shapes"
+        problems.append(Problem(file="--shape", key="", value=workload, expected=expected))
     for text in given:
         name, _, length = text.rpartition("=")
         if name and length.isdecimal() and int(length) > 0:

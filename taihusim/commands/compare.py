@@ -68,7 +68,7 @@ def command(
         mapping=run["mapping"],
         settings=split_settings(settings, nouns=("workload", "mapping")),
         mapping_flags=tuple(run["mapping_flags"]),
-        shapes=read_shapes(shapes) if shapes else None,
+        shapes=read_shapes(shapes, workload=workload) if shapes else None,
         samples=SAMPLES_OF_FILE,
     )
     with progress() as report:

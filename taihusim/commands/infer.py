@@ -89,7 +89,7 @@ def command(
         mapping=run["mapping"],
         settings=split_settings(settings),
         mapping_flags=run["mapping_flags"],
-        shapes=read_shapes(shapes),
+        shapes=read_shapes(shapes, workload=workload),
         samples=len(next(iter(arrays.values()))) if arrays else 1,
     )
     inputs = bound_inputs(arrays, setup.graph) if arrays else None

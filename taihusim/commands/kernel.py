@@ -93,9 +93,10 @@ def command(
 
     OP is gemm, conv2d, conv2d_input_gradient, conv2d_weight_gradient, im2col, col2im, max_pool, max_pool_gradient,
     average_pool, average_pool_gradient, upsample, concatenate, dropout, embedding, embedding_gradient,
-    lstm, lstm_gradient, gru, gru_gradient, row_convolution, ctc_loss,
-    bias_add, column_sum, softmax_cross_entropy, sum_copies, relu, relu_gradient, sgd, nesterov, lars or adam.
-    Core groups share out rows or images. The time includes the launch of every kernel by the MPE.
+    lstm, lstm_gradient, gru, gru_gradient, row_convolution, ctc_loss, bias_add, column_sum, softmax_cross_entropy,
+    sum_copies, attention, a normalisation, activation or loss such as batch_norm or relu, its gradient, or an optimiser
+    such as adam; an unknown one lists all. Core groups share out rows or images. The time includes the launch of every
+    kernel by the MPE.
 
     A library is naive, swdnn-2016, swdnn-2017, swcaffe-2018 or autotuned-2019; a convolution's plan is direct, dma,
     batch-size-aware, image-size-aware, explicit, winograd or depthwise, as far as the library had it.

@@ -94,7 +94,7 @@ def command(
         mapping=run["mapping"],
         settings=split_settings(settings),
         mapping_flags=run["mapping_flags"],
-        shapes=_lengths(shapes),
+        shapes=_lengths(shapes, workload),
         samples=SAMPLES_OF_FILE,
         trained=True,
     )
@@ -141,12 +141,12 @@ def _save(result: dict[str, Any], out: Path) -> list[Path]:
     return written
 
 
-def _lengths(shapes: tuple[str, ...]) -> dict[str, int]:
+def _lengths(shapes: tuple[str, ...], workload: str) -> dict[str, int]:
     if not shapes:
         return {}
     from taihusim.given_inputs import read_shapes
 
-    return read_shapes(shapes)
+    return read_shapes(shapes, workload=workload)
 
 
 def _predict_program(

@@ -323,3 +323,11 @@ def test_samples_in_a_file_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "x.npy").write_bytes(bytes(range(256)))
     (line,) = refused("infer", "digits", "--input", str(tmp_path / "x.npy"))
     assert line.endswith("expected a whole .npy file (it is of another kind)")
+
+
+@pytest.mark.parametrize(
+    "command", [("predict",), ("infer",), ("compare", "--machines", "sunway_taihulight,k40m_node")]
+)
+def test_lengths_of_axes_that_no_file_leaves_open(command: tuple[str, ...]) -> None:
+    (line,) = refused(command[0], "digits", *command[1:], "--shape", "width=3")
+    assert line.startswith("--shape: expected an ONNX file as WORKLOAD")
