@@ -60,7 +60,7 @@ def test_it_steps_and_looks_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert run["halo_bytes"] == 5 * 4 * 4 * 48 * 16 * 8
     assert sum(run["class_shares"]) == pytest.approx(1)
     assert 0 < result["measured"] < 1
-    arrays = np.load(result["outputs"])
+    arrays = _arrays(Path(result["outputs"]))
     assert arrays["classes"].mean() == pytest.approx(run["class_shares"][1])
     record = json.loads((out / "infer.json").read_text())
     assert record["workload"]["name"] == "storms"
@@ -112,6 +112,10 @@ def _core(rows: int, columns: int) -> WeatherStep:
     return WeatherStep(rows, columns, 16, workload.dynamics)
 
 
+def _arrays(path: Path) -> dict[str, Floats]:
+    with np.load(path) as file:
+        return dict(file)
+
+
 def _fields(folder: Path) -> Floats:
-    found: Floats = np.load(folder / "outputs.npz")["fields"]
-    return found
+    return _arrays(folder / "outputs.npz")["fields"]
