@@ -85,7 +85,7 @@ def test_out_keeps_report_and_plot(folder: Path) -> None:
         (["--table", "dma_gird"], "did you mean 'dma_grid'?"),
         (["--tables", "no/such/folder"], "no/such/folder: expected a folder with tables"),
         (["--tables", "."], "found none"),
-        (["--table", "dma_block_size", "--out", "dma_grid.csv"], "--out: expected a folder"),
+        (["--table", "dma_block_size", "--out", "dma_grid.csv"], "--out dma_grid.csv: expected a folder"),
     ],
 )
 def test_bad_input(arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
