@@ -13,6 +13,8 @@ from functools import partial
 import click
 
 PROGRESS_DELAY_SECONDS = 2.0
+MARGIN = 3
+"""Around a column of a framed table."""
 
 
 def print_table(
@@ -117,12 +119,35 @@ def _print_rich(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*(Text(cell) for cell in row))  # Text: a source such as [derived] is no markup
-    Console().print(table)
+    console = Console()
+    for number, shown in enumerate(_parts(columns, cells, width=console.width)):
+        table = Table(title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+        table.title = title if number == 0 else None
+        for column in shown:
+            table.add_column(columns[column], justify="right" if columns[column] in right else "left", overflow="fold")
+        for row in cells:
+            table.add_row(*(Text(row[column]) for column in shown))  # Text: a source such as [derived] is no markup
+        console.print(table)
+
+
+def _parts(columns: Sequence[str], cells: Sequence[Sequence[str]], *, width: int) -> list[list[int]]:
+    """The columns of each of the tables, one below the other, that fit a terminal; each begins with the first column.
+
+    One table where all fits, or where a column is so long that its cells have to be folded anyway.
+    """
+    widths = [MARGIN + max(len(name), *(len(row[n]) for row in cells), 0) for n, name in enumerate(columns)]
+    room = width - widths[0]
+    if sum(widths) <= width or max(widths[1:], default=0) > room:
+        return [list(range(len(columns)))]
+    parts: list[list[int]] = []
+    left = 0
+    for column in range(1, len(columns)):
+        if widths[column] > left:
+            parts.append([0])
+            left = room
+        parts[-1].append(column)
+        left -= widths[column]
+    return parts
 
 
 def _finite(value: object) -> object:

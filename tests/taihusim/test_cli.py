@@ -80,6 +80,27 @@ def test_table_on_a_terminal_keeps_square_brackets(
     assert "[derived]" in capsys.readouterr().out
 
 
+def test_a_table_too_wide_for_a_terminal_goes_on_below(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rather than in columns of single letters; each part says whose numbers they are."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for name, value in (("COLUMNS", "40"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    columns = ("nodes", *(f"quantity_{number}" for number in range(6)))
+    print_table(columns, [("40,960", *"123456")], title="Title", right=columns)
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= 40
+    assert [line.split() for line in lines if "quantity" in line] == [
+        ["nodes", "quantity_0", "quantity_1"],
+        ["nodes", "quantity_2", "quantity_3"],
+        ["nodes", "quantity_4", "quantity_5"],
+    ]
+    assert [line.split() for line in lines if "40,960" in line] == [["40,960", *pair] for pair in ("12", "34", "56")]
+    print_table(("key", "note"), [("a", "a long note " * 9)])
+    assert "key" in capsys.readouterr().out  # one column alone is too wide: folded as before
+
+
 def test_json_has_null_for_what_is_not_finite(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"loss": float("nan"), "curve": [1.5, (float("inf"), {"x": -float("inf")})]})
     assert json.loads(capsys.readouterr().out) == {"loss": None, "curve": [1.5, [None, {"x": None}]]}
