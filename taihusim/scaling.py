@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from workloads.words import nodes_in_words
+from workloads.words import nodes_in_words, number_in_words
 
 WORTH: Final = 0.5
 """Scaling has stopped where further nodes bring less than this of what they would if all were well."""
@@ -25,8 +25,9 @@ def scaling(points: Sequence[Point]) -> dict[str, Any] | None:
         gain = after["samples_per_second"] / before["samples_per_second"]
         if gain - 1 < WORTH * (more - 1):
             words = (
-                f"training stops scaling beyond {nodes_in_words(before['nodes'])}: {more:.3g} times the nodes bring "
-                f"{gain:.3g} times the samples per second; what is in the way is {after['bottleneck']}"
+                f"training stops scaling beyond {nodes_in_words(before['nodes'])}: "
+                f"{number_in_words(more, digits=3)} times the nodes bring {number_in_words(gain, digits=3)} times the "
+                f"samples per second; what is in the way is {after['bottleneck']}"
             )
             return {"stops_beyond_nodes": before["nodes"], "words": words}
     if len(ordered) < 2:

@@ -207,6 +207,9 @@ def test_where_scaling_stops() -> None:
         "training stops scaling beyond 16 nodes: 10 times the nodes bring 3.33 times the samples per second; "
         "what is in the way is communication"
     )
+    huge = scaling([point(1, 1.0), point(40_960, 2_673.4)])
+    assert huge is not None
+    assert "40,960 times the nodes bring 2,673 times the samples per second" in huge["words"]
 
 
 @pytest.mark.parametrize(
