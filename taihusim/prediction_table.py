@@ -57,8 +57,8 @@ def _print_sensitivity(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _print_training(points: Sequence[Point], *, title: str) -> None:
     columns = (
-        *("nodes", "cores", "batch", "s/step", "90 % interval", "samples/s", "efficiency", "compute", "memory"),
-        *("network", "input", "epoch", "training", "energy"),
+        *("nodes", "cores", "batch", "s/step", "90 % interval", "samples/s", "speed-up", "efficiency"),
+        *("compute", "memory", "network", "input", "epoch", "training", "energy"),
     )
     rows = [
         (
@@ -68,6 +68,7 @@ def _print_training(points: Sequence[Point], *, title: str) -> None:
             seconds_in_words(point["seconds_per_step"]),
             _interval(point),
             f"{point['samples_per_second']:,.0f}",
+            None if point["speedup"] is None else f"{point['speedup']:,.{1 if point['speedup'] < 100 else 0}f}",
             None if point["efficiency"] is None else _percent(point["efficiency"]),
             _percent(point["shares"].get("compute", 0.0)),
             _percent(point["shares"].get("dma_wait", 0.0) + point["shares"].get("memory", 0.0)),

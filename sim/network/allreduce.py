@@ -44,6 +44,7 @@ def allreduce(name: str, *, topology: Topology, elements: int) -> Schedule:
         elements=elements,
         steps=lambda: build(topology, elements),
         structure=("allreduce", name),
+        first_of_alike=first_of_alike(name, ranks=ranks, elements=elements),
         shortened=(lambda: ring_in_turns(ranks=ranks, elements=elements)) if name == "ring" else None,
     )
 
@@ -60,6 +61,16 @@ def _halving(topology: Topology, elements: int, *, far_first: bool) -> Iterator[
 
 def _near(topology: Topology, elements: int) -> Iterator[Step]:
     return _halving(topology, elements, far_first=False)
+
+
+def first_of_alike(name: str, *, ranks: int, elements: int) -> Callable[[], Iterator[Step]] | None:
+    """What a schedule has under this name, if ranks of algorithm ``name`` do alike."""
+    # parts of no elements are not sent, by some ranks only
+    if name != "halving_doubling" or not usable_ranks(ranks) == ranks <= elements:
+        return None
+    return lambda: halving_doubling(
+        ranks=ranks, elements=elements, members=np.arange(ranks), far_first=False, everyone=True, once=True
+    )
 
 
 def _far(topology: Topology, elements: int) -> Iterator[Step]:

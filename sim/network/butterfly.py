@@ -64,21 +64,26 @@ def stages(*, ranks: int, far_first: bool) -> list[Stage]:
 
 
 def halving_doubling(
-    *, ranks: int, elements: int, members: Ranks, far_first: bool, everyone: bool = False
+    *, ranks: int, elements: int, members: Ranks, far_first: bool, everyone: bool = False, once: bool = False
 ) -> Iterator[Step]:
     """All-reduce among ``members`` (their rank numbers in order); ``ranks`` must have radices as factors only.
 
-    ``everyone``: the members are all ranks there are, in order.
+    ``everyone``: the members are all ranks there are, in order. ``once``: as for :func:`half`.
     """
     bounds = np.arange(ranks + 1) * elements // ranks
     for halving in (True, False):
-        yield from half(bounds=bounds, members=members, far_first=far_first, halving=halving, everyone=everyone)
+        yield from half(
+            bounds=bounds, members=members, far_first=far_first, halving=halving, everyone=everyone, once=once
+        )
 
 
-def half(*, bounds: Ranks, members: Ranks, far_first: bool, halving: bool, everyone: bool = False) -> Iterator[Step]:
+def half(
+    *, bounds: Ranks, members: Ranks, far_first: bool, halving: bool, everyone: bool = False, once: bool = False
+) -> Iterator[Step]:
     """Only the halving, which leaves each member the sum of its part, or only the doubling, which collects all parts.
 
-    Part i ends at ``bounds[i + 1]``. Far first, member i has part i; near first, digits count backwards.
+    Part i ends at ``bounds[i + 1]``. Far first, member i has part i; near first, digits count backwards. ``once``: near
+    first, each step of the first members alone, as the next ones do the same among themselves, and so on.
     """
     ranks = len(bounds) - 1
     plan = stages(ranks=ranks, far_first=far_first)
@@ -91,11 +96,12 @@ def half(*, bounds: Ranks, members: Ranks, far_first: bool, halving: bool, every
             # halving sends what the peer collects, doubling what the rank itself holds
             sent = _peers(low, stage.radix, 1 if far_first else stage.stride, shift) if halving else low
             begin, end = bounds[sent], bounds[sent + stage.width]
+            some = members[: len(low)] if once else members
             yield Step(
-                source=members,
-                destination=_peers(members, stage.radix, stage.stride, shift),
-                begin=np.repeat(begin, stage.stride) if far_first else _tiled(begin, ranks),
-                end=np.repeat(end, stage.stride) if far_first else _tiled(end, ranks),
+                source=some,
+                destination=_peers(some, stage.radix, stage.stride, shift),
+                begin=np.repeat(begin, stage.stride) if far_first else _tiled(begin, len(some)),
+                end=np.repeat(end, stage.stride) if far_first else _tiled(end, len(some)),
                 reduce=halving,
                 pattern=(name, number, shift),
                 everyone=everyone,

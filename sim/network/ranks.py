@@ -6,8 +6,9 @@ a rank that sends and receives in one step waits for both. Who receives to add p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from sim.network.link_use import LinkUse
 from sim.network.protocol import Protocol
 from sim.network.reduction import ReductionCost
 from sim.network.routes import RouteMemory, Routes
-from sim.network.schedule import Ranks, Schedule, Step
+from sim.network.schedule import Ranks, Schedule, Step, of_all
 from sim.network.sharing import SharingWatch
 from sim.network.topology import Topology
 from sim.network.turns import TurnCost, after_turns
@@ -75,10 +76,13 @@ def run(
     """
     runner = _Runner(topology, protocol=protocol, reduction=reduction, clocks=start.copy(), item_bytes=item_bytes)
     runner.watch.exact = runner.watch.exact and judge and schedule.timed_to_rounding
-    for step in schedule.timed_steps():
-        runner.step(step, structure=schedule.structure)
-        if observe is not None:
-            observe(step, runner.clocks)
+    if schedule.first_of_alike is not None and observe is None and not runner.watch.exact:
+        runner.alike(schedule.first_of_alike(), structure=schedule.structure)
+    else:
+        for step in schedule.timed_steps():
+            runner.step(step, structure=schedule.structure)
+            if observe is not None:
+                observe(step, runner.clocks)
     contention: Literal["exact", "approximated", "none"] = "none"
     if topology.contention:
         contention = "exact" if runner.watch.exact else "approximated"
@@ -104,6 +108,8 @@ class _Runner:
         self._reduction = reduction
         self._item_bytes = item_bytes
         self._seen = RouteMemory()
+        # how many ranks each clock is of
+        self._alike = 1
         # room for one number per message: fresh pages cost more than the arithmetic
         self._durations, self._ends, self._arrivals = np.empty((3, topology.ranks))
 
@@ -128,13 +134,45 @@ class _Runner:
             routes = self._topology.routes(source, destination)
         self._move(step, source, destination, size, everyone, routes)
 
+    def alike(self, steps: Iterator[Step], *, structure: Hashable) -> None:
+        """Move all clocks over steps of the first ranks, which others do likewise; equal clocks are moved once.
+
+        While the clocks of as many neighbours repeat, and all messages of a step meet the same, one round is all.
+        """
+        ranks = self._topology.ranks
+        for step in steps:
+            self._fold(len(step.source))
+            key = (structure, step.pattern)
+            routes = self._topology.kept_routes(key, partial(self._routes_of_all, step))
+            if not routes.all_equal:
+                self.clocks = np.tile(self.clocks, ranks // len(self.clocks))
+            count = len(self.clocks)
+            if count > len(step.source):
+                step = of_all(step, count)
+            size = (step.end - step.begin) * self._item_bytes
+            self._alike = ranks // count
+            self._move(step, step.source, step.destination, size, True, routes.of(count))
+        self.clocks = np.tile(self.clocks, ranks // len(self.clocks))
+
+    def _fold(self, size: int) -> None:
+        """Keep no more clocks than it takes for rounds of ``size`` ranks: those of the first that the others repeat."""
+        if len(self.clocks) < size:
+            self.clocks = np.tile(self.clocks, size // len(self.clocks))
+        rounds = self.clocks.reshape(-1, size)
+        if (rounds == rounds[0]).all():
+            self.clocks = rounds[0].copy()
+
+    def _routes_of_all(self, step: Step) -> Routes:
+        whole = of_all(step, self._topology.ranks)
+        return self._topology.routes(whole.source, whole.destination, everyone=True)
+
     def _known(self, step: Step, structure: Hashable) -> Routes:
         """The routes of a step: known from earlier runs if the schedule's structure says all about it."""
-        topology, everyone = self._topology, step.everyone
+        topology = self._topology
+        make = partial(topology.routes, step.source, step.destination, everyone=step.everyone)
         if structure is not None:
-            key = (structure, step.pattern)
-            return topology.known_routes(step.source, step.destination, everyone=everyone, key=key)
-        return self._seen.get(step.pattern, lambda: topology.routes(step.source, step.destination, everyone=everyone))
+            return topology.kept_routes((structure, step.pattern), make)
+        return self._seen.get(step.pattern, make)
 
     def _move(self, step: Step, source: Ranks, destination: Ranks, size: Ranks, everyone: bool, routes: Routes) -> None:
         count, totals = len(size), self.totals
@@ -147,8 +185,8 @@ class _Runner:
         totals.latency_seconds += float(latency[slowest]) * step.turns
         totals.transfer_seconds += float(size[slowest] / routes.rate[slowest]) * step.turns
         totals.steps += step.turns
-        totals.messages += count * step.turns
-        totals.bytes += int(size.sum()) * step.turns
+        totals.messages += count * step.turns * self._alike
+        totals.bytes += int(size.sum()) * step.turns * self._alike
         if step.turns > 1:
             adding = self._reduction.all_seconds(size, transfer_seconds=transfer) if step.reduce else np.zeros(count)
             totals.reduce_seconds += float(adding.max()) * step.turns

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,18 @@ class Routes:
     rate: Floats
     hop_seconds: Floats
     inside_node: NDArray[np.bool_]
+
+    @cached_property
+    def all_equal(self) -> bool:
+        """Whether all messages meet the same."""
+        arrays = (self.rate, self.hop_seconds, self.inside_node)
+        return bool(len(self.rate)) and all(bool((each == each[0]).all()) for each in arrays)
+
+    def of(self, count: int) -> Routes:
+        """For the first ``count`` messages."""
+        return Routes(
+            rate=self.rate[:count], hop_seconds=self.hop_seconds[:count], inside_node=self.inside_node[:count]
+        )
 
     @property
     def nbytes(self) -> int:

@@ -6,7 +6,7 @@ memory, and what lies between the nodes is a fabric (:mod:`sim.network.fabrics`)
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -142,9 +142,9 @@ class Topology:
             rate = self._shares(rate, crossings)
         return Routes(rate=rate, hop_seconds=paths.seconds, inside_node=inside)
 
-    def known_routes(self, source: Ranks, destination: Ranks, *, everyone: bool, key: Hashable) -> Routes:
-        """:meth:`routes`, kept under ``key`` for when the same messages come again."""
-        return self._memory.get(key, lambda: self.routes(source, destination, everyone=everyone))
+    def kept_routes(self, key: Hashable, make: Callable[[], Routes]) -> Routes:
+        """What ``make`` gives by :meth:`routes`, kept under ``key`` for when the same messages come again."""
+        return self._memory.get(key, make)
 
     @cached_property
     def _memory(self) -> RouteMemory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 from sim.machine.load import load_machine
 from sim.machine.network_spec import NetworkSpec
 from sim.network.allreduce import ALGORITHMS, allreduce
+from sim.network.collectives import collective
 from sim.network.protocol import Protocol
 from sim.network.ranks import run
 from sim.network.reduction import ReductionCost
-from sim.network.topology import Topology
-from tests.sim.network.networks import SIMPLE
+from sim.network.topology import SlowLink, Topology
+from tests.sim.network.networks import SIMPLE, SMALL
 
 pytestmark = pytest.mark.timing
 
@@ -119,3 +121,35 @@ def test_a_later_start_never_helps(
     )
     assert (after >= before).all()
     assert (before >= early).all()
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_ranks_that_do_alike_are_timed_once_to_the_bit(data: st.DataObject) -> None:
+    """Whatever the clocks are at first: all equal, repeating, or all different; some links slow or not."""
+    kind = data.draw(st.sampled_from(sorted(SMALL)))
+    nodes = data.draw(st.sampled_from([1, 2, 3, 4, 6, 8, 12, 16, 20, 32, 48, 64]))
+    ranks_per_node = data.draw(st.sampled_from([1, 2, 4]))
+    slow = data.draw(st.sampled_from([(), (SlowLink(kind=0, link=0, factor=3.0),)]))
+    topology = Topology(replace(network(), topology=SMALL[kind]), nodes, ranks_per_node, slow_links=slow)
+    ranks = topology.ranks
+    elements = data.draw(st.sampled_from([ranks, ranks + 1, 3 * ranks - 1, 10_007, 64_000]))
+    schedule = collective("allreduce", "halving_doubling", topology=topology, elements=elements)
+    assert (schedule.first_of_alike is None) == (elements < ranks)
+    period = data.draw(st.sampled_from([each for each in range(1, ranks + 1) if ranks % each == 0]))
+    seed = data.draw(st.integers(0, 100))
+    start = np.tile(np.random.default_rng(seed).choice([0.0, 1e-5, 3e-5], size=period), ranks // period)
+    alike, each = (
+        run(
+            plan,
+            topology=topology,
+            protocol=SIMPLE,
+            reduction=ReductionCost.of(network(), overlapped=True),
+            start=start,
+            item_bytes=8,
+            judge=False,
+        )
+        for plan in (schedule, replace(schedule, first_of_alike=None))
+    )
+    np.testing.assert_array_equal(alike.finish, each.finish)
+    assert alike == replace(each, finish=alike.finish)
