@@ -119,6 +119,8 @@ def main(debug: bool) -> None:
     """
     # the matrices of a step are many and small: a product's threads wait for one another longer than they compute
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # else pydantic looks through all that is installed for plugins before the first schema
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # commands load much that stays, in which the collector would look for what can go again and again
     gc.set_threshold(50_000, 10, 10)
     # a sign that the terminal cannot show must not turn an answer into an error

@@ -7,7 +7,15 @@ from typing import Final
 
 import numpy as np
 
-from sim.network.butterfly import fold, halving_doubling, power_of_two, recursive_doubling, usable_ranks
+from sim.network.butterfly import (
+    exchanges,
+    fold,
+    halving_doubling,
+    power_of_two,
+    recursive_doubling,
+    usable_ranks,
+)
+from sim.network.exchange import Exchange
 from sim.network.pairwise import server
 from sim.network.ring import ring, ring_in_turns
 from sim.network.schedule import Ranks, Schedule, Step
@@ -44,7 +52,7 @@ def allreduce(name: str, *, topology: Topology, elements: int) -> Schedule:
         elements=elements,
         steps=lambda: build(topology, elements),
         structure=("allreduce", name),
-        first_of_alike=first_of_alike(name, ranks=ranks, elements=elements),
+        exchanges=exchanges_of(name, ranks=ranks, elements=elements),
         shortened=(lambda: ring_in_turns(ranks=ranks, elements=elements)) if name == "ring" else None,
     )
 
@@ -63,14 +71,12 @@ def _near(topology: Topology, elements: int) -> Iterator[Step]:
     return _halving(topology, elements, far_first=False)
 
 
-def first_of_alike(name: str, *, ranks: int, elements: int) -> Callable[[], Iterator[Step]] | None:
-    """What a schedule has under this name, if ranks of algorithm ``name`` do alike."""
+def exchanges_of(name: str, *, ranks: int, elements: int) -> Callable[[], Iterator[Exchange]] | None:
+    """The exchanges of algorithm ``name``, if neighbours do alike in it."""
     # parts of no elements are not sent, by some ranks only
     if name != "halving_doubling" or not usable_ranks(ranks) == ranks <= elements:
         return None
-    return lambda: halving_doubling(
-        ranks=ranks, elements=elements, members=np.arange(ranks), far_first=False, everyone=True, once=True
-    )
+    return lambda: exchanges(ranks=ranks, elements=elements)
 
 
 def _far(topology: Topology, elements: int) -> Iterator[Step]:

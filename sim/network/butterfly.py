@@ -10,11 +10,12 @@ traffic then stays inside supernodes, as with the round-robin renumbering of SWC
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from sim.network.exchange import Exchange, peers
 from sim.network.schedule import Ranks, Step
 
 RADICES = (2, 3, 5, 7)
@@ -64,48 +65,75 @@ def stages(*, ranks: int, far_first: bool) -> list[Stage]:
 
 
 def halving_doubling(
-    *, ranks: int, elements: int, members: Ranks, far_first: bool, everyone: bool = False, once: bool = False
+    *, ranks: int, elements: int, members: Ranks, far_first: bool, everyone: bool = False
 ) -> Iterator[Step]:
     """All-reduce among ``members`` (their rank numbers in order); ``ranks`` must have radices as factors only.
 
-    ``everyone``: the members are all ranks there are, in order. ``once``: as for :func:`half`.
+    ``everyone``: the members are all ranks there are, in order.
     """
     bounds = np.arange(ranks + 1) * elements // ranks
     for halving in (True, False):
-        yield from half(
-            bounds=bounds, members=members, far_first=far_first, halving=halving, everyone=everyone, once=once
-        )
+        yield from half(bounds=bounds, members=members, far_first=far_first, halving=halving, everyone=everyone)
 
 
-def half(
-    *, bounds: Ranks, members: Ranks, far_first: bool, halving: bool, everyone: bool = False, once: bool = False
-) -> Iterator[Step]:
+def exchanges(*, ranks: int, elements: int) -> Iterator[Exchange]:
+    """The all-reduce of all ranks near first, as :func:`halving_doubling`."""
+    bounds = np.arange(ranks + 1) * elements // ranks
+    for halving in (True, False):
+        yield from _near_first(bounds, name=(0, ranks - 1, ranks, False, True), halving=halving)
+
+
+def half(*, bounds: Ranks, members: Ranks, far_first: bool, halving: bool, everyone: bool = False) -> Iterator[Step]:
     """Only the halving, which leaves each member the sum of its part, or only the doubling, which collects all parts.
 
-    Part i ends at ``bounds[i + 1]``. Far first, member i has part i; near first, digits count backwards. ``once``: near
-    first, each step of the first members alone, as the next ones do the same among themselves, and so on.
+    Part i ends at ``bounds[i + 1]``. Far first, member i has part i; near first, digits count backwards.
     """
     ranks = len(bounds) - 1
-    plan = stages(ranks=ranks, far_first=far_first)
-    lows = list(_lows(plan, far_first=far_first))
     ends = (int(members[0]), int(members[-1])) if len(members) else (0, 0)
     name = (*ends, ranks, far_first, everyone)
-    for number in range(len(plan)) if halving else reversed(range(len(plan))):
-        stage, low = plan[number], lows[number]
+    if not far_first:
+        for exchange in _near_first(bounds, name=name, halving=halving):
+            yield exchange.of_all(members, everyone=everyone)
+        return
+    plan = stages(ranks=ranks, far_first=True)
+    for number, low in _in_order(list(_lows(plan, far_first=True)), halving=halving):
+        stage = plan[number]
         for shift in range(1, stage.radix):
-            # halving sends what the peer collects, doubling what the rank itself holds
-            sent = _peers(low, stage.radix, 1 if far_first else stage.stride, shift) if halving else low
-            begin, end = bounds[sent], bounds[sent + stage.width]
-            some = members[: len(low)] if once else members
+            sent = peers(low, stage.radix, 1, shift) if halving else low
             yield Step(
-                source=some,
-                destination=_peers(some, stage.radix, stage.stride, shift),
-                begin=np.repeat(begin, stage.stride) if far_first else _tiled(begin, len(some)),
-                end=np.repeat(end, stage.stride) if far_first else _tiled(end, len(some)),
+                source=members,
+                destination=peers(members, stage.radix, stage.stride, shift),
+                begin=np.repeat(bounds[sent], stage.stride),
+                end=np.repeat(bounds[sent + stage.width], stage.stride),
                 reduce=halving,
                 pattern=(name, number, shift),
                 everyone=everyone,
             )
+
+
+def _near_first(bounds: Ranks, *, name: Hashable, halving: bool) -> Iterator[Exchange]:
+    """Half of an all-reduce, near first."""
+    plan = stages(ranks=len(bounds) - 1, far_first=False)
+    for number, low in _in_order(list(_lows(plan, far_first=False)), halving=halving):
+        stage = plan[number]
+        for shift in range(1, stage.radix):
+            # halving sends what the peer collects, doubling what the rank itself holds
+            sent = peers(low, stage.radix, stage.stride, shift) if halving else low
+            yield Exchange(
+                radix=stage.radix,
+                stride=stage.stride,
+                shift=shift,
+                begin=bounds[sent],
+                end=bounds[sent + stage.width],
+                reduce=halving,
+                pattern=(name, number, shift),
+            )
+
+
+def _in_order(lows: list[Ranks], *, halving: bool) -> Iterator[tuple[int, Ranks]]:
+    """Stages by number: doubling goes through them backwards."""
+    numbered = list(enumerate(lows))
+    yield from numbered if halving else reversed(numbered)
 
 
 def _lows(plan: list[Stage], *, far_first: bool) -> Iterator[Ranks]:
@@ -118,11 +146,6 @@ def _lows(plan: list[Stage], *, far_first: bool) -> Iterator[Ranks]:
         step = np.arange(stage.radix) * stage.width
         low = (low[:, None] + step if far_first else low + step[:, None]).ravel()
         yield low
-
-
-def _tiled(values: Ranks, length: int) -> Ranks:
-    """The values again and again."""
-    return np.broadcast_to(values, (length // len(values), len(values))).reshape(length)
 
 
 def recursive_doubling(*, ranks: int, elements: int, everyone: bool = False) -> Iterator[Step]:
@@ -146,15 +169,6 @@ def fold(*, ranks: int, core: int, elements: int, inward: bool) -> Iterator[Step
         yield Step(surplus, partner, begin, end, True, ("fold", core))
     else:
         yield Step(partner, surplus, begin, end, False, ("unfold", core))
-
-
-def _peers(values: Ranks, radix: int, stride: int, shift: int) -> Ranks:
-    """For each place the value of the place ``shift`` strides further in its group of ``radix``."""
-    groups = values.reshape(-1, radix, stride)
-    found = np.empty_like(groups)
-    found[:, : radix - shift] = groups[:, shift:]
-    found[:, radix - shift :] = groups[:, :shift]
-    return found.ravel()
 
 
 def _rest(count: int) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from sim.network.allreduce import ALGORITHMS, RING_LIMIT, first_of_alike
+from sim.network.allreduce import ALGORITHMS, RING_LIMIT, exchanges_of
 from sim.network.broadcast import (
     halving_gather,
     scatter_doubling,
@@ -166,5 +166,5 @@ def collective(
         copied=operation == "alltoall",
         structure=(operation, algorithm, segments),
         shortened=short and (lambda: short(ranks=ranks, elements=elements)),
-        first_of_alike=first_of_alike(algorithm, ranks=ranks, elements=elements) if operation == "allreduce" else None,
+        exchanges=exchanges_of(algorithm, ranks=ranks, elements=elements) if operation == "allreduce" else None,
     )

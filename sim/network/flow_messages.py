@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.network.protocol import Protocol
-from sim.network.ranks import latencies
+from sim.network.routes import latencies
 from sim.network.schedule import Schedule, Step
 from sim.network.topology import Topology
 

@@ -6,7 +6,7 @@ a rank that sends and receives in one step waits for both. Who receives to add p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from sim.network.link_use import LinkUse
 from sim.network.protocol import Protocol
 from sim.network.reduction import ReductionCost
-from sim.network.routes import RouteMemory, Routes
-from sim.network.schedule import Ranks, Schedule, Step, of_all
+from sim.network.rounds import Rounds
+from sim.network.routes import RouteMemory, Routes, latencies
+from sim.network.schedule import Ranks, Schedule, Step
 from sim.network.sharing import SharingWatch
 from sim.network.topology import Topology
+from sim.network.totals import Totals
 from sim.network.turns import TurnCost, after_turns
 
 Floats = NDArray[np.float64]
@@ -46,18 +48,6 @@ class CollectiveResult:
     links: LinkUse = field(repr=False, compare=False)
 
 
-@dataclass
-class _Totals:
-    """What has been moved so far."""
-
-    steps: int = 0
-    messages: int = 0
-    bytes: int = 0
-    latency_seconds: float = 0.0
-    transfer_seconds: float = 0.0
-    reduce_seconds: float = 0.0
-
-
 def run(
     schedule: Schedule,
     *,
@@ -76,8 +66,9 @@ def run(
     """
     runner = _Runner(topology, protocol=protocol, reduction=reduction, clocks=start.copy(), item_bytes=item_bytes)
     runner.watch.exact = runner.watch.exact and judge and schedule.timed_to_rounding
-    if schedule.first_of_alike is not None and observe is None and not runner.watch.exact:
-        runner.alike(schedule.first_of_alike(), structure=schedule.structure)
+    if schedule.exchanges is not None and observe is None and not runner.watch.exact:
+        rounds = Rounds(topology=topology, protocol=protocol, reduction=reduction, item_bytes=item_bytes)
+        runner.clocks = rounds.run(schedule, clocks=start, totals=runner.totals)
     else:
         for step in schedule.timed_steps():
             runner.step(step, structure=schedule.structure)
@@ -101,15 +92,13 @@ class _Runner:
         self, topology: Topology, *, protocol: Protocol, reduction: ReductionCost, clocks: Floats, item_bytes: int
     ) -> None:
         self.clocks = clocks
-        self.totals = _Totals()
+        self.totals = Totals()
         self.watch = SharingWatch(topology)
         self._topology = topology
         self._protocol = protocol
         self._reduction = reduction
         self._item_bytes = item_bytes
         self._seen = RouteMemory()
-        # how many ranks each clock is of
-        self._alike = 1
         # room for one number per message: fresh pages cost more than the arithmetic
         self._durations, self._ends, self._arrivals = np.empty((3, topology.ranks))
 
@@ -134,38 +123,6 @@ class _Runner:
             routes = self._topology.routes(source, destination)
         self._move(step, source, destination, size, everyone, routes)
 
-    def alike(self, steps: Iterator[Step], *, structure: Hashable) -> None:
-        """Move all clocks over steps of the first ranks, which others do likewise; equal clocks are moved once.
-
-        While the clocks of as many neighbours repeat, and all messages of a step meet the same, one round is all.
-        """
-        ranks = self._topology.ranks
-        for step in steps:
-            self._fold(len(step.source))
-            key = (structure, step.pattern)
-            routes = self._topology.kept_routes(key, partial(self._routes_of_all, step))
-            if not routes.all_equal:
-                self.clocks = np.tile(self.clocks, ranks // len(self.clocks))
-            count = len(self.clocks)
-            if count > len(step.source):
-                step = of_all(step, count)
-            size = (step.end - step.begin) * self._item_bytes
-            self._alike = ranks // count
-            self._move(step, step.source, step.destination, size, True, routes.of(count))
-        self.clocks = np.tile(self.clocks, ranks // len(self.clocks))
-
-    def _fold(self, size: int) -> None:
-        """Keep no more clocks than it takes for rounds of ``size`` ranks: those of the first that the others repeat."""
-        if len(self.clocks) < size:
-            self.clocks = np.tile(self.clocks, size // len(self.clocks))
-        rounds = self.clocks.reshape(-1, size)
-        if (rounds == rounds[0]).all():
-            self.clocks = rounds[0].copy()
-
-    def _routes_of_all(self, step: Step) -> Routes:
-        whole = of_all(step, self._topology.ranks)
-        return self._topology.routes(whole.source, whole.destination, everyone=True)
-
     def _known(self, step: Step, structure: Hashable) -> Routes:
         """The routes of a step: known from earlier runs if the schedule's structure says all about it."""
         topology = self._topology
@@ -185,8 +142,8 @@ class _Runner:
         totals.latency_seconds += float(latency[slowest]) * step.turns
         totals.transfer_seconds += float(size[slowest] / routes.rate[slowest]) * step.turns
         totals.steps += step.turns
-        totals.messages += count * step.turns * self._alike
-        totals.bytes += int(size.sum()) * step.turns * self._alike
+        totals.messages += count * step.turns
+        totals.bytes += int(size.sum()) * step.turns
         if step.turns > 1:
             adding = self._reduction.all_seconds(size, transfer_seconds=transfer) if step.reduce else np.zeros(count)
             totals.reduce_seconds += float(adding.max()) * step.turns
@@ -226,15 +183,3 @@ class _Runner:
         if self.watch.exact:
             self.watch.step(source=source, destination=destination, begin=begin, end=end, routes=routes)
         self.clocks[:] = end.max()
-
-
-def latencies(routes: Routes, software: Floats, *, inside_seconds: float) -> Floats:
-    """Seconds before each message's first byte: the protocol's and the hops', or ``inside_seconds`` inside a node.
-
-    An array of equal numbers takes no memory if both are.
-    """
-    if routes.inside_node.any():
-        return np.where(routes.inside_node, inside_seconds, routes.hop_seconds + software)
-    if routes.hop_seconds.strides == software.strides == (0,) and len(software):
-        return np.broadcast_to(routes.hop_seconds[0] + software[0], software.shape)
-    return routes.hop_seconds + software

@@ -7,11 +7,14 @@ gives the reduced values in exactly its order of summation.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sim.network.exchange import Exchange
 
 Ranks = NDArray[np.int64]
 
@@ -50,8 +53,8 @@ class Schedule:
     ``copied``: behind its elements each rank has a second copy of them, in which the result comes to be. Schedules of
     equal ``structure``, if they have one, differ in their elements alone. ``shortened()``, if there is one, yields
     fewer steps that take as long: equal ones as one with turns, every part as long as the longest.
-    ``first_of_alike()``, if there is one, yields all steps, each of the first ranks alone: the next as many do the same
-    among themselves, and so on. It needs a ``structure``.
+    ``exchanges()``, if there is one, yields the same steps as exchanges that neighbours do alike; it needs a
+    ``structure``.
 
     ``joint_group``, if not 0: switches add what all ranks send, first of each so many neighbours, and give all of them
     the sum once all have come; the messages are what that puts on links.
@@ -64,7 +67,7 @@ class Schedule:
     copied: bool = False
     structure: Hashable = None
     shortened: Callable[[], Iterator[Step]] | None = None
-    first_of_alike: Callable[[], Iterator[Step]] | None = None
+    exchanges: Callable[[], Iterator[Exchange]] | None = None
 
     def timed_steps(self) -> Iterator[Step]:
         """The steps from which the collective is timed: shortened where it has very many."""
@@ -76,14 +79,6 @@ class Schedule:
     def timed_to_rounding(self) -> bool:
         """Whether :meth:`timed_steps` take as long as the steps themselves: they are, or all parts are equally long."""
         return self.shortened is None or self.ranks <= STEP_BY_STEP_RANKS or self.elements % self.ranks == 0
-
-
-def of_all(step: Step, ranks: int) -> Step:
-    """The step of ``ranks`` ranks, whose first ones do ``step`` among themselves, and the others likewise."""
-    size = len(step.source)
-    first = np.repeat(np.arange(0, ranks, size), size)
-    begin, end, destination = (np.tile(each, ranks // size) for each in (step.begin, step.end, step.destination))
-    return replace(step, source=np.arange(ranks), destination=destination + first, begin=begin, end=end)
 
 
 def execute(schedule: Schedule, values: NDArray[Any]) -> NDArray[Any]:

@@ -135,7 +135,7 @@ def test_ranks_that_do_alike_are_timed_once_to_the_bit(data: st.DataObject) -> N
     ranks = topology.ranks
     elements = data.draw(st.sampled_from([ranks, ranks + 1, 3 * ranks - 1, 10_007, 64_000]))
     schedule = collective("allreduce", "halving_doubling", topology=topology, elements=elements)
-    assert (schedule.first_of_alike is None) == (elements < ranks)
+    assert (schedule.exchanges is None) == (elements < ranks)
     period = data.draw(st.sampled_from([each for each in range(1, ranks + 1) if ranks % each == 0]))
     seed = data.draw(st.integers(0, 100))
     start = np.tile(np.random.default_rng(seed).choice([0.0, 1e-5, 3e-5], size=period), ranks // period)
@@ -149,7 +149,7 @@ def test_ranks_that_do_alike_are_timed_once_to_the_bit(data: st.DataObject) -> N
             item_bytes=8,
             judge=False,
         )
-        for plan in (schedule, replace(schedule, first_of_alike=None))
+        for plan in (schedule, replace(schedule, exchanges=None))
     )
     np.testing.assert_array_equal(alike.finish, each.finish)
     assert alike == replace(each, finish=alike.finish)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sim.machine.load import load_machine
 from sim.machine.network_spec import NetworkSpec, TwoLevelTreeSpec
-from sim.network.ranks import latencies
+from sim.network.routes import latencies
 from sim.network.topology import Topology, shared_bytes
 from sim.problems import BadInput
 from tests.sim.network.networks import SIMPLE

@@ -1,0 +1,98 @@
+"""Times what neighbours do alike: clocks that repeat from round to round of neighbours are moved once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.network.exchange import Exchange, peers
+from sim.network.protocol import Protocol
+from sim.network.reduction import ReductionCost
+from sim.network.routes import Routes, latencies
+from sim.network.schedule import Schedule
+from sim.network.topology import Topology
+from sim.network.totals import Totals
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """The exchanges of a schedule on arrays of clocks, to the bit as :func:`sim.network.ranks.run` moves them."""
+
+    topology: Topology
+    protocol: Protocol
+    reduction: ReductionCost
+    item_bytes: int
+
+    def run(self, schedule: Schedule, *, clocks: Floats, totals: Totals) -> Floats:
+        """The clocks of all ranks (ranks,) after all exchanges; what they moved is added to ``totals``."""
+        assert schedule.exchanges is not None
+        ranks = self.topology.ranks
+        for exchange in schedule.exchanges():
+            key = (schedule.structure, exchange.pattern)
+            routes = self.topology.kept_routes(key, partial(self._routes, exchange))
+            clocks = _folded(clocks, len(exchange.begin)) if routes.all_equal else _repeated(clocks, ranks)
+            clocks = self._move(exchange, clocks, routes, totals)
+        return _repeated(clocks, ranks)
+
+    def _routes(self, exchange: Exchange) -> Routes:
+        step = exchange.of_all(np.arange(self.topology.ranks), everyone=True)
+        return self.topology.routes(step.source, step.destination, everyone=True)
+
+    def _move(self, exchange: Exchange, clocks: Floats, routes: Routes, totals: Totals) -> Floats:
+        size = (exchange.end - exchange.begin) * self.item_bytes
+        if routes.all_equal:
+            # parts of so many equal ranks are of two lengths at most
+            lengths = np.array([size.min(), size.max()])
+            met = routes.of(len(lengths))
+        else:
+            size = lengths = np.tile(size, len(clocks) // len(size))
+            met = routes
+        software = self.protocol.latencies(lengths)
+        latency = latencies(met, software, inside_seconds=self.topology.memory_latency_seconds)
+        transfer = lengths / met.rate
+        adding = self.reduction.all_seconds(lengths, transfer_seconds=transfer)
+        durations = transfer + latency
+        if routes.all_equal:
+            is_short = size == lengths[0]
+            duration, later = (np.where(is_short, each[0], each[1]) for each in (durations, adding))
+            slowest = int(size[duration.argmax()] > lengths[0])
+        else:
+            duration, later = durations, adding
+            slowest = int(durations.argmax())
+        rounds = self.topology.ranks // len(size)
+        totals.steps += 1
+        totals.messages += len(size) * rounds
+        totals.bytes += int(size.sum()) * rounds
+        totals.latency_seconds += float(latency[slowest])
+        totals.transfer_seconds += float(transfer[slowest])
+        around = partial(peers, radix=exchange.radix, stride=exchange.stride)
+        end = np.maximum(clocks, around(clocks, shift=exchange.shift))
+        _add(end, duration)
+        arrived = around(end, shift=exchange.shift)
+        np.maximum(arrived, end, out=arrived)
+        if exchange.reduce:
+            totals.reduce_seconds += float(later.max())
+            _add(arrived, later)
+        return around(arrived, shift=exchange.radix - exchange.shift)
+
+
+def _add(clocks: Floats, seconds: Floats) -> None:
+    """The same seconds to the clocks of every round."""
+    rounds = clocks.reshape(-1, len(seconds))
+    rounds += seconds
+
+
+def _folded(clocks: Floats, size: int) -> Floats:
+    """As many clocks as rounds of ``size`` ranks need: those of the first round if the others are the same."""
+    clocks = _repeated(clocks, max(len(clocks), size))
+    rounds = clocks.reshape(-1, size)
+    return rounds[0] if (rounds == rounds[0]).all() else clocks
+
+
+def _repeated(clocks: Floats, count: int) -> Floats:
+    return np.tile(clocks, count // len(clocks))
