@@ -11,6 +11,9 @@ from workloads.words import nodes_in_words, number_in_words
 WORTH: Final = 0.5
 """Scaling has stopped where further nodes bring less than this of what they would if all were well."""
 
+WAITING: Final = ("communication_exposed", "pipeline_bubble", "input", "jitter")
+"""Shares of a step in which a node does nothing of its own."""
+
 Point = Mapping[str, Any]
 
 
@@ -27,9 +30,27 @@ def scaling(points: Sequence[Point]) -> dict[str, Any] | None:
             words = (
                 f"training stops scaling beyond {nodes_in_words(before['nodes'])}: "
                 f"{number_in_words(more, digits=3)} times the nodes bring {number_in_words(gain, digits=3)} times the "
-                f"samples per second; what is in the way is {after['bottleneck']}"
+                f"samples per second; what is in the way is {_reason(before, after)}"
             )
             return {"stops_beyond_nodes": before["nodes"], "words": words}
     if len(ordered) < 2:
         return None
     return {"stops_beyond_nodes": None, "words": "training scales over all of these nodes"}
+
+
+def _reason(before: Point, after: Point) -> str:
+    """What keeps the nodes of ``after`` from doing their part of what those of ``before`` did in as much less time."""
+    many, few = (point["global_batch"] / point["nodes"] for point in (before, after))
+    lost = after["seconds_per_step"] - before["seconds_per_step"] * few / many
+    slower = _own_seconds(after) / few / (_own_seconds(before) / many)
+    if few < many and (slower - 1) * _own_seconds(before) * few / many > lost / 2:
+        return (
+            f"the batch: a node takes {number_in_words(slower, digits=3)} times as long for a sample "
+            f"if it has {number_in_words(few)} instead of {number_in_words(many)}"
+        )
+    return str(after["bottleneck"])
+
+
+def _own_seconds(point: Point) -> float:
+    waiting: float = sum(point["shares"].get(name, 0.0) for name in WAITING)
+    return float(point["seconds_per_step"]) * (1 - waiting)

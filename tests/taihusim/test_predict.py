@@ -194,8 +194,16 @@ def test_samples_from_storage_limit_many_nodes(tmp_path: Path) -> None:
 
 
 def test_where_scaling_stops() -> None:
-    def point(nodes: int, rate: float) -> dict[str, Any]:
-        return {"nodes": nodes, "samples_per_second": rate, "bottleneck": "communication"}
+    def point(nodes: int, rate: float, batch: int | None = None, *, exposed: float = 0.0) -> dict[str, Any]:
+        samples = 8 * nodes if batch is None else batch
+        return {
+            "nodes": nodes,
+            "samples_per_second": rate,
+            "bottleneck": "communication",
+            "global_batch": samples,
+            "seconds_per_step": samples / rate,
+            "shares": {"communication_exposed": exposed},
+        }
 
     assert scaling([point(1, 1.0)]) is None
     everywhere = scaling([point(1, 1.0), point(16, 12.0)])
@@ -207,6 +215,14 @@ def test_where_scaling_stops() -> None:
         "training stops scaling beyond 16 nodes: 10 times the nodes bring 3.33 times the samples per second; "
         "what is in the way is communication"
     )
+    # the same batch on more nodes: they wait for the network, or each does less well with fewer samples
+    for exposed, reason in (
+        (0.7, "communication"),
+        (0.1, "the batch: a node takes 3.6 times as long for a sample if it has 8 instead of 32"),
+    ):
+        shared = scaling([point(256, 256.0, 8192), point(1024, 256.0, 8192, exposed=exposed)])
+        assert shared is not None
+        assert shared["words"].endswith(f"bring 1 times the samples per second; what is in the way is {reason}")
     huge = scaling([point(1, 1.0), point(40_960, 2_673.4)])
     assert huge is not None
     assert "40,960 times the nodes bring 2,673 times the samples per second" in huge["words"]
