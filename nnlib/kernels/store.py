@@ -63,7 +63,7 @@ def code_digest() -> str:
     return source_digest(code_files())
 
 
-def code_files() -> dict[str, Path]:
+def code_files() -> dict[str, str]:
     """The source files of ``CODE`` by their module's name."""
     return {name: file for package, place in CODE for name, file in source_files(package, place).items()}
 

@@ -19,8 +19,8 @@ def test_names_and_contents_make_the_digest(tmp_path: Path) -> None:
     first, second = tmp_path / "first.py", tmp_path / "second.py"
     first.write_text("1")
     second.write_text("2")
-    digest = source_digest({"a": first, "b": second})
-    assert source_digest({"b": second, "a": first}) == digest
-    assert source_digest({"a": first, "c": second}) != digest
+    digest = source_digest({"a": str(first), "b": str(second)})
+    assert source_digest({"b": str(second), "a": str(first)}) == digest
+    assert source_digest({"a": str(first), "c": str(second)}) != digest
     second.write_text("3")
-    assert source_digest({"a": first, "b": second}) != digest
+    assert source_digest({"a": str(first), "b": str(second)}) != digest

@@ -81,7 +81,7 @@ def test_all_code_that_a_time_depends_on_is_in_the_digest() -> None:
     imported = {
         node.module
         for file in files.values()
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(ast.parse(Path(file).read_text()))
         if isinstance(node, ast.ImportFrom) and node.module is not None
     }
     own = {name for name in imported if name.split(".")[0] in ("sim", "nnlib")}
