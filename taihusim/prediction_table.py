@@ -96,7 +96,9 @@ def _interval(point: Point) -> str:
     star = "*" if point["extrapolated"] else ""
     if point["seconds_per_step_low"] is None:
         return f"unknown{star}"
-    return f"{_plain(point['seconds_per_step_low'])} to {_plain(point['seconds_per_step_high'])}{star}"
+    return (
+        f"{seconds_in_words(point['seconds_per_step_low'])} to {seconds_in_words(point['seconds_per_step_high'])}{star}"
+    )
 
 
 def _reasons(points: Sequence[Point]) -> dict[str, str]:
@@ -201,10 +203,6 @@ def _learning(points: Sequence[Point], recipe_batch: int | None) -> list[str]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
-
-
-def _plain(seconds: float) -> str:
-    return seconds_in_words(seconds)
 
 
 def _long(seconds: float) -> str:

@@ -80,7 +80,16 @@ def exchanges(*, ranks: int, elements: int) -> Iterator[Exchange]:
     """The all-reduce of all ranks near first, as :func:`halving_doubling`."""
     bounds = np.arange(ranks + 1) * elements // ranks
     for halving in (True, False):
-        yield from _near_first(bounds, name=(0, ranks - 1, ranks, False, True), halving=halving)
+        for number, stage, shift, begin, end in _turns(bounds, far_first=False, halving=halving):
+            yield Exchange(
+                radix=stage.radix,
+                stride=stage.stride,
+                shift=shift,
+                begin=begin,
+                end=end,
+                reduce=halving,
+                pattern=(_name(0, ranks - 1, ranks, far_first=False, everyone=True), number, shift),
+            )
 
 
 def half(*, bounds: Ranks, members: Ranks, far_first: bool, halving: bool, everyone: bool = False) -> Iterator[Step]:
@@ -90,50 +99,34 @@ def half(*, bounds: Ranks, members: Ranks, far_first: bool, halving: bool, every
     """
     ranks = len(bounds) - 1
     ends = (int(members[0]), int(members[-1])) if len(members) else (0, 0)
-    name = (*ends, ranks, far_first, everyone)
-    if not far_first:
-        for exchange in _near_first(bounds, name=name, halving=halving):
-            yield exchange.of_all(members, everyone=everyone)
-        return
-    plan = stages(ranks=ranks, far_first=True)
-    for number, low in _in_order(list(_lows(plan, far_first=True)), halving=halving):
-        stage = plan[number]
-        for shift in range(1, stage.radix):
-            sent = peers(low, stage.radix, 1, shift) if halving else low
-            yield Step(
-                source=members,
-                destination=peers(members, stage.radix, stage.stride, shift),
-                begin=np.repeat(bounds[sent], stage.stride),
-                end=np.repeat(bounds[sent + stage.width], stage.stride),
-                reduce=halving,
-                pattern=(name, number, shift),
-                everyone=everyone,
-            )
+    name = _name(*ends, ranks, far_first=far_first, everyone=everyone)
+    for number, stage, shift, begin, end in _turns(bounds, far_first=far_first, halving=halving):
+        yield Step(
+            source=members,
+            destination=peers(members, stage.radix, stage.stride, shift),
+            begin=np.repeat(begin, stage.stride) if far_first else _tiled(begin, ranks),
+            end=np.repeat(end, stage.stride) if far_first else _tiled(end, ranks),
+            reduce=halving,
+            pattern=(name, number, shift),
+            everyone=everyone,
+        )
 
 
-def _near_first(bounds: Ranks, *, name: Hashable, halving: bool) -> Iterator[Exchange]:
-    """Half of an all-reduce, near first."""
-    plan = stages(ranks=len(bounds) - 1, far_first=False)
-    for number, low in _in_order(list(_lows(plan, far_first=False)), halving=halving):
-        stage = plan[number]
+def _turns(bounds: Ranks, *, far_first: bool, halving: bool) -> Iterator[tuple[int, Stage, int, Ranks, Ranks]]:
+    """Each stage with its number and each shift in it, and the elements sent: as many bounds as :func:`_lows` gives."""
+    plan = stages(ranks=len(bounds) - 1, far_first=far_first)
+    lows = list(_lows(plan, far_first=far_first))
+    for number in range(len(plan)) if halving else reversed(range(len(plan))):
+        stage, low = plan[number], lows[number]
         for shift in range(1, stage.radix):
             # halving sends what the peer collects, doubling what the rank itself holds
-            sent = peers(low, stage.radix, stage.stride, shift) if halving else low
-            yield Exchange(
-                radix=stage.radix,
-                stride=stage.stride,
-                shift=shift,
-                begin=bounds[sent],
-                end=bounds[sent + stage.width],
-                reduce=halving,
-                pattern=(name, number, shift),
-            )
+            sent = peers(low, stage.radix, 1 if far_first else stage.stride, shift) if halving else low
+            yield number, stage, shift, bounds[sent], bounds[sent + stage.width]
 
 
-def _in_order(lows: list[Ranks], *, halving: bool) -> Iterator[tuple[int, Ranks]]:
-    """Stages by number: doubling goes through them backwards."""
-    numbered = list(enumerate(lows))
-    yield from numbered if halving else reversed(numbered)
+def _name(first: int, last: int, ranks: int, *, far_first: bool, everyone: bool) -> Hashable:
+    """What says all about the messages of members ``first`` to ``last``, beside stage and shift."""
+    return first, last, ranks, far_first, everyone
 
 
 def _lows(plan: list[Stage], *, far_first: bool) -> Iterator[Ranks]:
@@ -146,6 +139,11 @@ def _lows(plan: list[Stage], *, far_first: bool) -> Iterator[Ranks]:
         step = np.arange(stage.radix) * stage.width
         low = (low[:, None] + step if far_first else low + step[:, None]).ravel()
         yield low
+
+
+def _tiled(values: Ranks, length: int) -> Ranks:
+    """The values again and again."""
+    return np.broadcast_to(values, (length // len(values), len(values))).reshape(length)
 
 
 def recursive_doubling(*, ranks: int, elements: int, everyone: bool = False) -> Iterator[Step]:

@@ -9,8 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.network.schedule import Ranks, Step
-
+Ranks = NDArray[np.int64]
 Number = TypeVar("Number", bound=np.generic)
 
 
@@ -29,18 +28,6 @@ class Exchange:
     reduce: bool
     pattern: Hashable
 
-    def of_all(self, members: Ranks, *, everyone: bool) -> Step:
-        """The step of all ``members``."""
-        return Step(
-            source=members,
-            destination=peers(members, self.radix, self.stride, self.shift),
-            begin=_tiled(self.begin, len(members)),
-            end=_tiled(self.end, len(members)),
-            reduce=self.reduce,
-            pattern=self.pattern,
-            everyone=everyone,
-        )
-
 
 def peers(values: NDArray[Number], radix: int, stride: int, shift: int) -> NDArray[Number]:
     """For each place the value of the place ``shift`` strides further in its group of ``radix``."""
@@ -49,8 +36,3 @@ def peers(values: NDArray[Number], radix: int, stride: int, shift: int) -> NDArr
     found[:, : radix - shift] = groups[:, shift:]
     found[:, radix - shift :] = groups[:, :shift]
     return found.ravel()
-
-
-def _tiled(values: Ranks, length: int) -> Ranks:
-    """The values again and again."""
-    return np.broadcast_to(values, (length // len(values), len(values))).reshape(length)

@@ -40,30 +40,25 @@ class Rounds:
         return _repeated(clocks, ranks)
 
     def _routes(self, exchange: Exchange) -> Routes:
-        step = exchange.of_all(np.arange(self.topology.ranks), everyone=True)
-        return self.topology.routes(step.source, step.destination, everyone=True)
+        source = np.arange(self.topology.ranks)
+        destination = peers(source, exchange.radix, exchange.stride, exchange.shift)
+        return self.topology.routes(source, destination, everyone=True)
 
     def _move(self, exchange: Exchange, clocks: Floats, routes: Routes, totals: Totals) -> Floats:
         size = (exchange.end - exchange.begin) * self.item_bytes
         if routes.all_equal:
             # parts of so many equal ranks are of two lengths at most
             lengths = np.array([size.min(), size.max()])
-            met = routes.of(len(lengths))
+            which = (size > lengths[0]).astype(np.intp)
         else:
             size = lengths = np.tile(size, len(clocks) // len(size))
-            met = routes
+            which = np.arange(len(size))
+        met = routes.of(len(lengths))
         software = self.protocol.latencies(lengths)
         latency = latencies(met, software, inside_seconds=self.topology.memory_latency_seconds)
         transfer = lengths / met.rate
-        adding = self.reduction.all_seconds(lengths, transfer_seconds=transfer)
-        durations = transfer + latency
-        if routes.all_equal:
-            is_short = size == lengths[0]
-            duration, later = (np.where(is_short, each[0], each[1]) for each in (durations, adding))
-            slowest = int(size[duration.argmax()] > lengths[0])
-        else:
-            duration, later = durations, adding
-            slowest = int(durations.argmax())
+        duration = (transfer + latency)[which]
+        slowest = which[duration.argmax()]
         rounds = self.topology.ranks // len(size)
         totals.steps += 1
         totals.messages += len(size) * rounds
@@ -76,8 +71,9 @@ class Rounds:
         arrived = around(end, shift=exchange.shift)
         np.maximum(arrived, end, out=arrived)
         if exchange.reduce:
-            totals.reduce_seconds += float(later.max())
-            _add(arrived, later)
+            adding = self.reduction.all_seconds(lengths, transfer_seconds=transfer)
+            totals.reduce_seconds += float(adding.max())
+            _add(arrived, adding[which])
         return around(arrived, shift=exchange.radix - exchange.shift)
 
 
