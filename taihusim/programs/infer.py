@@ -85,11 +85,12 @@ def infer_climate(
     for nodes in request.nodes:
         say(f"time on {nodes_in_words(nodes)}", None)
         points.append(climate_point(workload, steps=setup.steps, clock=setup.clock, nodes=nodes))
-    rate = climate_point(workload, steps=setup.steps, clock=setup.clock, nodes=1)["fields_per_second"]
+    by_nodes = dict(zip(request.nodes, points, strict=True))
+    alone = by_nodes.get(1) or climate_point(workload, steps=setup.steps, clock=setup.clock, nodes=1)
     result: dict[str, Any] = {
         "workload": workload.name,
         "machine": setup.machine.name,
-        "points": [_as_inference(point, alone=rate) for point in points],
+        "points": [_as_inference(point, alone=alone["fields_per_second"]) for point in points],
         "outputs": None,
         "test_accuracy": None,
         "measure": None,
