@@ -16,7 +16,8 @@ import numpy as np
 from measure import verdict
 from numpy.typing import NDArray
 
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from machine_configs import DEFAULT_MACHINE
+from sim.machine.load import load_machine
 from sim.network.collectives import OPERATIONS, collective
 from sim.network.flows import run_flows
 from sim.network.protocol import Protocol

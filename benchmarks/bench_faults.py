@@ -11,11 +11,12 @@ from collections.abc import Callable
 
 from measure import side_by_side, verdict
 
+from machine_configs import DEFAULT_MACHINE
 from sim.faults.plan import CheckpointPlan, daly_interval
 from sim.faults.rate import job_links, job_mtbf_seconds
 from sim.faults.reference import run_on_nodes
 from sim.faults.simulation import Completions, random_gaps, simulate
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 
 NODES = 40_960
 SMALL = 640

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from measure import verdict
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.convolutions.convolution import PASSES, Convolution
 from nnlib.kernels.convolutions.plans import Task
@@ -31,7 +32,7 @@ from nnlib.kernels.reducing.pooling import MaxPool, MaxPoolGradient
 from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
 from nnlib.kernels.window import Window
 from nnlib.precision import DTypeName
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from taihusim.cache import VARIABLE, default_store
 
 SHAPES = Path(__file__).with_name("resnet50.yaml")

@@ -15,7 +15,8 @@ from collections.abc import Callable
 import numpy as np
 from measure import side_by_side, verdict
 
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from machine_configs import DEFAULT_MACHINE
+from sim.machine.load import load_machine
 from sim.network.allreduce import ALGORITHMS, allreduce
 from sim.network.protocol import Protocol
 from sim.network.ranks import run

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from measure import side_by_side, verdict
 
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from machine_configs import DEFAULT_MACHINE
+from sim.machine.load import load_machine
 from sim.storage import reference
 from sim.storage.access import Access, AccessTiming, access
 from sim.storage.sharing import Number, Readers

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
+from typing import Final
+
+DEFAULT_MACHINE: Final = "sunway_taihulight"
+"""The machine where nobody names one."""
 
 
 def shipped_files() -> dict[str, Path]:
     """Name and file of every machine that comes with the package, sorted by name."""
-    folder = Path(str(resources.files(__name__)))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from nnlib.batch import Arrays, Batch
 from nnlib.graph import Variables, add_to
-from nnlib.kernels.clock import compute_kernel
 from nnlib.kernels.kernel import Arguments, Kernel, blank
+from nnlib.kernels.simulation import compute_kernel
 from nnlib.layers.layer import Run
 from nnlib.layers.randomness import key_numbers, layer_key, rounding_key
 from nnlib.lowering import lower_forward, lower_gradients

@@ -26,12 +26,12 @@
 import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolutions.convolution import Convolution
 from nnlib.kernels.convolutions.direct import DirectConvolution
 from nnlib.kernels.convolutions.dma_convolution import DmaConvolution
 from nnlib.kernels.implicit.implicit_batch import BatchSizeAware
 from nnlib.kernels.launch import Launch
+from nnlib.kernels.simulation import simulate
 from sim.chip.memory import MemoryUse
 from sim.chip.pipeline.listing import issue_table
 from sim.chip.pipeline.roles import ROLES

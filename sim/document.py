@@ -33,14 +33,14 @@ class Origin:
 class Document:
     """Plain data with the origin of every key path.
 
-    ``bases`` names the documents it extends, nearest first. ``problems`` are those found so far; validation raises
-    them together with its own.
+    ``bases`` are the files of the documents it extends, nearest first. ``problems`` are those found so far; validation
+    raises them together with its own.
     """
 
     file: str
     data: Mapping[str, Any]
     origins: Mapping[KeyPath, Origin]
-    bases: tuple[str, ...] = ()
+    bases: tuple[Path, ...] = ()
     problems: tuple[Problem, ...] = ()
 
     def origin(self, path: KeyPath) -> Origin:
@@ -136,7 +136,7 @@ def _read_chain(
     del origins[(EXTENDS,)]
     data, merged = _copied(base.data), dict(base.origins)
     _merge(data, own, (), whole=whole, origins=merged, own_origins=origins)
-    bases = (base_path.stem, *base.bases)
+    bases = (base_path, *base.bases)
     return Document(file=str(path), data=data, origins=merged, bases=bases)
 
 

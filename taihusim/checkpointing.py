@@ -9,7 +9,7 @@ from taihusim.setup import Setup
 from workloads.checkpoint import Checkpoint, load_checkpoint, run_key, save_checkpoint
 from workloads.datasets.dataset import Part
 from workloads.datasets.stream import SampleStream
-from workloads.spec import describe
+from workloads.load import describe
 from workloads.training import TrainingState
 
 CHECKPOINT_SECONDS = 15.0

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nnlib.kernels.catalogue import Sizes
-from nnlib.kernels.clock import KernelClock, simulate
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.generations import DEFAULT_LIBRARY
+from nnlib.kernels.simulation import simulate
 from nnlib.kernels.store import KernelStore
 from nnlib.precision import DTypeName
 from sim.chip.counters import Interval, KernelTiming

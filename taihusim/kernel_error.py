@@ -13,12 +13,12 @@ import numpy as np
 
 from nnlib.kernels.arranging.embedding import GatherRows
 from nnlib.kernels.arranging.sorting import SortTokens
-from nnlib.kernels.clock import compute_kernel
 from nnlib.kernels.convolutions.convolution import forward, input_gradient, weight_gradient
 from nnlib.kernels.convolutions.plans import Task
 from nnlib.kernels.kernel import Parameter, array_dtype, empty_array
 from nnlib.kernels.launch import Launch
 from nnlib.kernels.sequences.ctc import CtcLoss
+from nnlib.kernels.simulation import compute_kernel
 from sim.chip.memory import Array
 from sim.machine.spec import ProcessorSpec
 

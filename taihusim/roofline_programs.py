@@ -17,7 +17,7 @@ def training_devices(steps: NodeSteps, *, devices: RooflineSpec, samples: int) -
     """A node's step with ``samples`` samples. Raises BadInput for what devices cannot do, or where memory is short."""
     _check(steps.mapping, devices)
     workload = steps.source.load()
-    model, recipe = workload.model.build(), workload.recipe
+    model, recipe = workload.model.built, workload.recipe
 
     def step(count: int) -> NodeStep:
         return roofline_step(
@@ -50,7 +50,7 @@ def training_devices(steps: NodeSteps, *, devices: RooflineSpec, samples: int) -
 def answering_devices(steps: NodeSteps, *, devices: RooflineSpec, samples: int) -> NodeAnswer:
     """A batch of inference of ``samples`` samples on a node. Raises BadInput as :func:`training_devices`."""
     _check(steps.mapping, devices)
-    model = steps.source.load().model.build()
+    model = steps.source.load().model.built
     found = roofline_answer(model=model, devices=devices, mapping=steps.mapping, samples=samples)
     if found.memory_bytes > devices.memory_bytes:
         expected = f"at least {memory_in_words(found.memory_bytes)} on each device for this batch; take a smaller one"

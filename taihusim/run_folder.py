@@ -17,9 +17,9 @@ from taihusim.places import check_folder
 from taihusim.setup import Setup
 from workloads.checkpoint import save_weights
 from workloads.files import replaced
+from workloads.load import describe
 from workloads.record import RunRecord, as_plain, load_record, save_record
 from workloads.record_schema import Kind
-from workloads.spec import describe
 
 TRAIN_RECORD, INFER_RECORD = "train.json", "infer.json"
 WEIGHTS, FIGURE = "weights.npz", "figure.png"

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.graph import Graph
 from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.model import Model
 from nnlib.program import Program
-from sim.machine.load import DEFAULT_MACHINE, load_machine
 from sim.machine.spec import MachineSpec, ProcessorSpec
 from sim.problems import BadInput, Problem
 from taihusim.cache import default_store
+from taihusim.descriptions import described_machine, described_mapping, described_workload
 from taihusim.node_counts import batch_problems, rank_problems
 from taihusim.node_steps import NodeSteps
 from taihusim.options import Settings
@@ -24,7 +25,7 @@ from taihusim.planning import collect
 from taihusim.tile_problem import tile_problem
 from taihusim.workload_source import WorkloadSource
 from workloads.jobs.node_timer import NodeTimer
-from workloads.mapping import DEFAULT_MAPPING, Mapping, load_mapping
+from workloads.mapping import DEFAULT_MAPPING, Mapping
 from workloads.spec import Workload
 
 Lowered: TypeAlias = tuple[Mapping, ProcessorSpec, int]
@@ -127,7 +128,8 @@ def prepare(
     """
     settings = settings or Settings()
     problems: list[Problem] = []
-    machine_spec = collect(problems, lambda: load_machine(machine, settings.machine))
+    store = default_store()
+    machine_spec = collect(problems, lambda: described_machine(machine, settings.machine, store=store))
     source = WorkloadSource(
         name=workload,
         settings=settings.workload,
@@ -136,8 +138,10 @@ def prepare(
         samples=samples,
         trained=trained,
     )
-    workload_spec = collect(problems, source.load)
-    mapping_spec = collect(problems, lambda: load_mapping(mapping, [*settings.mapping, *mapping_flags]))
+    workload_spec = collect(problems, lambda: described_workload(source, store=store))
+    mapping_spec = collect(
+        problems, lambda: described_mapping(mapping, [*settings.mapping, *mapping_flags], store=store)
+    )
     if machine_spec is not None and mapping_spec is not None:
         problems += rank_problems(machine_spec, mapping_spec)
     if problems or machine_spec is None or workload_spec is None or mapping_spec is None:
@@ -151,7 +155,7 @@ def setup_of(*, machine: MachineSpec, workload: Workload, mapping: Mapping, sour
         machine=machine,
         workload=workload,
         mapping=mapping,
-        model=workload.model.build(),
+        model=workload.model.built,
         clock=KernelClock(machine.processor, store=default_store()),
         source=source,
     )

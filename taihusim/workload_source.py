@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sim.document import read_document
-from sim.named_files import find_file, shipped_files
+from sim.document_files import document_files, files_digest, may_have_key
+from sim.named_files import find_file
+from workloads.shipped import shipped_workloads
 
 if TYPE_CHECKING:
     from workloads.spec import Workload
 
-FOLDER: Final = Path(__file__).parent.parent / "workloads"
 MODEL_FILE: Final = "model.file="
 
 
@@ -40,8 +40,8 @@ class WorkloadSource:
 
     def load(self) -> Workload:
         """The workload. Raises BadInput with every problem found."""
+        from workloads.load import load_workload
         from workloads.model_file import workload_of_file
-        from workloads.spec import load_workload
 
         if self.is_model_file:
             return workload_of_file(Path(self.name), shapes=self.shapes, batch=self.samples, trained=self.trained)
@@ -52,32 +52,37 @@ class WorkloadSource:
 
         Raises BadInput for a file that is not there.
         """
-        found = hashlib.sha256(
-            repr((self.settings, self.optimizer, sorted(self.shapes.items()), self.samples, self.trained)).encode()
-        )
-        for path in self._files():
-            found.update(str(path.resolve()).encode())
-            found.update(path.read_bytes() if path.is_file() else b"missing")
-        return found.hexdigest()
-
-    def _files(self) -> Iterator[Path]:
+        how: tuple[object, ...] = (self.name, self.settings, self.optimizer)
         if self.is_model_file:
-            yield Path(self.name)
+            how = (self.name, sorted(self.shapes.items()), self.samples, self.trained)
+        return hashlib.sha256(repr((how, files_digest(self._files()))).encode()).hexdigest()
+
+    @property
+    def model_files(self) -> tuple[Path, ...]:
+        """The files of its model, where it comes from files. Raises BadInput as :meth:`digest`."""
+        if self.is_model_file:
+            return (Path(self.name),)
+        changed = [setting.removeprefix(MODEL_FILE) for setting in self.settings if setting.startswith(MODEL_FILE)]
+        return (*self._model_file(), *(Path(name.strip("'\" ")) for name in changed))
+
+    def _files(self) -> tuple[Path, ...]:
+        if self.is_model_file:
+            return self.model_files
+        return (*document_files(self._path, named=shipped_workloads()), *self.model_files)
+
+    @property
+    def _path(self) -> Path:
+        return find_file(self.name, shipped=shipped_workloads(), noun="workloads")
+
+    def _model_file(self) -> Iterator[Path]:
+        """As the workload's files have it, relative to the one that says it."""
+        named = shipped_workloads()
+        if not any(may_have_key(path, "file") for path in document_files(self._path, named=named)):
             return
-        shipped = shipped_files(FOLDER)
-        path = find_file(self.name, shipped=shipped, noun="workloads")
-        document = read_document(path, named=shipped, whole=lambda mapping: "name" in mapping)
-        yield path
-        yield from (Path(file) for file in sorted({origin.file for origin in document.origins.values()}))
+        from sim.document import read_document
+
+        document = read_document(self._path, named=named, whole=lambda mapping: "name" in mapping)
         model = document.data.get("model")
-        named = model.get("file") if isinstance(model, Mapping) else None
-        if isinstance(named, str):
-            yield Path(document.origin(("model", "file")).file).parent / named
-        yield from _model_files(self.settings)
-
-
-def _model_files(settings: Sequence[str]) -> Iterator[Path]:
-    """Model files that settings name, relative to the working folder."""
-    for setting in settings:
-        if setting.startswith(MODEL_FILE):
-            yield Path(setting.removeprefix(MODEL_FILE).strip("'\" "))
+        name = model.get("file") if isinstance(model, Mapping) else None
+        if isinstance(name, str):
+            yield Path(document.origin(("model", "file")).file).parent / name

@@ -19,14 +19,14 @@ import numpy as np
 import pytest
 import yaml
 
-from nnlib.models.schema import FileKeys
-from sim.machine.load import DEFAULT_MACHINE, read_machine
+from machine_configs import DEFAULT_MACHINE
+from sim.machine.load import read_machine
 from taihusim.cli import main
 from tests.nnlib.importers.graphs import model, node, saved
 from tests.taihusim.command import taihusim
 from workloads.checkpoint import save_weights
-from workloads.mapping import load_mapping
-from workloads.spec import load_workload
+from workloads.load import load_workload
+from workloads.mapping_file import load_mapping
 
 ROOT = Path(__file__).parents[1]
 MANUAL = sorted((ROOT / "docs").glob("*.md"))
@@ -143,7 +143,7 @@ def prepare_files(command: list[str], *, folder: Path, request: pytest.FixtureRe
     if "--weights" in command:
         weights = folder / command[command.index("--weights") + 1]
         if command[1] == "climate":
-            network = load_workload("storms").model.build()
+            network = load_workload("storms").model.built
             save_weights(network.initialise(np.random.default_rng(0), np.dtype(np.float32)), weights)
         else:
             shutil.copytree(request.getfixturevalue("demo"), weights.parent)
@@ -264,8 +264,8 @@ def test_yaml_loads(block: Block, tmp_path: Path) -> None:
         path.write_text(block.text if whole else f"extends: digits\n{block.text}", encoding="utf-8")
         write_model(tmp_path, width=8)
         model = load_workload(str(path)).model
-        assert not isinstance(model.keys, FileKeys) or model.keys.file.endswith(".onnx")
-        assert model.build().graph.parameter_count
+        assert model.keys.get("file", ".onnx").endswith(".onnx")
+        assert model.built.graph.parameter_count
     else:
         path.write_text(block.text, encoding="utf-8")
         assert load_mapping(str(path))

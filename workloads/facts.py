@@ -52,7 +52,7 @@ def workload_facts(workload: Workload) -> WorkloadFacts:
     from nnlib.update import state_kinds
     from workloads.datasets.planned import planned_storage
 
-    data, model = workload.data, workload.model.build()
+    data, model = workload.data, workload.model.built
     return WorkloadFacts(
         name=workload.name,
         title=workload.title,

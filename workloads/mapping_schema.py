@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
@@ -12,26 +12,15 @@ from nnlib.precision.calibration import Method
 from nnlib.precision.fixed import Rounding
 from sim.machine.quantity import Bytes, BytesOrZero, Count, CountOrZero, Whole
 from sim.network.choices import Adder, Packing
-
-Collective: TypeAlias = Literal[
-    "mpich",
-    "reduce_broadcast",
-    "in_network",
-    "halving_doubling",
-    "halving_doubling_far",
-    "halving_doubling_round_robin",
-    "recursive_doubling",
-    "ring",
-    "hierarchical",
-    "binomial_tree",
-    "parameter_server",
-]
-Communication: TypeAlias = Literal["swcaffe-2018", "swcaffe-2019", "autotuned-2019", "stock-mpi"]
-LibraryGeneration: TypeAlias = Literal["swcaffe-2018", "swcaffe-2019", "autotuned-2019", "searched-2019"]
-Numerics: TypeAlias = Literal["tile", "layer", "off"]
-InputOrder: TypeAlias = Literal["sequential", "random"]
-InputPlace: TypeAlias = Literal["storage", "memory"]
-ReductionOrder: TypeAlias = Literal["auto", "schedule", "pairwise"]
+from workloads.mapping import (
+    Collective,
+    Communication,
+    InputOrder,
+    InputPlace,
+    LibraryGeneration,
+    Numerics,
+    ReductionOrder,
+)
 
 
 def _one_or_four(value: Any) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from nnlib.layers.layer import ShapeError
+from nnlib.models.build import build_model
 from nnlib.models.schema import FileKeys, file_keys
 from nnlib.optim import SGD, LearningRate
 from sim.problems import BadInput, Problem
@@ -33,11 +33,10 @@ def workload_of_file(path: Path, *, shapes: Mapping[str, int], batch: int, train
     if not path.is_file():
         raise BadInput([Problem(file=str(path), key="", value=None, expected="an ONNX file that exists")])
     keys = FileKeys(file=path.name, shapes=dict(shapes))
-    model = ModelSpec(keys=keys, folder=path.parent, channels_last=False)
     return Workload(
         name=path.stem,
         title=path.name,
-        model=_with_loss(model) if trained else model,
+        model=_with_loss(keys, path.parent) if trained else _model(keys, path.parent),
         data=None,
         recipe=Recipe(
             batch_per_node=batch,
@@ -50,12 +49,15 @@ def workload_of_file(path: Path, *, shapes: Mapping[str, int], batch: int, train
     )
 
 
-def _with_loss(model: ModelSpec) -> ModelSpec:
+def _with_loss(keys: FileKeys, folder: Path) -> ModelSpec:
     """The model with the first of :data:`LOSSES` that its output can have; as it is if there is none."""
     for loss in LOSSES:
-        keys = file_keys((loss,)).model_validate({**model.keys.model_dump(exclude_none=True), "loss": {"type": loss}})
-        found = replace(model, keys=keys)
+        learning = {**keys.model_dump(exclude_none=True), "loss": {"type": loss}}
         with suppress(ShapeError):
-            found.build()
-            return found
-    return model
+            return _model(file_keys((loss,)).model_validate(learning), folder)
+    return _model(keys, folder)
+
+
+def _model(keys: FileKeys, folder: Path) -> ModelSpec:
+    built = build_model(keys, folder=folder, channels_last=False)
+    return ModelSpec(keys=keys.model_dump(exclude_none=True), built=built)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from nnlib.kernels.kernel import Arguments, Kernel, Parameter, Use
 from nnlib.precision import StorageName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array, MemoryArray
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 def plane(array: MemoryArray, index: int) -> MemoryArray:

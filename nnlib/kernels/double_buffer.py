@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.chip.core_group import CoreGroup, Start, Transfer
 from sim.chip.memory import MemoryArray
 from sim.chip.tile import Split, Tile
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup, Start, Transfer
 
 
 @dataclass(frozen=True, eq=False)

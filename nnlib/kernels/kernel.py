@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
 from nnlib.precision import STORAGE, StorageName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array, MemoryArray, Shape
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 Use: TypeAlias = Literal["in", "out", "inout"]
 Arguments: TypeAlias = Mapping[str, MemoryArray]

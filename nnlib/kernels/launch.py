@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from nnlib.kernels.clock import compute_kernel
 from nnlib.kernels.kernel import Kernel, empty_array
+from nnlib.kernels.simulation import compute_kernel
 from sim.chip.memory import Array
 from sim.machine.spec import ProcessorSpec
 

@@ -107,6 +107,14 @@ class KernelStore:
 
     def read(self, name: str) -> str | None:
         """The text stored under ``name``, or None."""
+        try:
+            data = self.read_bytes(name)
+            return None if data is None else data.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """What is stored under ``name``, or None."""
 
         def find(connection: sqlite3.Connection) -> bytes | None:
             row = connection.execute("SELECT value FROM entries WHERE name = ?", (name,)).fetchone()
@@ -116,13 +124,17 @@ class KernelStore:
         if packed is None:
             return None
         try:
-            return zlib.decompress(packed).decode()
-        except (zlib.error, UnicodeDecodeError):
+            return zlib.decompress(packed)
+        except zlib.error:
             return None
 
     def write(self, name: str, text: str) -> None:
         """Store ``text`` under ``name``; what is there already stays."""
-        packed = zlib.compress(text.encode(), 1)
+        self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Store ``data`` under ``name``; what is there already stays."""
+        packed = zlib.compress(data, 1)
 
         def add(connection: sqlite3.Connection) -> None:
             with connection:

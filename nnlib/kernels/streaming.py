@@ -6,17 +6,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnlib.kernels.kernel import InfeasiblePlan, check_fits
-from sim.chip.core_group import CoreGroup, Start, Transfer
 from sim.chip.dma import Integers
 from sim.chip.ldm import VECTOR_ALIGNMENT, aligned
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 from sim.machine.spec import CpeSpec, ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup, Start, Transfer
 
 Cycles = float | Sequence[float]
 Run = Callable[[Sequence[Array], Sequence[Array]], object]

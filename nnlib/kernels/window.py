@@ -10,19 +10,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import gcd, prod
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from nnlib.kernels.estimates import block_seconds, doubling
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.streaming import Operand, Run, RunAt, stream
-from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
 from sim.chip.memory import MemoryArray
 from sim.chip.tile import Tile
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 MISSING: Final = 1 << 30
 """An index outside every array: a CPE without an item is there."""

@@ -22,7 +22,6 @@ from sim.schema_walk import alternatives, is_leaf
 from sim.validation import validate
 from sim.yaml_file import KeyPath
 
-DEFAULT_MACHINE = "sunway_taihulight"
 MANY_CORE = "many_core"
 SET_ON_COMMAND_LINE = "set on the command line"
 

@@ -30,12 +30,12 @@ def list_command(as_json: bool) -> None:
     Example: taihusim workload list
     """
     from workloads.hpc.files import list_programs, load_program
-    from workloads.spec import list_workloads, load_workload
+    from workloads.load import list_workloads, load_workload
 
     rows: list[dict[str, Any]] = []
     for name in list_workloads():
         workload = load_workload(name)
-        graph = workload.model.build().graph
+        graph = workload.model.built.graph
         rows.append(
             {
                 "workload": name,
@@ -88,11 +88,11 @@ def show_command(workload: str, batch: int | None, precision: str, settings: tup
         _show_program(workload, settings=settings, as_json=as_json)
         return
     from taihusim.network_table import network_table
-    from workloads.spec import load_workload
+    from workloads.load import load_workload
 
     loaded = load_workload(workload, split_settings(settings).workload)
     size = batch or -(-loaded.recipe.batch_per_node // 4)
-    model = loaded.model.build()
+    model = loaded.model.built
     table = network_table(model, batch=size, dtype=cast(DTypeName, precision))
     if as_json:
         print_json(

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.grids.weather_step import flops
 from nnlib.kernels.sparse.sparse_rows import INDEX_BYTES, NUMBER_BYTES, POINTS
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from sim.machine.spec import MachineSpec
 from taihusim.console import print_table
 from taihusim.options import Settings

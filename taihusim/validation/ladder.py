@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolutions.convolution import Convolution
 from nnlib.kernels.convolutions.dma_convolution import DmaConvolution
 from nnlib.kernels.generations import Library
 from nnlib.kernels.implicit.implicit_batch import BatchSizeAware
 from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.simulation import simulate
 from sim.chip.memory import MemoryUse, Mode
 from sim.chip.processor import total_seconds
 from sim.machine.spec import MachineSpec, ProcessorSpec

@@ -15,7 +15,7 @@ from taihusim.setup import Setup
 from taihusim.validation.inputs import Unpredictable
 from taihusim.workload_source import WorkloadSource
 from workloads.jobs.training_step import StepTiming
-from workloads.mapping import load_mapping
+from workloads.mapping_file import load_mapping
 
 MEASURED = ("precision=fp32", "overlap=false", "gradient_buckets=1 GB")
 """Weights and gradients are fp32 (SWCAFFE table III: 232.6 MB of AlexNet), packed into one where they are packed."""
@@ -67,7 +67,7 @@ def _steps(workload: str, library: str, itself: _Itself, settings: tuple[str, ..
             machine=machine,
             workload=loaded,
             mapping=mapping,
-            model=loaded.model.build(),
+            model=loaded.model.built,
             clock=KernelClock(machine.processor, store=store),
             source=source,
         )

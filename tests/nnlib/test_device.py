@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import INPUT, Graph
 from nnlib.layers import Conv2d, Flatten, Linear, MaxPool, ReLU
 from nnlib.layers.layer import Array
 from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, Clip, ClipByNorm, ClipByValue, Optimizer
 from nnlib.precision import DTYPES, DTypeName
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from tests.nnlib.batches import classifier, labelled
-from workloads.spec import load_workload
+from workloads.load import load_workload
 
 TOLERANCE: dict[DTypeName, float] = {"fp64": 1e-12, "fp32": 1e-4}
 precisions = pytest.mark.parametrize("dtype", TOLERANCE)
@@ -21,7 +22,7 @@ precisions = pytest.mark.parametrize("dtype", TOLERANCE)
 
 @pytest.fixture(scope="module")
 def digits() -> Graph:
-    return load_workload("digits").model.build().graph
+    return load_workload("digits").model.built.graph
 
 
 def devices(graph: Graph, batch: int, dtype: DTypeName) -> tuple[CoreGroupDevice, HostDevice]:

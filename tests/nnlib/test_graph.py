@@ -15,7 +15,7 @@ from nnlib.graph import INPUT, Graph, Input, Node
 from nnlib.layers import Conv2d, Flatten, Layer, Linear, ReLU, Run, ShapeError
 from nnlib.layers.layer import Array, Params, Saved, Shape
 from tests.nnlib.batches import classifier, labelled
-from workloads.spec import load_workload
+from workloads.load import load_workload
 
 FP64 = np.dtype(np.float64)
 
@@ -54,7 +54,7 @@ def single(shape: Shape, nodes: tuple[Node, ...]) -> Graph:
 
 @pytest.fixture(scope="module")
 def digits() -> Graph:
-    return load_workload("digits").model.build().graph
+    return load_workload("digits").model.built.graph
 
 
 def batch_for(graph: Graph, samples: int, *, seed: int = 0) -> tuple[dict[str, Array], Array, np.ndarray]:
@@ -133,7 +133,7 @@ def test_a_layer_that_leads_nowhere_has_a_zero_gradient() -> None:
 @settings(max_examples=15, deadline=None)
 @given(counts=st.lists(st.integers(1, 6), min_size=1, max_size=8), seed=st.integers(0, 100))
 def test_multiplicities_are_repeated_samples(counts: list[int], seed: int) -> None:
-    graph = load_workload("digits").model.build().graph
+    graph = load_workload("digits").model.built.graph
     parameters, images, labels = batch_for(graph, len(counts), seed=seed)
     loss, grads = loss_and_gradients(graph, parameters, images, labels, np.array(counts, dtype=float))
     repeated = np.repeat(images, counts, axis=0), np.repeat(labels, counts)

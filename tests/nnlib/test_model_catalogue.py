@@ -9,7 +9,7 @@ import pytest
 
 from nnlib.graph import Graph
 from nnlib.models.catalogue import MODELS
-from workloads.spec import list_workloads
+from workloads.load import list_workloads
 
 
 @dataclass(frozen=True)

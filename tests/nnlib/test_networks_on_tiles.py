@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.device import TRAINING, CoreGroupDevice, Device, HostDevice
 from nnlib.layers.layer import Array
 from nnlib.model import Model
 from nnlib.optim import SGD
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from tests.nnlib.image_networks import REDUCED, batch_of, weights_of
 from tests.nnlib.kernels.tiles import relative_error
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import INPUT, Graph
 from nnlib.layers import (
@@ -36,7 +37,7 @@ from nnlib.models.resnet import resnet18
 from nnlib.models.transformer import gpt2
 from nnlib.models.unet import unet
 from nnlib.segments import kept_between, segments
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from tests.nnlib.batches import classifier, labelled
 from tests.nnlib.sequence_networks import batch_of, weights_of
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.device import CoreGroupDevice, Device, HostDevice
 from nnlib.layers import Run
 from nnlib.layers.layer import Array
 from nnlib.model import Model
 from nnlib.optim import AdamW
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from tests.nnlib.kernels.tiles import relative_error
 from tests.nnlib.sequence_networks import SMALL, batch_of, weights_of
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.device import TRAINING, CoreGroupDevice, Device, HostDevice
 from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.convolutions.convolution import Convolution
@@ -35,7 +36,7 @@ from nnlib.model import Model
 from nnlib.models.network import Network
 from nnlib.optim import SGD
 from nnlib.precision import DTYPES, DTypeName
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 from tests.nnlib.image_networks import REDUCED, batch_of, weights_of
 from tests.nnlib.kernels.tiles import relative_error

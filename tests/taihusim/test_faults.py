@@ -19,7 +19,7 @@ from workloads.jobs.completion import (
     equal_interval,
     expected_to_train,
 )
-from workloads.mapping import load_mapping
+from workloads.mapping_file import load_mapping
 
 MACHINE = load_machine("sunway_taihulight")
 STRIPING = Striping(stripes=32, stripe_bytes=256_000_000)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from nnlib.kernels import clock
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.simulation import simulate
 from sim.chip.counters import KernelTiming
 from sim.chip.memory import PRIVATE, MemoryUse
 from sim.machine.load import load_machine

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.taihusim.command import json_of, refused, taihusim
-from workloads.spec import list_workloads
+from workloads.load import list_workloads
 
 
 def test_a_network_layer_by_layer() -> None:

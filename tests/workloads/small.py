@@ -7,17 +7,18 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.graph import Graph
 from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import Kernel
 from nnlib.layers import Flatten, Linear
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from sim.machine.spec import MachineSpec, ProcessorSpec
 from sim.time import seconds_from_ticks
 from workloads.datasets.dataset import Labelled, Part
 from workloads.datasets.stores import ImageStore
 from workloads.jobs.node_timer import NodeTimer
-from workloads.mapping import load_mapping
+from workloads.mapping_file import load_mapping
 
 
 def linear_graph(*, height: int = 8, width: int = 8, channels: int = 1, units: int = 10) -> Graph:

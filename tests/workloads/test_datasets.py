@@ -19,7 +19,7 @@ from workloads.datasets.digits import load_digits
 from workloads.datasets.load import load_dataset
 from workloads.datasets.stores import Images, ImageStore, shifted
 from workloads.datasets.stream import BLOCK_SAMPLES, Samples, SampleStream
-from workloads.spec import load_workload
+from workloads.load import load_workload
 
 
 def labelled(count: int, *, height: int = 4, width: int = 5, classes: int = 3) -> Labelled:

@@ -14,7 +14,8 @@ from workloads.datasets.masked_text import MaskedText
 from workloads.datasets.storms import Storms
 from workloads.datasets.text import Text
 from workloads.datasets.tones import Tones
-from workloads.spec import Workload, load_workload
+from workloads.load import load_workload
+from workloads.spec import Workload
 
 RECIPE = """
 recipe:
@@ -143,18 +144,18 @@ def test_the_recipe_may_choose_another_measure_that_fits(tmp_path: Path) -> None
     data = "{dataset: storms, split: {train: 2, test: 2}}"
     for settings, name in (((), "mean_iou"), (("recipe.measure=accuracy",), "accuracy")):
         found = workload(tmp_path, model=PIXELS, data=data, settings=settings)
-        measure = measure_of(found, load_dataset(found), found.model.build())
+        measure = measure_of(found, load_dataset(found), found.model.built)
         assert measure is not None
         assert measure.name == name
     found = workload(tmp_path, model=PIXELS, data=data, settings=("recipe.measure=label_error_rate",))
     with pytest.raises(BadInput, match=r"recipe\.measure: expected mean_iou, which goes with"):
-        measure_of(found, load_dataset(found), found.model.build())
+        measure_of(found, load_dataset(found), found.model.built)
 
 
 def test_a_goal_is_of_what_is_measured(tmp_path: Path) -> None:
     def goal(data: str, model: str, *settings: str) -> float | None:
         found = workload(tmp_path, model=model, data=data, settings=settings)
-        return goal_of(found, measure_of(found, load_dataset(found), found.model.build()))
+        return goal_of(found, measure_of(found, load_dataset(found), found.model.built))
 
     text = "{dataset: text, split: {train: 2, test: 2}, text: {length: 6}}"
     reader = "{input: [6], layers: [{type: embedding, count: 25, features: 2}, {type: linear, units: 25}]}"

@@ -10,8 +10,8 @@ import pytest
 
 from sim.network.collectives import algorithms
 from sim.problems import BadInput
-from workloads.mapping import list_mappings, load_mapping
-from workloads.mapping_schema import Collective
+from workloads.mapping import Collective
+from workloads.mapping_file import list_mappings, load_mapping
 
 
 def test_the_default() -> None:

@@ -21,8 +21,8 @@ from workloads.checkpoint import (
     save_weights,
     weights_sha256,
 )
+from workloads.load import describe, load_workload
 from workloads.record import RunRecord, as_plain, load_record, save_record, without_host_times
-from workloads.spec import describe, load_workload
 
 
 @pytest.mark.parametrize("record", [train_record(), infer_record()], ids=["train", "infer"])

@@ -9,11 +9,11 @@ import pytest
 from nnlib.models.schema import EVERY_KIND, kinds_in
 from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, ClipByNorm, ClipByValue
 from sim.document import read_document
-from sim.named_files import shipped_files
 from sim.problems import BadInput
 from sim.validation import validate
+from workloads.load import describe, list_workloads, load_workload
 from workloads.schema import workload_file
-from workloads.spec import FOLDER, describe, list_workloads, load_workload
+from workloads.shipped import shipped_workloads
 
 
 def problems(*args: object) -> dict[str, str]:
@@ -30,8 +30,8 @@ def test_every_shipped_workload_loads() -> None:
 
 def test_the_digits_are_read_as_written() -> None:
     workload = load_workload("digits", ["recipe.optimizer.momentum=0.8", "recipe.weight_decay=0.001"])
-    assert workload.model.build().graph.shapes["input"] == (8, 8, 1)
-    assert [keys.type for keys in workload.model.keys.layers].count("conv2d") == 2
+    assert workload.model.built.graph.shapes["input"] == (8, 8, 1)
+    assert [keys["type"] for keys in workload.model.keys["layers"]].count("conv2d") == 2
     assert (workload.data.train_size, workload.data.test_size) == (1437, 360)
     assert workload.recipe.optimizer == SGD(momentum=0.8, weight_decay=0.001)
 
@@ -131,7 +131,7 @@ def test_a_description_names_the_optimizer_and_every_layer() -> None:
 
 @pytest.mark.parametrize("name", list_workloads())
 def test_few_kinds_of_layers_give_what_all_kinds_give(name: str) -> None:
-    document = read_document(FOLDER / f"{name}.yaml", named=shipped_files(FOLDER), whole=lambda each: "name" in each)
+    document = read_document(shipped_workloads()[name], named=shipped_workloads(), whole=lambda each: "name" in each)
     kinds = kinds_in(document.data["model"])
     assert sum(map(len, (kinds.layers, kinds.losses, kinds.models))) < 12
     few, all_there_are = (dict(validate(document, workload_file(*some)).model) for some in ((kinds,), ()))

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from nnlib.model import Model
-from nnlib.models.schema import FileKeys, LayersKeys
 from sim.problems import BadInput, Problem
 from workloads.datasets.archive import load_archive
 from workloads.datasets.binding import bind
@@ -48,14 +47,13 @@ def load_dataset(workload: Workload, model: Model | None = None) -> Dataset:
         expected = "a workload file that says which data the model learns from or is judged by"
         raise BadInput([Problem(file=workload.title, key="data", value=None, expected=expected)])
     file = f"workload {workload.name}" if data.path is None else data.path
-    model = model or workload.model.build()
+    model = model or workload.model.built
     found, problems = _load(data, file)
     fields = found.fields if found is not None else None
     binding = None
     if fields is not None:
         try:
-            keys = workload.model.keys
-            layers, foreign = isinstance(keys, LayersKeys), isinstance(keys, FileKeys)
+            layers, foreign = "layers" in workload.model.keys, "file" in workload.model.keys
             binding = bind(fields, model, file=file, layers=layers, foreign=foreign)
         except BadInput as error:
             problems += error.problems

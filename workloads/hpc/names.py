@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from sim.named_files import shipped_files
+from workloads.shipped import FOLDER, shipped_workloads
 
-FOLDER: Final = Path(__file__).parent.parent
 KIND: Final = re.compile(r"^kind\s*:\s*(\w*)", re.MULTILINE)
 EXTENDS: Final = re.compile(r"^extends\s*:\s*['\"]?([^\s'\"#]+)", re.MULTILINE)
 LONGEST_CHAIN: Final = 16
@@ -17,7 +16,7 @@ LONGEST_CHAIN: Final = 16
 
 def shipped_programs() -> dict[str, Path]:
     """Name and file of every program that comes with the package."""
-    return {name: path for name, path in shipped_files(FOLDER).items() if program_kind(name) is not None}
+    return {name: path for name, path in shipped_workloads().items() if program_kind(name) is not None}
 
 
 def is_program(name_or_path: str) -> bool:

@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nnlib.kernels.clock import compute_kernel
 from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.simulation import compute_kernel
 from sim.machine.spec import ProcessorSpec
 
 Floats = NDArray[np.float64]

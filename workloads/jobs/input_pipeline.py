@@ -17,8 +17,7 @@ from sim.storage.access import Access, AccessTiming, Limit, access
 from sim.storage.striping import ONE_ARRAY, Striping
 from workloads.datasets.storage import StoredSample
 from workloads.jobs.preparation import preparation
-from workloads.mapping import Mapping
-from workloads.mapping_schema import InputOrder, InputPlace
+from workloads.mapping import InputOrder, InputPlace, Mapping
 
 
 @dataclass(frozen=True, kw_only=True)

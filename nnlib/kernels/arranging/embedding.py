@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,12 +13,14 @@ from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.streaming import Operand, column_blocks, stream
 from nnlib.kernels.window import MISSING
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 TOGETHER = 8
 """Rows, at most, that a CPE gets at a time and puts side by side."""

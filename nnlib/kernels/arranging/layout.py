@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,12 +21,14 @@ from nnlib.kernels.kernel import Arguments, InfeasiblePlan, Parameter
 from nnlib.kernels.order import Order
 from nnlib.kernels.streaming import Operand, stream
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.chip.pipeline import transpose_cycles
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 NOWHERE = 1 << 30
 """The matrix of a CPE that has no tile: outside every array."""

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from nnlib.kernels.arranging.rows_by_number import Picks
 from nnlib.kernels.kernel import Arguments, Parameter, check_fits
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 COMPARISON: Final = Body(loads=4, stores=2, arithmetic=4)
 """Of a pair of numbers and their places: loads, a comparison, selections, stores."""

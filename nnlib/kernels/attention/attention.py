@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nnlib.kernels.attention.attention_forward import AttentionForward, forward_blocks
 from nnlib.kernels.attention.attention_key_gradient import KeyGradient, key_gradient_blocks
@@ -17,8 +18,10 @@ from nnlib.kernels.generations import DEFAULT_LIBRARY, Library
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.ops.attention import attention_backward, attention_forward
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True)

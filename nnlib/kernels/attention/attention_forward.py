@@ -6,6 +6,8 @@ the running maximum, and what was summed so far is scaled to it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from nnlib.kernels.attention.attention_frame import AttentionFrame, Step
@@ -24,11 +26,13 @@ from nnlib.kernels.attention.attention_shape import AttentionShape
 from nnlib.kernels.generations import Library
 from nnlib.kernels.kernel import Arguments
 from nnlib.kernels.pointwise.dropout import HYPER
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body
 from sim.chip.tile import Tile
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 def forward_blocks(*, shape: AttentionShape, library: Library, kernel: str, processor: ProcessorSpec) -> Blocks:

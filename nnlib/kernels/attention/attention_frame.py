@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,11 +22,13 @@ from nnlib.ops.dropout import dropout_scale, keep_at
 from nnlib.ops.random_bits import LANES, ROUNDS
 from nnlib.precision import DTYPES
 from sim.chip import pipeline
-from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.dma_modes import DmaMode
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Tile
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup, Transfer
 
 Place = tuple[int, ...]
 OUTSIDE = 1 << 30

@@ -6,6 +6,8 @@ The scores are made transposed, keys by queries, so that they are left factors a
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nnlib.kernels.attention.attention_forward import mask_buffers, sample_buffers, scale_in_place
 from nnlib.kernels.attention.attention_frame import AttentionFrame, Step
 from nnlib.kernels.attention.attention_plan import (
@@ -22,9 +24,11 @@ from nnlib.kernels.attention.attention_query_gradient import probabilities, scor
 from nnlib.kernels.attention.attention_shape import AttentionShape
 from nnlib.kernels.generations import Library
 from nnlib.kernels.kernel import Arguments
-from sim.chip.core_group import CoreGroup
 from sim.chip.pipeline import Body
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 def key_gradient_blocks(*, shape: AttentionShape, library: Library, kernel: str, processor: ProcessorSpec) -> Blocks:

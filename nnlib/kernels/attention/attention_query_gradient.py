@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from nnlib.kernels.attention.attention_forward import mask_buffers, mask_scores, sample_buffers, scale_in_place
@@ -14,10 +16,12 @@ from nnlib.kernels.attention.attention_plan import MATRIX, ROWS, SWAPPED, Attent
 from nnlib.kernels.attention.attention_shape import AttentionShape
 from nnlib.kernels.generations import Library
 from nnlib.kernels.kernel import Arguments
-from sim.chip.core_group import CoreGroup
 from sim.chip.pipeline import Body
 from sim.chip.tile import Tile
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 def query_gradient_blocks(*, shape: AttentionShape, library: Library, kernel: str, processor: ProcessorSpec) -> Blocks:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import TYPE_CHECKING
 
 from nnlib.kernels.convolutions.convolution import Convolution, Pass
 from nnlib.kernels.convolutions.passes import pass_parameters
@@ -15,10 +16,12 @@ from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.launch import Launch
 from nnlib.kernels.streaming import column_blocks, plan_rows, stream
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, Shape
 from sim.chip.pipeline import Body
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True, kw_only=True)

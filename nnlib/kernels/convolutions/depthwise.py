@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import prod
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -22,12 +22,14 @@ from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, plan_items
 from nnlib.ops.depthwise import convolve, input_gradient, weight_gradient
 from nnlib.ops.patches import col2im, patches_seen
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.memory import Array, MemoryArray, Shape
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Tile
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 Side: TypeAlias = Literal["outputs", "pixels"]
 """Of what the items are blocks."""

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nnlib.kernels.convolutions.convolution import Convolution, Pass
 from nnlib.kernels.convolutions.tap_cycles import form_of, product_cycles
 from nnlib.kernels.convolutions.tap_product import PartSize, Step, TapProduct
 from nnlib.kernels.kernel import Arguments, Parameter, UnsuitablePlan
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.global_access import GlobalAccess
 from sim.chip.memory import Array
 from sim.chip.tile import Tile
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 from nnlib.kernels.convolutions.convolution import Convolution, Pass
 from nnlib.kernels.convolutions.tap_cycles import form_of, product_cycles
 from nnlib.kernels.convolutions.tap_product import PartSize, Step, TapProduct, Work
 from nnlib.kernels.kernel import Arguments, InfeasiblePlan, Parameter
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.pipeline.unblocked import unblocked_cycles
 from sim.chip.tile import Tile
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup, Transfer
 
 
 @dataclass(frozen=True, kw_only=True)

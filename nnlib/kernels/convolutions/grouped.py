@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from nnlib.kernels.batched import plane
 from nnlib.kernels.kernel import Arguments, Kernel, Parameter
 from nnlib.precision import StorageName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array, MemoryArray
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 def columns_of(array: MemoryArray, first: int, count: int) -> MemoryArray:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import product
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,11 +21,13 @@ from nnlib.kernels.order import Order, image_index, ordered_shape, tiles_last, t
 from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, Window, plan_items
 from nnlib.ops.patches import add_patches, col2im, patches_seen, seen, spread
 from nnlib.precision import DTYPES, STORAGE, DTypeName, StorageName
-from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.memory import Array, MemoryArray, Shape
 from sim.chip.pipeline import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,11 @@ from nnlib.kernels.convolutions.convolution import Convolution, Pass
 from nnlib.kernels.convolutions.passes import pass_parameters, whole_pass
 from nnlib.kernels.convolutions.taps import Taps
 from nnlib.kernels.kernel import Arguments, Parameter
-from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.memory import Array, MemoryArray
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 OUTSIDE: Final = 1 << 30
 """An index outside every array: what begins there is not transferred."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -12,10 +12,12 @@ from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.streaming import plan_rows, stream
 from nnlib.precision.formats import DTYPES, DTypeName, IntegerName
 from nnlib.precision.scale import headroom_step
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 EXPONENT_CYCLES: Final = 10
 """To make the power of two of the largest number: its exponent bits, shifted, and a comparison. Constructed."""

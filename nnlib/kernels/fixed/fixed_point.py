@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -19,11 +19,13 @@ from nnlib.kernels.streaming import column_blocks, plan_rows, stream
 from nnlib.precision.fixed import Floats, Rounding, saturated
 from nnlib.precision.formats import DTYPES, STORAGE, DTypeName, IntegerName, StorageName
 from nnlib.precision.random import INSTRUCTIONS, KEY_NUMBERS, key_from, uniform
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split, Tile
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 FP64: Final = DTYPES["fp64"]
 INT32: Final = STORAGE["int32"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,12 +23,14 @@ from nnlib.ops.patches import patches_seen, seen, spread
 from nnlib.precision.fixed import Integers as Narrow
 from nnlib.precision.formats import STORAGE, IntegerName
 from nnlib.precision.integer import requantise, sums_of
-from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, Shape
 from sim.chip.pipeline import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nnlib.kernels.fixed.fixed_point import FP64, begin_counts, end_counts, requantise_instructions
 from nnlib.kernels.kernel import Arguments, Parameter, check_fits
@@ -11,11 +12,13 @@ from nnlib.kernels.streaming import plan_rows, stream
 from nnlib.precision.fixed import Integers
 from nnlib.precision.formats import STORAGE, IntegerName
 from nnlib.precision.integer import integer_sum, requantise
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body
 from sim.chip.tile import Split
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 COUNTS = 2
 """Sums that left 32 bits, and results that saturated."""

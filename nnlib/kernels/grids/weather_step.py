@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from nnlib.kernels.blocks import Blocks, Shape, plan_blocks
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.streaming import Operand, stream
 from nnlib.kernels.window import ItemBox
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 NUMBER_BYTES = 8
 WAVES = 3

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnlib.precision import DTYPES
-from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.dma import Integers
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 from sim.machine.spec import CpeSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup, Transfer
 
 MATRIX = Split(rows=0, columns=1)
 

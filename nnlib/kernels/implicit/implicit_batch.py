@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 from nnlib.kernels.convolutions.convolution import Convolution, Pass
 from nnlib.kernels.convolutions.taps import Taps
@@ -18,9 +19,11 @@ from nnlib.kernels.implicit import implicit_batch_pixels, implicit_batch_weights
 from nnlib.kernels.implicit.implicit_batch_plan import BatchPlan, WeightPlan, plan_pixels, plan_weights, product_seconds
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True, kw_only=True)

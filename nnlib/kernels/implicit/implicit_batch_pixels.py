@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,9 +22,11 @@ from nnlib.kernels.implicit.implicit_batch_tiles import MATRIX, TURNED, as_wide,
 from nnlib.kernels.implicit.pixel_view import group_matrix
 from nnlib.kernels.kernel import Arguments
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Tile
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup, Transfer
 
 
 @dataclass(frozen=True)

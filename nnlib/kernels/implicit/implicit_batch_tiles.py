@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nnlib.kernels.implicit.image_operand import cycles_to_convert, matrix_of
 from nnlib.kernels.implicit.implicit_batch_plan import FP64
-from sim.chip.core_group import CoreGroup
 from sim.chip.tile import Split, Tile
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 MATRIX = Split(rows=0, columns=1)
 """A matrix over the mesh."""

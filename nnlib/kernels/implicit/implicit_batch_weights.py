@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 from nnlib.kernels.convolutions.convolution import Convolution
 from nnlib.kernels.convolutions.taps import Taps
@@ -21,8 +22,10 @@ from nnlib.kernels.implicit.pixel_view import group_matrix
 from nnlib.kernels.kernel import Arguments
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip import pipeline
-from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.pipeline import Body, stream_cycles
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup, Transfer
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,8 +17,10 @@ from nnlib.kernels.implicit.implicit_image_weights import WeightProgram
 from nnlib.kernels.implicit.pixel_major import swap_weight_order, weight_shape
 from nnlib.kernels.kernel import Arguments, Parameter, Use
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,10 +21,12 @@ from nnlib.kernels.implicit.image_order import OUTSIDE
 from nnlib.kernels.implicit.image_plan import ImagePass, ImagePlan
 from nnlib.kernels.kernel import Arguments
 from nnlib.precision import DTYPES
-from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.dma import Integers
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup, Transfer
 
 
 @dataclass(frozen=True)

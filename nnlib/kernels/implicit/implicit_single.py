@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nnlib.kernels.convolutions.convolution import Convolution, Pass
 from nnlib.kernels.generations import GENERATIONS, Library
@@ -18,10 +18,12 @@ from nnlib.kernels.implicit import pixel_major
 from nnlib.kernels.implicit.single_buffer import FP64, Matrix, Sums
 from nnlib.kernels.kernel import Arguments, InfeasiblePlan, Parameter, UnsuitablePlan
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 LDM_BUDGET: Final = 60 * 1024
 """Bytes of the LDM that the library gives to tiles (R-swDNN1)."""

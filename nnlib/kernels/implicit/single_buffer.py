@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from nnlib.precision import DTYPES
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.pipeline.convert import conversion_cycles
 from sim.chip.tile import Split, Tile
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 FP64: Final = DTYPES["fp64"]
 MATRIX: Final = Split(rows=0, columns=1)

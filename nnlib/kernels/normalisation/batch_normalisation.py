@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,12 @@ from nnlib.kernels.normalisation.channel_sums import channel_blocks, put_totals
 from nnlib.kernels.streaming import plan_rows, stream
 from nnlib.ops.normalisation import batch_statistics
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 Counts = NDArray[np.integer]
 

@@ -7,16 +7,19 @@ adding all eight parts of its own, and so do those of a mesh row: at the end eve
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnlib.kernels.kernel import Arguments, check_fits
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import VECTOR_ALIGNMENT
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 Combine = Callable[[Array], Sequence[Array]]
 """From all CPEs' partial results (CPEs, planes, channels) to the final vectors (channels,)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,11 +17,13 @@ from nnlib.kernels.normalisation.channel_sums import keep_vectors
 from nnlib.kernels.normalisation.group_items import Extent, GroupItems, plan_groups
 from nnlib.kernels.streaming import stream
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Tile
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 INNER = (2, 4)
 """Axes of (CPEs, samples, pixels, groups, channels of a group) that are normalised over."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -12,11 +12,13 @@ from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.streaming import Operand, Rows, Run, column_blocks, plan_rows, stream
 from nnlib.ops.local_response import local_response_norm_backward, local_response_norm_forward, reach, window_sums
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body
 from sim.chip.tile import Split
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 POWER: Final = 2
 """A power is a logarithm and an exponential."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,12 +17,14 @@ from nnlib.kernels.window import ItemBox
 from nnlib.ops.dropout import dropout_forward, keep_at, keep_mask, samples_from
 from nnlib.ops.random_bits import LANES, ROUNDS
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split
 from sim.machine.spec import CpeSpec, ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 HYPER: Final = 8
 """Numbers of ``hyper``: four pieces of 16 bits each of the key and of the first sample's number, lowest first."""

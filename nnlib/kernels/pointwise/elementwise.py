@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,11 +12,13 @@ from nnlib.kernels.kernel import Arguments, Parameter, check_fits
 from nnlib.kernels.pointwise.functions.table import FUNCTIONS, Function
 from nnlib.kernels.streaming import column_blocks, plan_rows, stream
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body
 from sim.chip.tile import Split
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 __all__ = ["BiasAdd", "Elementwise", "Function", "SumCopies"]
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,12 +18,14 @@ from nnlib.kernels.window import ItemBox
 from nnlib.ops.random_bits import LANES, ROUNDS
 from nnlib.ops.reparameterisation import noise_at, normal_noise, reparameterise_forward
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True)

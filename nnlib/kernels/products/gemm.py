@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from nnlib.kernels.generations import DEFAULT_LIBRARY, Library
 from nnlib.kernels.kernel import Arguments, InfeasiblePlan, Parameter, check_fits
@@ -12,9 +13,11 @@ from nnlib.kernels.products.gemm_plan import GemmProblem, ranked_plans
 from nnlib.kernels.products.gemm_program import GemmProgram
 from nnlib.kernels.products.gemm_scheme import SCHEMES, GemmPlan, GemmScheme
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +12,12 @@ from nnlib.kernels.products.gemm_plan import GemmProblem
 from nnlib.kernels.products.gemm_scheme import GemmPlan
 from nnlib.precision import DTYPES
 from sim.chip import pipeline
-from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.memory import MemoryArray
 from sim.chip.pipeline.convert import conversion_cycles
 from sim.chip.tile import Split, Tile
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup, Transfer
 
 FP64 = DTYPES["fp64"]
 PLAIN = Split(rows=0, columns=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +15,14 @@ from nnlib.kernels.products.gemm_scheme import GemmPlan
 from nnlib.kernels.products.integer_gemm_program import IntegerGemmProgram
 from nnlib.precision.formats import STORAGE, IntegerName
 from nnlib.precision.integer import requantise, sums_of
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.chip.pipeline import DEFAULT_SCHEDULE
 from sim.chip.pipeline.integer import widening_cycles
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 COUNTS = 2
 """Sums that left 32 bits, and results that saturated."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +12,12 @@ from nnlib.kernels.kernel import Arguments
 from nnlib.kernels.products.gemm_scheme import GemmPlan
 from nnlib.precision.formats import STORAGE, IntegerName
 from nnlib.precision.integer import requantise, sums_of
-from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.pipeline.integer import widening_cycles
 from sim.chip.tile import Split, Tile
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup, Transfer
 
 PLAIN = Split(rows=0, columns=1)
 BY_COLUMN = Split(columns=0)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.products.gemm import Gemm
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array, MemoryArray, Shape
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True, kw_only=True)

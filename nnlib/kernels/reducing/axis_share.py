@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,12 +12,14 @@ from nnlib.kernels.blocks import Shape
 from nnlib.kernels.estimates import block_seconds, doubling
 from nnlib.kernels.streaming import Operand, stream
 from nnlib.kernels.window import MISSING, ItemBox
-from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 Combine = Callable[[Array, int], Array]
 """An array and the axis over which it is reduced."""

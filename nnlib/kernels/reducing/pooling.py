@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.reducing.pool_window import PoolWindow, Touching, never_largest, touching
 from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, Window, plan_items
 from nnlib.ops.pooling import max_pool_backward, max_pool_forward
 from nnlib.precision import DTYPES, STORAGE, DTypeName, StorageName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
 from sim.machine.spec import CpeSpec, ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.streaming import Operand, Rows, column_blocks, plan_rows, stream
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 Run = Callable[[Sequence[Array], Sequence[Array]], object]
 RunAt = Callable[[int, Sequence[Array], Sequence[Array]], object]

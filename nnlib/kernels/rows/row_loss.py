@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -15,10 +15,12 @@ from nnlib.kernels.streaming import stream
 from nnlib.ops.binary_cross_entropy import logit_losses, logit_slopes, probability_losses, probability_slopes
 from nnlib.ops.regression_loss import smooth_absolute
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 LossFunction: TypeAlias = Literal[
     "mean_squared_error",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +18,13 @@ from nnlib.kernels.rows.row_blocks import plan_row_blocks, rows_that_fit
 from nnlib.kernels.streaming import stream
 from nnlib.ops.softmax import log_softmax_backward, log_softmax_forward, softmax_backward, softmax_forward
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body
 from sim.chip.tile import Tile
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,12 @@ from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.rows.row_blocks import plan_row_blocks, rows_that_fit
 from nnlib.kernels.streaming import stream
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 Places = NDArray[np.int64]
 INPUTS = ("logits", "labels", "weights")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,12 @@ from nnlib.kernels.sequences.grid import Grid
 from nnlib.kernels.window import MISSING
 from nnlib.ops.ctc_lattice import backward_row, end_log_sum, forward_row, lowered, occupancy_row, start_row
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.ldm import aligned
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split, Tile
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup, Transfer
 
 SHARED = Split(rows=0, columns=1)
 STEPS = Split(rows=0, columns=2)

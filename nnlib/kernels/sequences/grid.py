@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnlib.kernels.estimates import transfer_cycles
 from nnlib.kernels.kernel import check_fits
 from nnlib.kernels.streaming import Cycles, Operand, Run, stream
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import MemoryArray
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split
 from sim.machine.spec import CpeSpec, ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True)

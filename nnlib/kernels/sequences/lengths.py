@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +12,11 @@ from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.streaming import plan_rows, stream
 from nnlib.kernels.window import ItemBox, ItemPlan, plan_items
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body, stream_cycles
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import TYPE_CHECKING
 
 from nnlib.kernels.batched import plane
 from nnlib.kernels.generations import DEFAULT_LIBRARY, Library
@@ -19,10 +20,12 @@ from nnlib.kernels.sequences.recurrent_resident import ResidentProgram, suits_re
 from nnlib.kernels.sequences.recurrent_shape import BEFORE, CARRIED, RecurrentShape, cut, step_planes, step_views
 from nnlib.kernels.streaming import plan_rows, stream
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,12 +26,14 @@ from nnlib.kernels.sequences.recurrent_gates import GATES, cell_arrays
 from nnlib.kernels.sequences.recurrent_shape import RecurrentShape
 from nnlib.precision import DTYPES
 from sim.chip import pipeline
-from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import Body
 from sim.chip.tile import Split, Tile
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup, Transfer
 
 MATRIX = Split(rows=0, columns=1)
 SWAPPED = Split(rows=1, columns=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,8 +18,10 @@ from nnlib.kernels.sequences.recurrent_cell import RecurrentCell
 from nnlib.kernels.sequences.recurrent_gates import Direction, StageName
 from nnlib.kernels.sequences.recurrent_shape import RecurrentShape, cut
 from nnlib.precision import DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 def _stage(shape: RecurrentShape, name: StageName, dtype: DTypeName, direction: Direction) -> RecurrentCell:

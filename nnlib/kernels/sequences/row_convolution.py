@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -13,12 +13,14 @@ from nnlib.kernels.streaming import Operand, column_blocks, stream
 from nnlib.kernels.window import MISSING, ItemBox, ItemPlan, Items, plan_items
 from nnlib.ops.row_convolution import row_convolution_backward, row_convolution_forward
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray, Shape
 from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 Pass: TypeAlias = Literal["forward", "input_gradient", "weight_gradient"]
 

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnlib.kernels.kernel import Arguments, InfeasiblePlan, Parameter
 from nnlib.kernels.streaming import Operand, stream
-from sim.chip.core_group import CoreGroup
 from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 PassKind: TypeAlias = Literal["smooth", "product", "residual"]
 POINTS = 27

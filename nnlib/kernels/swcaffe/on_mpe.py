@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnlib.kernels.chained import Stage, stage_parameters
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.precision import STORAGE, StorageName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True, kw_only=True)

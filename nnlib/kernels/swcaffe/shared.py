@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.products.gemm import Gemm
 from nnlib.precision import StorageName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nnlib.kernels.chained import Stage
 from nnlib.kernels.kernel import Arguments, Kernel, Parameter, Use
 from nnlib.kernels.views import seen_as
 from nnlib.precision import StorageName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array, Shape
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 
 @dataclass(frozen=True)

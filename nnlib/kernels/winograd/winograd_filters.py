@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.streaming import Rows, plan_rows, stream
 from nnlib.kernels.winograd.winograd_tiles import PLANES, REACH, TAPS, both_sides, filter_matrix
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array
 from sim.chip.pipeline import Body
 from sim.machine.spec import ProcessorSpec
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup
 
 FILTER_BODY: Final = Body(loads=9, stores=16, arithmetic=35)
 """G g G^T of a vector of channels: three additions and two halvings for each of 3 columns, then of 4 rows."""

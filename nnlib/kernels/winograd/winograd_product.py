@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,11 +19,13 @@ from nnlib.kernels.implicit.resident_plan import ResidentPlan, Shape, converts, 
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.order import Order
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline import transpose_cycles
 from sim.chip.pipeline.convert import conversion_cycles
 from sim.chip.tile import Split, Tile
+
+if TYPE_CHECKING:
+    from sim.chip.core_group import CoreGroup, Transfer
 
 FP64 = DTYPES["fp64"]
 SPLIT = Split(rows=0, columns=1)

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.batch import Batch
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.importers.onnx import load_onnx
 from nnlib.losses import MeanSquaredError
 from nnlib.model import Model
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from tests.nnlib.importers.graphs import model, samples, saved
 from tests.nnlib.importers.operators import CASES
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from nnlib.kernels.clock import empty_arrays
 from nnlib.kernels.convolutions.depthwise import DepthwiseForward, DepthwiseInputGradient, DepthwiseWeightGradient
 from nnlib.kernels.convolutions.grouped import Grouped
 from nnlib.kernels.convolutions.im2col import Col2im, Im2col
@@ -23,6 +22,7 @@ from nnlib.kernels.rows.dice import DiceGradient, DiceSums
 from nnlib.kernels.rows.row_loss import LOSSES, RowLoss
 from nnlib.kernels.rows.row_softmax import RowSoftmax, RowSoftmaxGradient
 from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
+from nnlib.kernels.simulation import empty_arrays
 from nnlib.kernels.window import Window
 from nnlib.layers.randomness import key_numbers
 from nnlib.ops.reach import reaches

@@ -14,7 +14,7 @@ from nnlib.kernels.arranging.resampling import Resample
 from nnlib.kernels.arranging.rows_by_number import Picks
 from nnlib.kernels.arranging.scatter import ScatterAddRows
 from nnlib.kernels.arranging.sorting import SortTokens
-from nnlib.kernels.clock import KernelClock, compute_kernel, simulate
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
 from nnlib.kernels.pointwise.broadcasting import Broadcast, Repeat, merge
 from nnlib.kernels.pointwise.dropout import Dropout, key_and_sample
@@ -22,6 +22,7 @@ from nnlib.kernels.reducing.axis_reduction import AxisMaxGradient, AxisReduce
 from nnlib.kernels.reducing.axis_rules import Averaged, Binned, Bordered, Resized, Same
 from nnlib.kernels.reducing.pool_window import PoolWindow
 from nnlib.kernels.reducing.pooling import MaxPool, MaxPoolGradient
+from nnlib.kernels.simulation import compute_kernel, simulate
 from nnlib.ops.dropout import keep_mask
 from nnlib.ops.pool_axis import PoolAxis
 from nnlib.precision import DTypeName

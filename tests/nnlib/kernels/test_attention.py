@@ -10,8 +10,9 @@ from hypothesis import given, settings
 
 from nnlib.kernels.attention.attention import Attention, AttentionKeyValueGradient, AttentionQueryGradient
 from nnlib.kernels.attention.attention_shape import AttentionShape
-from nnlib.kernels.clock import KernelClock, simulate
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import InfeasiblePlan
+from nnlib.kernels.simulation import simulate
 from nnlib.precision import DTypeName
 from sim.chip.counters import LoopReport
 from sim.chip.memory import Array

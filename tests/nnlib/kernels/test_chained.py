@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from nnlib.kernels.chained import Chained, Stage
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolutions.im2col import Col2im, Im2col, column_shape
 from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.simulation import simulate
 from nnlib.kernels.window import Window
 from sim.machine.load import load_machine
 

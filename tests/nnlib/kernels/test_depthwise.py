@@ -6,17 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.kernels.chained import Chained, Stage
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolutions.depthwise import DepthwiseForward, DepthwiseInputGradient, DepthwiseWeightGradient
 from nnlib.kernels.convolutions.grouped import Grouped
 from nnlib.kernels.convolutions.im2col import Col2im, Im2col
 from nnlib.kernels.convolutions.patch_window import PatchWindow
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.simulation import simulate
 from nnlib.ops.reach import reaches
 from nnlib.precision import DTypeName
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 from tests.nnlib.kernels.cases import patch_windows
 from tests.nnlib.kernels.tiles import check_tiles

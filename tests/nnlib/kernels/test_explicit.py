@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolutions.convolution import PASSES, Convolution, Pass, forward, input_gradient, weight_gradient
 from nnlib.kernels.convolutions.explicit import explicit, weight_from_channels_last, weight_to_channels_last
 from nnlib.kernels.convolutions.im2col import Col2im, Im2col
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.launch import compute_launches
 from nnlib.kernels.order import Order, from_channels_last, to_channels_last
+from nnlib.kernels.simulation import simulate
 from nnlib.kernels.window import Window
 from nnlib.precision import DTypeName
 from sim.chip.memory import Array

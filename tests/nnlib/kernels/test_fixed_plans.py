@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
-from nnlib.kernels.clock import KernelClock, simulate
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel, UnsuitablePlan
 from nnlib.kernels.pointwise.elementwise import Elementwise
 from nnlib.kernels.products.gemm import Gemm, plan_gemm
+from nnlib.kernels.simulation import simulate
 from nnlib.kernels.store import KernelStore
 from sim.chip.errors import UnalignedAccess
 from sim.machine.load import load_machine
@@ -73,5 +74,5 @@ def test_times_at_fixed_plans_are_stored_apart(tmp_path: Any, monkeypatch: pytes
     own, fixed = KernelClock(slow, store=store).time(kernel), KernelClock(slow, store=store, base=base).time(kernel)
     assert own == fixed != base.time(kernel)  # a relu has one plan
     assert store.entries() == 4  # three times, and what one of them depends on
-    monkeypatch.setattr("nnlib.kernels.clock.simulate", None)
+    monkeypatch.setattr("nnlib.kernels.simulation.simulate", None)
     assert KernelClock(slow, store=store, base=KernelClock(chip, store=store)).time(kernel) == fixed

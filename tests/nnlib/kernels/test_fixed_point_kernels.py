@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from nnlib.kernels.clock import KernelClock, simulate
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.convolutions.im2col import Im2col
 from nnlib.kernels.convolutions.patch_window import PatchWindow
 from nnlib.kernels.fixed.dynamic_step import DynamicStep
@@ -20,6 +20,7 @@ from nnlib.kernels.pointwise.elementwise import Elementwise
 from nnlib.kernels.products.gemm import Gemm
 from nnlib.kernels.products.integer_gemm import IntegerGemm, ldm_bytes, plan_integer_gemm
 from nnlib.kernels.reducing.pooling import MaxPool
+from nnlib.kernels.simulation import simulate
 from nnlib.kernels.window import Window
 from nnlib.precision.fixed import quantise
 from nnlib.precision.random import key_numbers

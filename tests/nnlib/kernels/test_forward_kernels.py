@@ -9,12 +9,12 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings, target
 
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolutions.convolution import PASSES, Convolution, Pass
 from nnlib.kernels.convolutions.plans import Task, build
 from nnlib.kernels.generations import DEFAULT_LIBRARY, Library
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel, UnsuitablePlan
 from nnlib.kernels.products.gemm import Gemm, plan_gemm
+from nnlib.kernels.simulation import simulate
 from nnlib.precision import DTypeName
 from sim.chip.counters import KernelTiming
 from sim.chip.errors import UnalignedAccess

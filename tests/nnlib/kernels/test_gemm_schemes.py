@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.products.gemm import Gemm, plan_gemm
 from nnlib.kernels.products.gemm_plan import estimated_cycles, ranked_plans
 from nnlib.kernels.products.gemm_scheme import SCHEMES, SWGEMM_CONVERTED, SWGEMM_DIRECT, UPDATE, GemmPlan, GemmScheme
+from nnlib.kernels.simulation import simulate
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 from tests.nnlib.kernels.tiles import check_tiles

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolutions.convolution import PASSES, Convolution, Pass
 from nnlib.kernels.implicit.image_plan import ImagePass
 from nnlib.kernels.implicit.image_rules import image_plan
 from nnlib.kernels.implicit.image_search import Estimates
 from nnlib.kernels.implicit.image_share import image_share, row_share, shared_kernel
 from nnlib.kernels.implicit.implicit_image import ImplicitImage
+from nnlib.kernels.simulation import simulate
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.clock import empty_arrays, place, simulate
 from nnlib.kernels.convolutions.convolution import PASSES, Convolution, Pass
 from nnlib.kernels.generations import Library
 from nnlib.kernels.implicit.implicit_batch import BatchSizeAware
 from nnlib.kernels.implicit.implicit_batch_plan import BatchPlan
 from nnlib.kernels.kernel import InfeasiblePlan
+from nnlib.kernels.simulation import empty_arrays, place, simulate
 from nnlib.precision import DTypeName
 from sim.chip.core_group import CoreGroup
 from sim.chip.memory import Array

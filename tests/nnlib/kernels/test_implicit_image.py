@@ -9,13 +9,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.clock import empty_arrays, simulate
 from nnlib.kernels.convolutions.convolution import PASSES, Convolution, Pass
 from nnlib.kernels.generations import Library
 from nnlib.kernels.implicit.image_plan import ImagePass, ImagePlan, ldm_buffers
 from nnlib.kernels.implicit.image_rules import image_plan
 from nnlib.kernels.implicit.implicit_image import ImplicitImage
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
+from nnlib.kernels.simulation import empty_arrays, simulate
 from nnlib.precision import DTypeName
 from sim.chip.memory import Array, MemoryUse
 from sim.machine.load import load_machine

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
-from nnlib.kernels.clock import KernelClock, simulate
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.convolutions.im2col import Im2col
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
 from nnlib.kernels.pointwise.elementwise import BiasAdd, Elementwise
@@ -16,6 +16,7 @@ from nnlib.kernels.products.gemm import Gemm, plan_gemm
 from nnlib.kernels.reducing.pooling import MaxPoolGradient
 from nnlib.kernels.reducing.reduction import ColumnSum
 from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
+from nnlib.kernels.simulation import simulate
 from nnlib.kernels.window import Window
 from nnlib.precision import DTypeName
 from sim.machine.load import load_machine

@@ -16,11 +16,11 @@ from nnlib.kernels.arranging.layout import (
     weights_from_pixel_major,
     weights_to_pixel_major,
 )
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolutions.convolution import Convolution
 from nnlib.kernels.implicit import pixel_major
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.order import Order, from_channels_last, to_channels_last
+from nnlib.kernels.simulation import simulate
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array
 from sim.machine.load import load_machine

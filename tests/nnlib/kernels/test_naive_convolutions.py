@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.clock import empty_arrays, simulate
 from nnlib.kernels.convolutions.convolution import PASSES, Convolution, Pass
 from nnlib.kernels.convolutions.direct import DirectConvolution
 from nnlib.kernels.convolutions.dma_convolution import DmaConvolution
 from nnlib.kernels.kernel import InfeasiblePlan, UnsuitablePlan
+from nnlib.kernels.simulation import empty_arrays, simulate
 from nnlib.precision import DTypeName
 from sim.chip.errors import UnalignedAccess
 from sim.chip.memory import Array, MemoryUse

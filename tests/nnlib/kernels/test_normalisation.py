@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.clock import KernelClock, simulate
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
 from nnlib.kernels.launch import Launch, compute_launches
 from nnlib.kernels.normalisation.batch_normalisation import BatchStatistics
@@ -28,6 +28,7 @@ from nnlib.kernels.normalisation.normalisation_builds import (
     row_norm_gradient,
 )
 from nnlib.kernels.normalisation.scale_shift import FoldStatistics, ScaleShift
+from nnlib.kernels.simulation import simulate
 from nnlib.ops.group_normalisation import (
     group_norm_backward,
     group_norm_forward,

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.clock import KernelClock, empty_arrays, simulate
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.reducing.pooling import MaxPoolGradient
+from nnlib.kernels.simulation import empty_arrays, simulate
 from nnlib.kernels.window import Window
 from nnlib.ops.pooling import max_pool_backward
 from nnlib.precision import DTYPES, DTypeName

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from nnlib.kernels.clock import KernelClock, compute_kernel, empty_arrays, simulate
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
 from nnlib.kernels.sequences.ctc import CtcLoss
 from nnlib.kernels.sequences.recurrent import RecurrentLayer, RecurrentLayerGradient
@@ -17,6 +17,7 @@ from nnlib.kernels.sequences.recurrent_gates import CellName
 from nnlib.kernels.sequences.recurrent_shape import RecurrentShape
 from nnlib.kernels.sequences.reset_first import ResetFirstGradient, ResetFirstLayer
 from nnlib.kernels.sequences.row_convolution import RowConvolution
+from nnlib.kernels.simulation import compute_kernel, empty_arrays, simulate
 from nnlib.ops.ctc import ctc_loss, log_softmax
 from nnlib.ops.gru import Gru
 from nnlib.ops.lstm import Lstm

@@ -6,11 +6,11 @@ import pytest
 
 from nnlib.kernels.attention.attention import Attention
 from nnlib.kernels.attention.attention_shape import AttentionShape
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolutions.convolution import PASSES, Convolution, Pass
 from nnlib.kernels.convolutions.plans import Task, build_all
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.simulation import simulate
 from nnlib.precision import DTypeName
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nnlib.kernels.batched import Batched
-from nnlib.kernels.clock import KernelClock, compute_kernel, empty_arrays, simulate
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
 from nnlib.kernels.pointwise.elementwise import Elementwise
 from nnlib.kernels.pointwise.functions.table import FUNCTIONS, Function
@@ -23,6 +23,7 @@ from nnlib.kernels.rows.row_blocks import RowBlocks
 from nnlib.kernels.rows.row_loss import LOSSES, LossFunction, RowLoss
 from nnlib.kernels.rows.row_softmax import RowSoftmax, RowSoftmaxGradient
 from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
+from nnlib.kernels.simulation import compute_kernel, empty_arrays, simulate
 from nnlib.ops.binary_cross_entropy import binary_cross_entropy_with_logits
 from nnlib.ops.dice import binary_dice, dice
 from nnlib.ops.gaussian_kl import gaussian_kl

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.grids.weather_step import Dynamics, WeatherStep
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel
+from nnlib.kernels.simulation import simulate
 from nnlib.kernels.sparse.sparse_rows import COLOURS, PassKind, SparseRows, colour_places, neighbours
 from sim.machine.load import load_machine
 from tests.nnlib.kernels.tiles import check_tiles, relative_error

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from nnlib.kernels.clock import KernelClock, simulate
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.products.gemm import Gemm
 from nnlib.kernels.products.stacked_gemm import StackedGemm
+from nnlib.kernels.simulation import simulate
 from nnlib.ops.matmul import matmul_backward, matmul_forward
 from nnlib.precision import DTypeName
 from sim.machine.load import load_machine

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from nnlib.kernels import store as module
-from nnlib.kernels.clock import KernelClock, simulate
+from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.pointwise.elementwise import Elementwise
 from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.simulation import simulate
 from nnlib.kernels.store import KernelStore, key
 from sim.chip.memory import PRIVATE, MemoryUse
 from sim.machine.load import load_machine
@@ -48,7 +49,7 @@ def test_a_stored_time_equals_the_simulated_one(
     first = KernelClock(processor, store=store).time(KERNEL)
     assert first == simulate(KERNEL, processor=processor)
     store.close()
-    monkeypatch.setattr("nnlib.kernels.clock.simulate", refuse)
+    monkeypatch.setattr("nnlib.kernels.simulation.simulate", refuse)
     found = KernelClock(processor, store=KernelStore(store.path)).time(KERNEL)
     assert found == first
     assert found.loops == first.loops

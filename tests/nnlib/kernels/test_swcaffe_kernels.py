@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolutions.caffe_order import RowIm2col
 from nnlib.kernels.convolutions.convolution import PASSES, Convolution, Pass
 from nnlib.kernels.implicit.implicit_single import LDM_BUDGET, SingleBuffered, held_pixels
 from nnlib.kernels.kernel import InfeasiblePlan, Kernel, UnsuitablePlan
+from nnlib.kernels.simulation import simulate
 from nnlib.kernels.window import Window
 from nnlib.precision import DTypeName
 from sim.machine.load import load_machine

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlib.kernels.batched import Batched
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.convolutions.channel_groups import CopyColumns
 from nnlib.kernels.convolutions.convolution import PASSES, Convolution, Pass, forward, input_gradient, weight_gradient
 from nnlib.kernels.implicit.resident_plan import plan_resident
@@ -18,6 +17,7 @@ from nnlib.kernels.kernel import InfeasiblePlan, Kernel, UnsuitablePlan
 from nnlib.kernels.launch import compute_launches
 from nnlib.kernels.order import Order, from_channels_last, to_channels_last
 from nnlib.kernels.products.gemm import Gemm
+from nnlib.kernels.simulation import simulate
 from nnlib.kernels.winograd.winograd import winograd
 from nnlib.kernels.winograd.winograd_filters import FilterToPlanes, PlanesToFilter
 from nnlib.kernels.winograd.winograd_images import PixelsToPlanes, PlanesToPixels

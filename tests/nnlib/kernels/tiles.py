@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.simulation import simulate
 from sim.chip.counters import KernelTiming
 from sim.chip.memory import Array
 from sim.machine.spec import ProcessorSpec

@@ -6,8 +6,8 @@ from typing import Final
 
 import pytest
 
-from nnlib.kernels.clock import place
 from nnlib.kernels.kernel import Kernel
+from nnlib.kernels.simulation import place
 from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.errors import ChipError
 from sim.machine.spec import ProcessorSpec

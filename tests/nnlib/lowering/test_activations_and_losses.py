@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.batch import Batch
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import INPUT, Graph, Input, Node
@@ -50,7 +51,7 @@ from nnlib.losses import (
 from nnlib.lowering.losses import row_length
 from nnlib.model import Model
 from nnlib.precision import DTYPES, DTypeName
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 
 TOLERANCE: dict[DTypeName, float] = {"fp64": 1e-12, "fp32": 1e-4}
 POSITIVE = (Log, Sqrt, Reciprocal)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.batch import Batch
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import Graph, Input, Node
@@ -52,7 +53,7 @@ from nnlib.layers.layer import Shape
 from nnlib.losses import CrossEntropy
 from nnlib.model import Model
 from nnlib.precision import DTYPES, DTypeName
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from tests.nnlib.test_device import check_same
 
 CLASSES = 3

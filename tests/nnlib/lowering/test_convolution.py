@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import INPUT, Graph, Input, Node
 from nnlib.layers import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Flatten, Layer, Linear
 from nnlib.lowering import lower_forward, lower_gradients
 from nnlib.precision import DTYPES, DTypeName
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from tests.nnlib.batches import classifier, labelled
 from tests.nnlib.kernels.tiles import relative_error
 

@@ -12,12 +12,12 @@ from nnlib.lowering import lower_forward, lower_gradients
 from nnlib.precision import DTypeName
 from nnlib.program import Program
 from tests.nnlib.batches import classifier
-from workloads.spec import load_workload
+from workloads.load import load_workload
 
 
 @pytest.fixture(scope="module")
 def digits() -> Graph:
-    return load_workload("digits").model.build().graph
+    return load_workload("digits").model.built.graph
 
 
 FORWARD = [

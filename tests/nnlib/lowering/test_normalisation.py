@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.batch import Batch
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import Graph, Input, Node
@@ -31,7 +32,7 @@ from nnlib.losses import CrossEntropy
 from nnlib.lowering import lower_forward, lower_gradients
 from nnlib.model import Model
 from nnlib.precision import DTYPES, DTypeName
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from tests.nnlib.test_device import check_same
 
 CLASSES = 3

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import INPUT, Graph
 from nnlib.layers import Conv2d, Flatten, Linear, Operand, ShapeError
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from tests.nnlib.batches import classifier, labelled
 
 OPERATIONS = ("add", "subtract", "multiply", "divide")

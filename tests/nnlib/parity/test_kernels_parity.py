@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlib.kernels.arranging.layout import Transpose
-from nnlib.kernels.clock import compute_kernel, empty_arrays
 from nnlib.kernels.convolutions.caffe_order import RowIm2col
 from nnlib.kernels.convolutions.channel_groups import CopyColumns
 from nnlib.kernels.convolutions.im2col import Col2im, Im2col
@@ -19,6 +18,7 @@ from nnlib.kernels.products.gemm import Gemm
 from nnlib.kernels.reducing.pooling import MaxPool, MaxPoolGradient
 from nnlib.kernels.reducing.reduction import ColumnSum
 from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
+from nnlib.kernels.simulation import compute_kernel, empty_arrays
 from nnlib.kernels.window import Window
 from nnlib.precision import DTYPES, DTypeName
 from tests.nnlib.kernels.launches import with_ldm

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from machine_configs import DEFAULT_MACHINE
+from sim.machine.load import load_machine
 from sim.network import schedule as schedule_module
 from sim.network.allreduce import allreduce
 from sim.network.collectives import collective

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nnlib.kernels.clock import simulate
+from nnlib.kernels.simulation import simulate
 from nnlib.kernels.sparse.sparse_rows import COLOURS, NUMBER_BYTES, PassKind, SparseRows, colour_places, neighbours
 from sim.network.allreduce import allreduce
 from sim.network.topology import Topology

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from nnlib.kernels.clock import simulate
 from nnlib.kernels.grids.weather_step import Dynamics, WeatherStep, stepped
+from nnlib.kernels.simulation import simulate
 from sim.network.topology import Topology
 from tests.workloads.hpc.lu_cases import clock, machine
 from workloads.datasets.storms import Storms

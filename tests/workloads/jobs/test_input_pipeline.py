@@ -13,7 +13,7 @@ from sim.storage.striping import ONE_ARRAY, Striping
 from workloads.datasets.storage import GENERATED, IMAGENET_SWCAFFE, StoredSample
 from workloads.jobs.input_pipeline import InputPlan, InputTiming, check_resident, input_timing, loading_seconds
 from workloads.jobs.preparation import DECODE, TRANSFORM
-from workloads.mapping import load_mapping
+from workloads.mapping_file import load_mapping
 
 MACHINE = load_machine("sunway_taihulight")
 PIXELS = 3 * 227 * 227

@@ -19,8 +19,8 @@ from sim.power.energy import Activity, energy, full_load_watts, idle_watts
 from workloads.jobs.node_step import NodeStep, node_step_of
 from workloads.jobs.roofline_recurrent import RecurrentWork
 from workloads.jobs.roofline_step import roofline_answer, roofline_step
-from workloads.mapping import load_mapping
-from workloads.spec import load_workload
+from workloads.load import load_workload
+from workloads.mapping_file import load_mapping
 
 MACHINE = load_machine("k40m_cluster")
 FAST = ("precision=fp32", "gradient_buckets=1 GB")
@@ -33,7 +33,7 @@ def devices(machine: MachineSpec = MACHINE) -> RooflineSpec:
 
 
 def network(name: str) -> Model:
-    return load_workload(name).model.build()
+    return load_workload(name).model.built
 
 
 def step(

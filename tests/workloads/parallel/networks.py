@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.batch import Batch
 from nnlib.graph import Graph
 from nnlib.layers import (
@@ -22,7 +23,7 @@ from nnlib.layers.layer import Array, Run
 from nnlib.model import Model
 from nnlib.models.resnet import resnet18
 from nnlib.models.transformer import bert, gpt2
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from tests.nnlib.batches import classifier
 from workloads.parallel.execution import Execution
 from workloads.parallel.pipeline import cut_into_stages

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from machine_configs import DEFAULT_MACHINE
 from nnlib.batch import Batch
 from nnlib.graph import INPUT
 from nnlib.layers import (
@@ -26,7 +27,7 @@ from nnlib.layers import (
 from nnlib.layers.layer import Run
 from nnlib.model import Model
 from nnlib.models.network import Network
-from sim.machine.load import DEFAULT_MACHINE, load_machine
+from sim.machine.load import load_machine
 from tests.nnlib.batches import LABEL, classifier
 from tests.workloads.parallel.test_execution import check_equal
 from workloads.parallel.execution import Execution

@@ -22,7 +22,8 @@ from tests.workloads.small import machine, node_timer
 from workloads.jobs.node_build import build_node_step
 from workloads.jobs.node_step import NodeStep
 from workloads.jobs.training_step import StepTiming, time_step
-from workloads.mapping import Mapping, load_mapping
+from workloads.mapping import Mapping
+from workloads.mapping_file import load_mapping
 from workloads.parallel.lowered import LoweredStrategy, lower_strategy
 from workloads.parallel.stage_gradients import fullest_shard
 from workloads.parallel.step import memory_of, time_strategy

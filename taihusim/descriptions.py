@@ -1,0 +1,101 @@
+"""Machines, mappings and workloads as they were read before: what has been checked once is not checked again.
+
+An entry is filed under a digest of the document's files, the settings and all of the code, so one that is found is what
+would be read now. Whoever reads machines and workloads anew takes a third of a second for it, most of it to load what
+checks them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
+from typing import Any, Final, TypeVar
+
+from machine_configs import shipped_files
+from nnlib.kernels.store import KernelStore
+from sim.document_files import document_files, files_digest
+from sim.machine.spec import MachineSpec
+from sim.named_files import find_file
+from taihusim.code import code_digest
+from taihusim.workload_source import WorkloadSource
+from workloads.mapping import DEFAULT_MAPPING, Mapping
+from workloads.shipped import shipped_mappings
+from workloads.spec import Workload
+
+SCHEMA: Final = 1
+"""Format of the entries."""
+ROOMS: Final = ("sim", "nnlib", "workloads")
+"""Packages whose dataclasses descriptions are made of."""
+
+Described = TypeVar("Described")
+
+
+def described_machine(name: str, settings: Sequence[str] = (), *, store: KernelStore | None) -> MachineSpec:
+    """As :func:`sim.machine.load.load_machine`."""
+
+    def read() -> MachineSpec:
+        from sim.machine.load import load_machine
+
+        return load_machine(name, settings)
+
+    if store is None:
+        return read()
+    shipped = shipped_files()
+    files = document_files(find_file(name, shipped=shipped, noun="machines"), named=shipped)
+    return _kept(store, ("machine", name, tuple(settings), files_digest(files)), MachineSpec, read)
+
+
+def described_mapping(name: str, settings: Sequence[str] = (), *, store: KernelStore | None) -> Mapping:
+    """As :func:`workloads.mapping_file.load_mapping`."""
+
+    def read() -> Mapping:
+        from workloads.mapping_file import load_mapping
+
+        return load_mapping(name, settings)
+
+    if store is None:
+        return read()
+    shipped = shipped_mappings()
+    files = document_files(find_file(name, shipped=shipped, noun="mappings"), named=shipped)
+    digest = files_digest((*files, shipped[DEFAULT_MAPPING]))
+    return _kept(store, ("mapping", name, tuple(settings), digest), Mapping, read)
+
+
+def described_workload(source: WorkloadSource, *, store: KernelStore | None) -> Workload:
+    """As :meth:`WorkloadSource.load`; a model with weights of its own is in a file and read from it each time."""
+    if store is None or source.model_files:
+        return source.load()
+    return _kept(store, ("workload", source.digest()), Workload, source.load)
+
+
+def _kept(store: KernelStore, which: object, kind: type[Described], read: Callable[[], Described]) -> Described:
+    name = hashlib.sha256(repr((SCHEMA, "description", code_digest(), which)).encode()).hexdigest()
+    data = store.read_bytes(name)
+    found = None if data is None else unpacked(data)
+    if isinstance(found, kind):
+        return found
+    made = read()
+    store.write_bytes(name, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
+    return made
+
+
+def unpacked(data: bytes) -> object:
+    """What was packed, if it is made of plain values and the project's dataclasses alone; None for anything else.
+
+    A pickle may name any function there is; those of descriptions need none, so nothing else is looked up.
+    """
+    try:
+        return _Reader(io.BytesIO(data)).load()
+    except (pickle.UnpicklingError, AttributeError, EOFError, ImportError, IndexError, TypeError, ValueError):
+        return None
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name) if module.partition(".")[0] in ROOMS and "." not in name else None
+        if not (isinstance(found, type) and is_dataclass(found)):
+            raise pickle.UnpicklingError(f"{module}.{name} is no description")
+        return found
