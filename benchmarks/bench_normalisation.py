@@ -16,7 +16,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line has it
 import numpy as np
 from measure import side_by_side, verdict
 
-from nnlib.layers import BatchNorm, GroupNorm, Layer, LayerNorm, LocalResponseNorm, Run
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.group_normalisation import GroupNorm, LayerNorm
+from nnlib.layers.layer import Layer, Run
+from nnlib.layers.local_response import LocalResponseNorm
 
 LIMIT, WITHIN_LIMIT = 2.0, 5.0
 ROUNDS: Final = 9

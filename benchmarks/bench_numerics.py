@@ -18,7 +18,10 @@ from measure import side_by_side, verdict
 from nnlib.batch import Batch
 from nnlib.device import CoreGroupDevice, Device, HostDevice
 from nnlib.graph import INPUT
-from nnlib.layers import Conv2d, Linear, MaxPool, ReLU
+from nnlib.layers.activation import ReLU
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool
 from nnlib.precision import DTYPES
 from taihusim.setup import Setup, prepare
 from workloads.datasets.dataset import LABEL

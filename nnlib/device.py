@@ -22,7 +22,9 @@ from nnlib.lowering import lower_forward, lower_gradients
 from nnlib.lowering.choice import OWN, Choice
 from nnlib.lowering.site import loss_buffer, shares_buffer, target_buffer
 from nnlib.model import Gradients, Model
-from nnlib.optim import Clip, Optimizer, State
+from nnlib.optim.clip import Clip
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.state import State
 from nnlib.precision import STORAGE, DTypeName
 from nnlib.precision.random import key_numbers as rounding_numbers
 from nnlib.program import Program

@@ -11,7 +11,7 @@ import numpy as np
 from nnlib.batch import Batch
 from nnlib.graph import Forward, Graph, Variables, add_to
 from nnlib.layers.layer import Array, Run, Shape, ShapeError
-from nnlib.losses import Loss
+from nnlib.losses.loss import Loss
 from nnlib.segments import kept_between, segments
 
 

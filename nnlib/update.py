@@ -9,7 +9,13 @@ import numpy as np
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.pointwise.elementwise import Elementwise, Function
 from nnlib.kernels.reducing.reduction import ColumnSum
-from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, Clip, ClipByNorm, ClipByValue, Optimizer, State
+from nnlib.optim.adam import Adam, AdamW
+from nnlib.optim.clip import Clip, ClipByNorm, ClipByValue
+from nnlib.optim.lamb import LAMB
+from nnlib.optim.lars import LARS
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.sgd import SGD
+from nnlib.optim.state import State
 from nnlib.precision import DTypeName, dtype_name
 from sim.chip.memory import Array
 

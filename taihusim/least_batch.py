@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from nnlib.graph import Graph
-from nnlib.layers.normalisation import BatchNorm
+from nnlib.layers.batch_normalisation import BatchNorm
 from sim.problems import Problem
 from taihusim.setup import Setup
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from nnlib.optim import Optimizer
+from nnlib.optim.optimizers import Optimizer
 from sim.problems import Problem
 from taihusim.memory_problem import RECOMPUTE, SINGLE, capacity_problem, parts_in_words
 from taihusim.setup import Setup

@@ -12,7 +12,13 @@ from typing import Any, Final
 from nnlib.layers.layer import ShapeError
 from nnlib.models.build import build_model
 from nnlib.models.schema import LayersKeys, ModelKeys, kinds_in
-from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, Clip, ClipByNorm, ClipByValue, LearningRate, Optimizer
+from nnlib.optim.adam import Adam, AdamW
+from nnlib.optim.clip import Clip, ClipByNorm, ClipByValue
+from nnlib.optim.lamb import LAMB
+from nnlib.optim.lars import LARS
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.rate import LearningRate
+from nnlib.optim.sgd import SGD
 from sim.document import Document, apply_settings, read_document
 from sim.named_files import find_file
 from sim.problems import BadInput, Problem

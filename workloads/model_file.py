@@ -10,7 +10,8 @@ from typing import Final
 from nnlib.layers.layer import ShapeError
 from nnlib.models.build import build_model
 from nnlib.models.schema import FileKeys, file_keys
-from nnlib.optim import SGD, LearningRate
+from nnlib.optim.rate import LearningRate
+from nnlib.optim.sgd import SGD
 from sim.problems import BadInput, Problem
 from workloads.spec import ModelSpec, Recipe, Workload
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from nnlib.device import TRAINING, Device
 from nnlib.graph import Variables
-from nnlib.layers import Run
+from nnlib.layers.layer import Run
 from nnlib.model import Gradients
 from sim.chip.memory import Array
 from workloads.datasets.stream import Samples, SampleStream

@@ -11,7 +11,8 @@ from nnlib.optim.rate import LearningRate
 from workloads.datasets.stores import AS_THEY_ARE, Values
 
 if TYPE_CHECKING:  # what is only named here is loaded where a workload has it
-    from nnlib.optim import Clip, Optimizer
+    from nnlib.optim.clip import Clip
+    from nnlib.optim.optimizers import Optimizer
     from workloads.datasets.generated import Generator
     from workloads.datasets.image_folder import Cut
     from workloads.datasets.measure import MeasureName

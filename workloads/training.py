@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnlib.device import Device
-from nnlib.layers import Run
+from nnlib.layers.layer import Run
 from nnlib.layers.randomness import step_key
-from nnlib.optim import Clip, LearningRate, Optimizer, State
+from nnlib.optim.clip import Clip
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.rate import LearningRate
+from nnlib.optim.state import State
 from sim.chip.memory import Array
 from workloads.datasets.dataset import Part
 from workloads.datasets.measure import Measure

@@ -54,7 +54,6 @@ def _backward(
     return (ACTIVATIONS[self.function].backward(saved, grad_output, **self.options),), {}
 
 
-@dataclass(frozen=True)
 class ReLU(Layer):
     """``max(x, 0)``; the gradient at 0 is 0."""
 
@@ -91,7 +90,6 @@ class ELU(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class SELU(Layer):
     """A scaled ELU with which activations keep mean 0 and variance 1."""
 
@@ -100,7 +98,6 @@ class SELU(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class ReLU6(Layer):
     """``min(max(x, 0), 6)``."""
 
@@ -123,7 +120,6 @@ class ClippedReLU(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class HardSigmoid(Layer):
     """``min(max(x + 3, 0), 6)/6``."""
 
@@ -132,7 +128,6 @@ class HardSigmoid(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class HardSwish(Layer):
     """``x·min(max(x + 3, 0), 6)/6``."""
 
@@ -141,7 +136,6 @@ class HardSwish(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class Sigmoid(Layer):
     """``1/(1 + e⁻ˣ)``."""
 
@@ -150,7 +144,6 @@ class Sigmoid(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class Tanh(Layer):
     """The hyperbolic tangent."""
 
@@ -173,7 +166,6 @@ class GELU(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class SiLU(Layer):
     """``x/(1 + e⁻ˣ)``."""
 
@@ -182,7 +174,6 @@ class SiLU(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class Softplus(Layer):
     """``log(1 + eˣ)``."""
 
@@ -191,7 +182,6 @@ class Softplus(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class Erf(Layer):
     """The error function."""
 
@@ -200,7 +190,6 @@ class Erf(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class Exp(Layer):
     """``eˣ``."""
 
@@ -209,7 +198,6 @@ class Exp(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class Log(Layer):
     """The natural logarithm."""
 
@@ -218,7 +206,6 @@ class Log(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class Sqrt(Layer):
     """The square root."""
 
@@ -227,7 +214,6 @@ class Sqrt(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class Square(Layer):
     """``x²``."""
 
@@ -236,7 +222,6 @@ class Square(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class Reciprocal(Layer):
     """``1/x``."""
 
@@ -245,7 +230,6 @@ class Reciprocal(Layer):
     output_shape, forward, backward = _output_shape, _forward, _backward
 
 
-@dataclass(frozen=True)
 class Abs(Layer):
     """``|x|``; the gradient at 0 is 0."""
 

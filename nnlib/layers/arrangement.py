@@ -22,7 +22,6 @@ from nnlib.ops.arrangement import (
 from nnlib.ops.embedding import gather_backward, gather_forward
 
 
-@dataclass(frozen=True)
 class Flatten(Layer):
     """Images (H, W, C) as vectors (H·W·C,)."""
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, ShapeError
 from nnlib.ops.binary import BinaryFunction, binary_backward, binary_forward, sum_to_shape
 
 
-@dataclass(frozen=True)
 class Add(Layer):
     """The sum of any number of inputs."""
 
@@ -32,7 +29,6 @@ class Add(Layer):
         ), {}
 
 
-@dataclass(frozen=True)
 class Subtract(Layer):
     """The first input less the second."""
 
@@ -49,7 +45,6 @@ class Subtract(Layer):
         return (first, -_summed(grad_output, saved[1]) if needs[1] else None), {}
 
 
-@dataclass(frozen=True)
 class Multiply(Layer):
     """The product of two inputs."""
 
@@ -65,7 +60,6 @@ class Multiply(Layer):
         return _backward("multiply", saved, grad_output, needs), {}
 
 
-@dataclass(frozen=True)
 class Divide(Layer):
     """The first input divided by the second."""
 

@@ -1,22 +1,12 @@
-"""Pooling to a given size: of all pixels to one number per channel, or of bins that cover the image."""
+"""Pooling of all pixels to one number per channel."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, ShapeError, only_input
-from nnlib.ops.adaptive_pooling import (
-    adaptive_average_backward,
-    adaptive_average_forward,
-    adaptive_max_backward,
-    adaptive_max_forward,
-)
 from nnlib.ops.average_pooling import global_average_backward, global_average_forward
 from nnlib.ops.pooling import global_max_backward, global_max_forward
-from nnlib.ops.reach import Pair, pair
 
 
-@dataclass(frozen=True)
 class GlobalAveragePool(Layer):
     """The mean of each channel: (..., C) to (C,)."""
 
@@ -33,7 +23,6 @@ class GlobalAveragePool(Layer):
         return (global_average_backward(grad_output, saved) if needs[0] else None,), {}
 
 
-@dataclass(frozen=True)
 class GlobalMaxPool(Layer):
     """The largest number of each channel: (..., C) to (C,); the first of equal ones gets the gradient."""
 
@@ -50,55 +39,8 @@ class GlobalMaxPool(Layer):
         return (global_max_backward(saved, grad_output) if needs[0] else None,), {}
 
 
-@dataclass(frozen=True)
-class AdaptiveAveragePool(Layer):
-    """The means of ``size`` bins that cover images (H, W, C), rows and columns of them or one number for both."""
-
-    size: Pair
-
-    def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
-        return _binned(self.name, "adaptive_average_pool", input_shapes, self.size)
-
-    def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
-        (x,) = inputs
-        return adaptive_average_forward(x, pair(self.size)), x.shape
-
-    def backward(
-        self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
-    ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
-        return (adaptive_average_backward(grad_output, saved) if needs[0] else None,), {}
-
-
-@dataclass(frozen=True)
-class AdaptiveMaxPool(Layer):
-    """The largest numbers of ``size`` bins that cover images (H, W, C), rows and columns of them or one number."""
-
-    size: Pair
-
-    def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
-        return _binned(self.name, "adaptive_max_pool", input_shapes, self.size)
-
-    def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
-        (x,) = inputs
-        return adaptive_max_forward(x, pair(self.size)), x
-
-    def backward(
-        self, params: Params, saved: Saved, grad_output: Array, needs: tuple[bool, ...]
-    ) -> tuple[tuple[Array | None, ...], dict[str, Array]]:
-        return (adaptive_max_backward(saved, grad_output) if needs[0] else None,), {}
-
-
 def _channels(name: str, kind: str, input_shapes: tuple[Shape, ...]) -> Shape:
     shape = only_input(name, input_shapes)
     if len(shape) < 2:
         raise ShapeError(f"layer {name!r} ({kind}) wants pixels or steps and channels (..., channels), got {shape}")
     return shape[-1:]
-
-
-def _binned(name: str, kind: str, input_shapes: tuple[Shape, ...], size: Pair) -> Shape:
-    shape = only_input(name, input_shapes)
-    if len(shape) != 3 or min(pair(size)) < 1:
-        raise ShapeError(
-            f"layer {name!r} ({kind}) wants images (height, width, channels) for {pair(size)} bins, got {shape}"
-        )
-    return (*pair(size), shape[-1])

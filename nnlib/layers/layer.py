@@ -40,7 +40,8 @@ INFERENCE = Run()
 class Layer:
     """A frozen description of one layer; shapes are per sample, arrays have the batch in front.
 
-    A layer without parameters need not say so. ``name`` is the layer's name in its graph.
+    A layer without parameters need not say so. ``name`` is the layer's name in its graph. A kind that adds no field is
+    not decorated again: it has what this one has.
     """
 
     name: str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, ShapeError
@@ -11,7 +9,6 @@ from nnlib.layers.randomness import layer_key
 from nnlib.ops.reparameterisation import normal_noise, reparameterise_backward, reparameterise_forward
 
 
-@dataclass(frozen=True)
 class Reparameterise(Layer):
     """In training a draw from normal distributions of given means and log-variances, in inference the means."""
 

@@ -59,7 +59,6 @@ class RowConvolution(Layer):
         return (by_x if needs[0] else None, *(None,) * (len(needs) - 1)), {"weight": by_weight}
 
 
-@dataclass(frozen=True)
 class LastStep(Layer):
     """The last step of each sequence, (T, C) to (C,): at its length, the first if it has none. Inputs x[, lengths]."""
 

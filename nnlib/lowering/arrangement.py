@@ -8,7 +8,7 @@ from nnlib.kernels.arranging.copying import Concatenate as ConcatenateKernel
 from nnlib.kernels.arranging.copying import Copy, Move, shifted_move, whole_move
 from nnlib.kernels.arranging.resampling import Resample
 from nnlib.kernels.reducing.axis_rules import AxisRule, Bordered, Chosen, Same, Stepped
-from nnlib.layers import Concatenate, Flatten, Pad, Reshape, Select, Slice, Transpose
+from nnlib.layers.arrangement import Concatenate, Flatten, Pad, Reshape, Select, Slice, Transpose
 from nnlib.layers.layer import Shape
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 from nnlib.program import Layout

@@ -5,8 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from nnlib.kernels.pointwise.broadcasting import Repeat
-from nnlib.layers import Expand, Mean, Sum
-from nnlib.layers.axis_reduction import batch_axes
+from nnlib.layers.axis_reduction import Expand, Mean, Sum, batch_axes
 from nnlib.layers.layer import Shape
 from nnlib.lowering.axis_sums import reduce_axes
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from nnlib.kernels.pointwise.broadcasting import Broadcast, BroadcastFunction, Repeat
-from nnlib.layers import Add, Divide, Multiply, Subtract
-from nnlib.layers.binary import aligned_shapes
+from nnlib.layers.binary import Add, Divide, Multiply, Subtract, aligned_shapes
 from nnlib.layers.layer import Shape
 from nnlib.lowering.axis_sums import reduce_axes
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of

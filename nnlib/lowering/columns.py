@@ -171,3 +171,9 @@ class ColumnProducts:
 
     def _each(self, kernel: Kernel, planes: str) -> Kernel:
         return kernel if self.groups == 1 else Grouped(kernel=kernel, groups=self.groups, planes=(planes,))
+
+
+def images_of(shape: Shape) -> tuple[int, int, int]:
+    """The shape of images; sequences are images of one row."""
+    height, width, channels = (1, *shape) if len(shape) == 2 else shape
+    return height, width, channels

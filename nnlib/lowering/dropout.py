@@ -6,7 +6,7 @@ from math import prod
 
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.pointwise.dropout import Dropout as DropoutKernel
-from nnlib.layers import Dropout
+from nnlib.layers.dropout import Dropout
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 
 

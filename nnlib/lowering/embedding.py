@@ -11,7 +11,7 @@ from nnlib.kernels.arranging.scatter import ScatterAddRows
 from nnlib.kernels.arranging.sorting import SortTokens
 from nnlib.kernels.pointwise.broadcasting import Broadcast
 from nnlib.kernels.reducing.axis_reduction import AxisReduce
-from nnlib.layers import Embedding, Gather, PositionEmbedding
+from nnlib.layers.embedding import Embedding, Gather, PositionEmbedding
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nnlib.kernels.products.gemm import Gemm
-from nnlib.layers import Linear
+from nnlib.layers.linear import Linear
 from nnlib.lowering.products import add_bias, lower_bias_gradient
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of, part_of
 from nnlib.parts import Part

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nnlib.kernels.pointwise.broadcasting import Broadcast, BroadcastFunction, Repeat
-from nnlib.layers import Operand
 from nnlib.layers.layer import Shape
+from nnlib.layers.operand import Operand
 from nnlib.lowering.axis_sums import reduce_axes
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 

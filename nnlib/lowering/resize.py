@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nnlib.kernels.arranging.resampling import Resample
 from nnlib.kernels.reducing.axis_rules import AxisRule, Resized, Same
-from nnlib.layers import Upsample
+from nnlib.layers.resize import Upsample
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 
 

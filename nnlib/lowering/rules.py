@@ -7,15 +7,10 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final
 
-ELSEWHERE: Final[Mapping[str, str]] = {
-    "nnlib.layers.conv_transpose": "convolution",
-    "nnlib.layers.global_pooling": "pooling",
-    "nnlib.layers.matmul": "attention",
-    "nnlib.layers.prelu": "activation",
-    "nnlib.layers.scale": "activation",
-    "nnlib.losses.ctc": "sequence",
-}
-"""Files whose rules are not in a file of their own name, or for losses in that of the losses."""
+ROOMS: Final[Mapping[str, str]] = {"nnlib.layers": "nnlib.lowering", "nnlib.losses": "nnlib.lowering.losses"}
+"""Where the rules are for the classes of a package, in files of the same names."""
+BASES: Final = ("layer", "loss")
+"""Files of what all kinds are."""
 
 
 def load_rules(kind: type) -> bool:
@@ -23,10 +18,8 @@ def load_rules(kind: type) -> bool:
     loaded = False
     for each in kind.__mro__:
         package, _, file = each.__module__.rpartition(".")
-        if package not in ("nnlib.layers", "nnlib.losses") or file in ("layer", "loss"):
-            continue
-        alike = "losses" if package == "nnlib.losses" else file
-        rules = f"nnlib.lowering.{ELSEWHERE.get(each.__module__, alike)}"
-        loaded |= rules not in sys.modules
-        import_module(rules)
+        if package in ROOMS and file not in BASES:
+            rules = f"{ROOMS[package]}.{file}"
+            loaded |= rules not in sys.modules
+            import_module(rules)
     return loaded

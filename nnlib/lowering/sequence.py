@@ -1,18 +1,15 @@
-"""Layers of sequences and their lengths lowered, and connectionist temporal classification."""
+"""Layers of sequences and their lengths lowered."""
 
 from __future__ import annotations
 
 from nnlib.kernels.arranging.copying import Copy, shifted_move
 from nnlib.kernels.arranging.embedding import GatherRows
 from nnlib.kernels.arranging.rows_by_number import Picks
-from nnlib.kernels.rows.row_softmax import RowSoftmax
-from nnlib.kernels.sequences.ctc import CtcLoss as CtcKernel
 from nnlib.kernels.sequences.lengths import LastStepGradient, LengthsMap
 from nnlib.kernels.sequences.row_convolution import Pass
 from nnlib.kernels.sequences.row_convolution import RowConvolution as RowConvolutionKernel
 from nnlib.layers.sequence import LastStep, RowConvolution, StridedLengths
-from nnlib.losses import CtcLoss
-from nnlib.lowering.site import LossSite, Site, lower_backward_of, lower_forward_of, lower_loss_of
+from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 
 
 @lower_forward_of.register
@@ -70,41 +67,6 @@ def _(layer: StridedLengths, site: Site) -> None:
         batch=site.batch, dtype=site.dtype, add=2 * layer.padding - layer.kernel, divide=layer.stride, plus=1
     )
     site.launch(kernel, x=site.input, y=site.output())
-
-
-@lower_loss_of.register
-def _(loss: CtcLoss, site: LossSite) -> None:
-    assert site.target is not None
-    batch, (steps, classes) = site.batch, site.shapes[0]
-    log_probs = site.buffer("log_probs", (batch, steps, classes))
-    softmax = RowSoftmax(batch * steps, classes, site.dtype, log=True)
-    site.launch(softmax, x=site.outputs[0], y=log_probs)
-    kernel = CtcKernel(
-        batch=batch,
-        steps=steps,
-        classes=classes,
-        labels=steps if loss.labels is None else loss.labels,
-        dtype=site.dtype,
-        blank=loss.blank,
-        masked=len(site.outputs) == 2,
-        normalised=loss.normalised,
-        zero_infinity=loss.zero_infinity,
-    )
-    grad = site.gradient()
-    arguments = {
-        "log_probs": log_probs,
-        "targets": site.target,
-        "weights": site.shares,
-        "grad_logits": grad,
-        "loss": site.losses,
-    }
-    if kernel.masked:
-        arguments["lengths"] = site.outputs[1]
-    for each in kernel.parameters():
-        if each.name not in arguments:
-            arguments[each.name] = site.buffer(each.name, each.shape)
-    site.launch(kernel, **arguments)
-    site.contribute(grad)
 
 
 def _row_convolution(layer: RowConvolution, site: Site, towards: Pass) -> RowConvolutionKernel:

@@ -15,7 +15,7 @@ from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.pointwise.elementwise import Elementwise
 from nnlib.layers.layer import Layer, Shape
 from nnlib.layers.randomness import KEY_NUMBERS
-from nnlib.losses import Loss
+from nnlib.losses.loss import Loss
 from nnlib.lowering.choice import OWN, Choice
 from nnlib.lowering.rules import load_rules
 from nnlib.parts import Part

@@ -18,9 +18,9 @@ from nnlib.kernels.swcaffe.explicit import ExplicitPass
 from nnlib.kernels.swcaffe.on_mpe import Clear, OnMpe
 from nnlib.kernels.swcaffe.products import Products, Version
 from nnlib.kernels.swcaffe.shared import Shared
-from nnlib.layers import Conv2d
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.convolution import Conv2d
 from nnlib.layers.linear import Linear
-from nnlib.layers.normalisation import BatchNorm
 from nnlib.lowering.site import IMAGE_AXES, Site
 from nnlib.ops.reach import pair, sides
 

@@ -8,7 +8,7 @@ from nnlib.kernels.arranging.layout import Transpose
 from nnlib.kernels.convolutions.convolution import Convolution, Pass
 from nnlib.kernels.convolutions.plans import Task
 from nnlib.kernels.pointwise.broadcasting import Broadcast
-from nnlib.layers import Conv2d
+from nnlib.layers.convolution import Conv2d
 from nnlib.lowering.planner import Planned
 from nnlib.lowering.products import add_bias
 from nnlib.lowering.site import Site

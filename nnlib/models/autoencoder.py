@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from math import prod
 
-from nnlib.layers import Conv2d, ConvTranspose2d, Flatten, Linear, ReLU, Reparameterise, Reshape, Sigmoid
+from nnlib.layers.activation import ReLU, Sigmoid
+from nnlib.layers.arrangement import Flatten, Reshape
+from nnlib.layers.conv_transpose import ConvTranspose2d
+from nnlib.layers.convolution import Conv2d
 from nnlib.layers.layer import Shape
-from nnlib.losses import BinaryCrossEntropy, GaussianKL, MeanSquaredError
+from nnlib.layers.linear import Linear
+from nnlib.layers.reparameterise import Reparameterise
+from nnlib.losses.binary_cross_entropy import BinaryCrossEntropy
+from nnlib.losses.gaussian_kl import GaussianKL
+from nnlib.losses.regression import MeanSquaredError
 from nnlib.model import Model
 from nnlib.models.network import Network
 

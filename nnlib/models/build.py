@@ -9,7 +9,8 @@ from typing import Any
 
 from nnlib.graph import INPUT, Graph, Input
 from nnlib.layers.layer import Layer, Shape
-from nnlib.losses import CrossEntropy, Loss
+from nnlib.losses.cross_entropy import CrossEntropy
+from nnlib.losses.loss import Loss
 from nnlib.model import Model
 from nnlib.models.catalogue import MODELS
 from nnlib.models.network import Network

@@ -5,19 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 from nnlib.graph import Input
-from nnlib.layers import (
-    GRU,
-    LSTM,
-    BatchNorm,
-    ClippedReLU,
-    Conv2d,
-    Linear,
-    Reshape,
-    SimpleRecurrent,
-    StridedLengths,
-)
+from nnlib.layers.activation import ClippedReLU
+from nnlib.layers.arrangement import Reshape
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.convolution import Conv2d
 from nnlib.layers.layer import Layer
-from nnlib.losses import CtcLoss
+from nnlib.layers.linear import Linear
+from nnlib.layers.recurrent import GRU, LSTM, SimpleRecurrent
+from nnlib.layers.sequence import StridedLengths
+from nnlib.losses.ctc import CtcLoss
 from nnlib.model import Model
 from nnlib.models.network import Network
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from nnlib.layers import BatchNorm, Concatenate, Conv2d, GlobalAveragePool, ReLU, Reshape, Upsample
-from nnlib.losses import CrossEntropy
+from nnlib.layers.activation import ReLU
+from nnlib.layers.arrangement import Concatenate, Reshape
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.global_pooling import GlobalAveragePool
+from nnlib.layers.resize import Upsample
+from nnlib.losses.cross_entropy import CrossEntropy
 from nnlib.model import Model
 from nnlib.models.network import Network
 from nnlib.models.resnet import bottleneck_stage, stem

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from nnlib.layers import (
-    AveragePool,
-    BatchNorm,
-    Concatenate,
-    Conv2d,
-    Dropout,
-    Flatten,
-    GlobalAveragePool,
-    Linear,
-    LocalResponseNorm,
-    MaxPool,
-    ReLU,
-)
-from nnlib.losses import CrossEntropy
+from nnlib.layers.activation import ReLU
+from nnlib.layers.arrangement import Concatenate, Flatten
+from nnlib.layers.average_pooling import AveragePool
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.dropout import Dropout
+from nnlib.layers.global_pooling import GlobalAveragePool
+from nnlib.layers.linear import Linear
+from nnlib.layers.local_response import LocalResponseNorm
+from nnlib.layers.max_pooling import MaxPool
+from nnlib.losses.cross_entropy import CrossEntropy
 from nnlib.model import Model
 from nnlib.models.network import Network
 

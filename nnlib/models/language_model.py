@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from nnlib.graph import Input
-from nnlib.layers import LSTM, Dropout, Embedding, Linear
-from nnlib.losses import CrossEntropy
+from nnlib.layers.dropout import Dropout
+from nnlib.layers.embedding import Embedding
+from nnlib.layers.linear import Linear
+from nnlib.layers.recurrent import LSTM
+from nnlib.losses.cross_entropy import CrossEntropy
 from nnlib.model import Model
 from nnlib.models.network import Network
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from nnlib.layers import Conv2d, Flatten, Linear, MaxPool, ReLU
-from nnlib.losses import CrossEntropy
+from nnlib.layers.activation import ReLU
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool
+from nnlib.losses.cross_entropy import CrossEntropy
 from nnlib.model import Model
 from nnlib.models.network import Network
 

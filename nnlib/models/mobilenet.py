@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from nnlib.layers import Add, BatchNorm, Conv2d, Dropout, GlobalAveragePool, Linear, ReLU6
-from nnlib.losses import CrossEntropy
+from nnlib.layers.activation import ReLU6
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.binary import Add
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.dropout import Dropout
+from nnlib.layers.global_pooling import GlobalAveragePool
+from nnlib.layers.linear import Linear
+from nnlib.losses.cross_entropy import CrossEntropy
 from nnlib.model import Model
 from nnlib.models.network import Network
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from nnlib.layers import Add, BatchNorm, Conv2d, GlobalAveragePool, Linear, MaxPool, ReLU
-from nnlib.losses import CrossEntropy
+from nnlib.layers.activation import ReLU
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.binary import Add
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.global_pooling import GlobalAveragePool
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool
+from nnlib.losses.cross_entropy import CrossEntropy
 from nnlib.model import Model
 from nnlib.models.network import Network
 

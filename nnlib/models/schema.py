@@ -17,10 +17,11 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_orig
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StrictBool, Tag
 from pydantic import create_model as create_keys
 
-from nnlib import layers, losses
-from nnlib.layers import Layer
+from nnlib.layers import catalogue as layers
+from nnlib.layers.layer import Layer
 from nnlib.lazy_table import LazyTable
-from nnlib.losses import Loss
+from nnlib.losses import catalogue as losses
+from nnlib.losses.loss import Loss
 from nnlib.model import Model
 from nnlib.models.catalogue import MODELS
 from sim.machine.quantity import Count, Whole
@@ -70,10 +71,10 @@ def _type_name(name: str) -> str:
 
 
 LAYERS: Final[Mapping[str, type[Layer]]] = LazyTable(
-    {_type_name(name): f"nnlib.layers:{name}" for name in layers.__all__ if layers.PLACES[name] != "layer"}
+    {_type_name(name): place for name, place in sorted(layers.LAYERS.places.items())}
 )
 LOSSES: Final[Mapping[str, type[Loss]]] = LazyTable(
-    {_type_name(name): f"nnlib.losses:{name}" for name in losses.__all__ if name != "Loss"}
+    {_type_name(name): place for name, place in sorted(losses.LOSSES.places.items())}
 )
 
 

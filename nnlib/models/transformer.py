@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from nnlib.graph import Input
-from nnlib.layers import (
-    GELU,
-    Add,
-    Dropout,
-    Embedding,
-    Flatten,
-    LayerNorm,
-    Linear,
-    MultiHeadAttention,
-    PositionEmbedding,
-    Slice,
-    Tanh,
-)
+from nnlib.layers.activation import GELU, Tanh
+from nnlib.layers.arrangement import Flatten, Slice
+from nnlib.layers.attention import MultiHeadAttention
+from nnlib.layers.binary import Add
+from nnlib.layers.dropout import Dropout
+from nnlib.layers.embedding import Embedding, PositionEmbedding
+from nnlib.layers.group_normalisation import LayerNorm
 from nnlib.layers.initial import normal
-from nnlib.losses import CrossEntropy
+from nnlib.layers.linear import Linear
+from nnlib.losses.cross_entropy import CrossEntropy
 from nnlib.model import Model
 from nnlib.models.network import Network
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from nnlib.layers import BatchNorm, Concatenate, Conv2d, ConvTranspose2d, MaxPool, ReLU
-from nnlib.losses import CrossEntropy
+from nnlib.layers.activation import ReLU
+from nnlib.layers.arrangement import Concatenate
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.conv_transpose import ConvTranspose2d
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.max_pooling import MaxPool
+from nnlib.losses.cross_entropy import CrossEntropy
 from nnlib.model import Model
 from nnlib.models.network import Network
 

@@ -15,7 +15,9 @@ from nnlib.graph import Variables
 from nnlib.layers.layer import Array, Run
 from nnlib.layers.randomness import layer_key, step_key
 from nnlib.model import Gradients, Model
-from nnlib.optim import Clip, Optimizer, State
+from nnlib.optim.clip import Clip
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.state import State
 from nnlib.precision import DTYPES
 from nnlib.quantised.layer import FixedBoundary, StorageBoundary, bounded
 from nnlib.quantised.scheme import FixedScheme

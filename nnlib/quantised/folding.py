@@ -7,8 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from nnlib.graph import Graph, Node, Variables
-from nnlib.layers import BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Linear
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.conv_transpose import ConvTranspose2d
+from nnlib.layers.convolution import Conv1d, Conv2d
 from nnlib.layers.layer import Array
+from nnlib.layers.linear import Linear
 
 
 def fold_batch_norms(graph: Graph, variables: Variables) -> tuple[Graph, dict[str, Array]]:

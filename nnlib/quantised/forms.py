@@ -11,26 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnlib.graph import Graph, Node, Variables
-from nnlib.layers import (
-    Add,
-    AveragePool,
-    ClippedReLU,
-    Concatenate,
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Dropout,
-    Flatten,
-    GlobalAveragePool,
-    GlobalMaxPool,
-    Linear,
-    MaxPool,
-    MaxPool1d,
-    ReLU,
-    ReLU6,
-    Reshape,
-)
+from nnlib.layers.activation import ClippedReLU, ReLU, ReLU6
+from nnlib.layers.arrangement import Concatenate, Flatten, Reshape
+from nnlib.layers.average_pooling import AveragePool
+from nnlib.layers.binary import Add
+from nnlib.layers.conv_transpose import ConvTranspose2d
+from nnlib.layers.convolution import Conv1d, Conv2d
+from nnlib.layers.dropout import Dropout
+from nnlib.layers.global_pooling import GlobalAveragePool, GlobalMaxPool
 from nnlib.layers.layer import Array, Shape
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool, MaxPool1d
 from nnlib.ops.reach import pair
 from nnlib.precision.calibration import Calibration
 from nnlib.precision.fixed import quantise

@@ -11,7 +11,9 @@ from nnlib.device import TRAINING, Loaded
 from nnlib.graph import Variables
 from nnlib.layers.layer import INFERENCE, Array, Run
 from nnlib.model import Gradients, Model
-from nnlib.optim import Clip, Optimizer, State
+from nnlib.optim.clip import Clip
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.state import State
 from nnlib.precision.calibration import Calibration
 from nnlib.precision.formats import IntegerName
 from nnlib.quantised.lower import integer_parameters, lower_integer

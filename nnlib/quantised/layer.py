@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 
 from nnlib.graph import Graph, Node
-from nnlib.layers import Conv1d, Conv2d, Linear
+from nnlib.layers.convolution import Conv1d, Conv2d
 from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape
+from nnlib.layers.linear import Linear
 from nnlib.layers.randomness import rounding_key
 from nnlib.quantised.scheme import FixedScheme
 

@@ -25,7 +25,9 @@ from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.products.integer_gemm import COUNTS, IntegerGemm
 from nnlib.kernels.reducing.pool_window import PoolWindow
 from nnlib.kernels.reducing.pooling import MaxPool as MaxPoolKernel
-from nnlib.layers import Conv1d, Conv2d, ConvTranspose2d, GlobalMaxPool
+from nnlib.layers.conv_transpose import ConvTranspose2d
+from nnlib.layers.convolution import Conv1d, Conv2d
+from nnlib.layers.global_pooling import GlobalMaxPool
 from nnlib.layers.layer import Shape
 from nnlib.lowering.site import Lowering, Site, lower_forward_of
 from nnlib.ops.pool_axis import PoolAxis

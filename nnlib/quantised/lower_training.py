@@ -13,7 +13,7 @@ from typing import Final
 from nnlib.kernels.fixed.dynamic_step import DynamicStep
 from nnlib.kernels.fixed.fixed_point import Dequantise, Quantise
 from nnlib.kernels.kernel import Kernel
-from nnlib.layers import Flatten, Reshape
+from nnlib.layers.arrangement import Flatten, Reshape
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 from nnlib.precision import DTypeName
 from nnlib.precision.random import KEY_NUMBERS

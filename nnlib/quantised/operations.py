@@ -10,8 +10,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nnlib.layers import Concatenate, Conv1d, Conv2d, ConvTranspose2d, GlobalMaxPool, Linear, MaxPool, MaxPool1d
+from nnlib.layers.arrangement import Concatenate
+from nnlib.layers.conv_transpose import ConvTranspose2d
+from nnlib.layers.convolution import Conv1d, Conv2d
+from nnlib.layers.global_pooling import GlobalMaxPool
 from nnlib.layers.layer import INFERENCE, Shape
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool, MaxPool1d
 from nnlib.precision.fixed import Integers
 from nnlib.precision.formats import IntegerName
 from nnlib.precision.integer import Sums, check_exact, integer_sum, requantise, sums_of

@@ -14,7 +14,9 @@ from nnlib.device import TRAINING
 from nnlib.graph import Graph, Variables
 from nnlib.layers.layer import INFERENCE, Array, Run
 from nnlib.model import Gradients, Model
-from nnlib.optim import Clip, Optimizer, State
+from nnlib.optim.clip import Clip
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.state import State
 from nnlib.torch_backend import (  # noqa: F401  (their rules)
     activations,
     arrangements,

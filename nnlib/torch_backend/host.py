@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from nnlib.layers.layer import Layer
-from nnlib.losses import Loss
+from nnlib.losses.loss import Loss
 from nnlib.torch_backend.rules import Place
 from nnlib.torch_backend.tensors import Tensor, to_array, to_tensor
 

@@ -7,7 +7,7 @@ import numpy as np
 from nnlib.batch import Batch
 from nnlib.graph import INPUT, Graph
 from nnlib.layers.layer import Array
-from nnlib.losses import CrossEntropy
+from nnlib.losses.cross_entropy import CrossEntropy
 from nnlib.model import Model
 
 LABEL = "label"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from nnlib import layers, losses
+from nnlib.layers.catalogue import LAYERS
+from nnlib.layers.layer import Layer
+from nnlib.losses.catalogue import LOSSES
+from nnlib.losses.loss import Loss
 
 
-def every_layer() -> list[type[layers.Layer]]:
+def every_layer() -> list[type[Layer]]:
     """The layers, quantised ones left out."""
-    _ = [getattr(layers, name) for name in layers.__all__]
-    return sorted(_below(layers.Layer), key=lambda kind: kind.__name__)
+    _ = list(LAYERS.values())
+    return sorted(_below(Layer), key=lambda kind: kind.__name__)
 
 
-def every_loss() -> list[type[losses.Loss]]:
+def every_loss() -> list[type[Loss]]:
     """The losses."""
-    return sorted(_below(losses.Loss), key=lambda kind: kind.__name__)
+    _ = list(LOSSES.values())
+    return sorted(_below(Loss), key=lambda kind: kind.__name__)
 
 
 def _below(kind: type) -> set[type]:

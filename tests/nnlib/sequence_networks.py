@@ -9,7 +9,7 @@ import numpy as np
 
 from nnlib.batch import Batch
 from nnlib.layers.layer import Array
-from nnlib.losses import CtcLoss
+from nnlib.losses.ctc import CtcLoss
 from nnlib.model import Model
 from nnlib.models.autoencoder import autoencoder, variational_autoencoder
 from nnlib.models.deep_speech import deep_speech2

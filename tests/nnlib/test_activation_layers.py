@@ -5,18 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnlib.layers import (
-    GELU,
-    ReLU,
-    Reparameterise,
-    Run,
-    Scale,
-    ShapeError,
-    Softmax,
-)
-from nnlib.layers.activation import POINTWISE
-from nnlib.layers.layer import INFERENCE, Layer, Shape
-from nnlib.losses import BinaryCrossEntropy, CrossEntropy, Dice, GaussianKL, Loss, MeanSquaredError
+from nnlib.layers.activation import GELU, POINTWISE, ReLU
+from nnlib.layers.layer import INFERENCE, Layer, Run, Shape, ShapeError
+from nnlib.layers.reparameterise import Reparameterise
+from nnlib.layers.scale import Scale
+from nnlib.layers.softmax import Softmax
+from nnlib.losses.binary_cross_entropy import BinaryCrossEntropy
+from nnlib.losses.cross_entropy import CrossEntropy
+from nnlib.losses.dice import Dice
+from nnlib.losses.gaussian_kl import GaussianKL
+from nnlib.losses.loss import Loss
+from nnlib.losses.regression import MeanSquaredError
 from nnlib.ops.activation import ACTIVATIONS
 from nnlib.ops.reparameterisation import normal_noise
 

@@ -5,34 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnlib.layers import (
-    AdaptiveMaxPool,
-    Add,
-    AveragePool,
-    AveragePool1d,
-    Concatenate,
-    Divide,
-    Dropout,
-    Embedding,
-    Expand,
-    Gather,
-    GlobalAveragePool,
-    Layer,
-    MaxPool,
-    MaxPool1d,
-    Mean,
-    Pad,
-    PositionEmbedding,
-    Reshape,
-    Run,
-    Select,
-    ShapeError,
-    Slice,
-    Sum,
-    Transpose,
-    Upsample,
-)
-from nnlib.layers.layer import Shape
+from nnlib.layers.adaptive_pooling import AdaptiveMaxPool
+from nnlib.layers.arrangement import Concatenate, Pad, Reshape, Select, Slice, Transpose
+from nnlib.layers.average_pooling import AveragePool, AveragePool1d
+from nnlib.layers.axis_reduction import Expand, Mean, Sum
+from nnlib.layers.binary import Add, Divide
+from nnlib.layers.dropout import Dropout
+from nnlib.layers.embedding import Embedding, Gather, PositionEmbedding
+from nnlib.layers.global_pooling import GlobalAveragePool
+from nnlib.layers.layer import Layer, Run, Shape, ShapeError
+from nnlib.layers.max_pooling import MaxPool, MaxPool1d
+from nnlib.layers.resize import Upsample
 
 REFUSED: list[tuple[Layer, tuple[Shape, ...], list[str]]] = [
     (MaxPool("odd", 3, 2, 3), ((9, 9, 2),), ["max_pool", "padding of 3"]),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from nnlib.graph import Graph, Input, Node
-from nnlib.layers import INFERENCE, DotProductAttention, Layer, MatMul, MultiHeadAttention, Run, ShapeError
-from nnlib.layers.layer import Shape
+from nnlib.layers.attention import DotProductAttention, MultiHeadAttention
+from nnlib.layers.layer import INFERENCE, Layer, Run, Shape, ShapeError
+from nnlib.layers.matmul import MatMul
 from nnlib.ops.attention import Masking, attention_backward, attention_forward, row_dots
 from nnlib.ops.attention_dropout import KeptProbabilities
 from nnlib.ops.dropout import keep_mask

@@ -9,7 +9,7 @@ import pytest
 from nnlib.backends import layer_device
 from nnlib.device import HostDevice
 from nnlib.graph import Graph
-from nnlib.layers import Linear
+from nnlib.layers.linear import Linear
 from nnlib.model import Model
 
 MODEL = Model(Graph.chain((3,), [Linear("l", 2)]))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnlib.layers import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Layer, Linear, ShapeError
+from nnlib.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from nnlib.layers.convolution import Conv1d, Conv2d
 from nnlib.layers.initial import (
     HE_NORMAL,
     HE_UNIFORM,
@@ -16,6 +17,8 @@ from nnlib.layers.initial import (
     Initial,
     normal,
 )
+from nnlib.layers.layer import Layer, ShapeError
+from nnlib.layers.linear import Linear
 
 Shape = tuple[int, ...]
 

@@ -8,9 +8,18 @@ import pytest
 from machine_configs import DEFAULT_MACHINE
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import INPUT, Graph
-from nnlib.layers import Conv2d, Flatten, Linear, MaxPool, ReLU
+from nnlib.layers.activation import ReLU
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.convolution import Conv2d
 from nnlib.layers.layer import Array
-from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, Clip, ClipByNorm, ClipByValue, Optimizer
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool
+from nnlib.optim.adam import Adam, AdamW
+from nnlib.optim.clip import Clip, ClipByNorm, ClipByValue
+from nnlib.optim.lamb import LAMB
+from nnlib.optim.lars import LARS
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.sgd import SGD
 from nnlib.precision import DTYPES, DTypeName
 from sim.machine.load import load_machine
 from tests.nnlib.batches import classifier, labelled

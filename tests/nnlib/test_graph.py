@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from nnlib.device import HostDevice
 from nnlib.graph import INPUT, Graph, Input, Node
-from nnlib.layers import Conv2d, Flatten, Layer, Linear, ReLU, Run, ShapeError
-from nnlib.layers.layer import Array, Params, Saved, Shape
+from nnlib.layers.activation import ReLU
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, ShapeError
+from nnlib.layers.linear import Linear
 from tests.nnlib.batches import classifier, labelled
 from workloads.load import load_workload
 

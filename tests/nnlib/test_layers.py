@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from nnlib.device import TRAINING
-from nnlib.layers import Conv2d, Flatten, Layer, Linear, MaxPool, ReLU, ShapeError
-from nnlib.layers.layer import Array, Shape
+from nnlib.layers.activation import ReLU
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.layer import Array, Layer, Shape, ShapeError
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool
 
 FP64, FP32 = np.dtype(np.float64), np.dtype(np.float32)
 EVERY: list[tuple[Layer, Shape]] = [

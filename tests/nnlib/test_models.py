@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from nnlib.layers import Conv2d, Flatten, Linear, MaxPool, ReLU, ShapeError
+from nnlib.layers.activation import ReLU
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.layer import ShapeError
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool
 from nnlib.models.build import build_graph
 from nnlib.models.schema import EVERY_KIND, layers_keys
 

@@ -9,7 +9,7 @@ from machine_configs import DEFAULT_MACHINE
 from nnlib.device import TRAINING, CoreGroupDevice, Device, HostDevice
 from nnlib.layers.layer import Array
 from nnlib.model import Model
-from nnlib.optim import SGD
+from nnlib.optim.sgd import SGD
 from sim.machine.load import load_machine
 from tests.nnlib.image_networks import REDUCED, batch_of, weights_of
 from tests.nnlib.kernels.tiles import relative_error

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnlib.layers import BatchNorm, GroupNorm, Layer, LayerNorm, LocalResponseNorm, RMSNorm, Run, ShapeError
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.group_normalisation import GroupNorm, LayerNorm, RMSNorm
+from nnlib.layers.layer import Layer, Run, ShapeError
+from nnlib.layers.local_response import LocalResponseNorm
 from nnlib.ops import blocks
 from nnlib.ops.local_response import window_sums
 from nnlib.ops.normalisation import batch_norm_backward, batch_norm_forward, batch_statistics

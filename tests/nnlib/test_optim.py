@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlib.layers.layer import Array
-from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, ClipByNorm, ClipByValue, LearningRate, Optimizer
+from nnlib.optim.adam import Adam, AdamW
+from nnlib.optim.clip import ClipByNorm, ClipByValue
+from nnlib.optim.lamb import LAMB
+from nnlib.optim.lars import LARS
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.rate import LearningRate
+from nnlib.optim.sgd import SGD
 
 SHAPES = {"l.weight": (3, 4), "l.bias": (4,), "c.weight": (2, 3, 1, 2)}
 RATES = (0.1, 0.05, 0.2, 0.01, 0.3)

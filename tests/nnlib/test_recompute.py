@@ -14,22 +14,15 @@ import pytest
 from machine_configs import DEFAULT_MACHINE
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import INPUT, Graph
-from nnlib.layers import (
-    Add,
-    BatchNorm,
-    Conv2d,
-    Dropout,
-    Flatten,
-    Layer,
-    Linear,
-    MaxPool,
-    Multiply,
-    ReLU,
-    Run,
-    Sigmoid,
-    Tanh,
-)
-from nnlib.layers.layer import Array, Params, Saved, Shape, only_input
+from nnlib.layers.activation import ReLU, Sigmoid, Tanh
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.binary import Add, Multiply
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.dropout import Dropout
+from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, only_input
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool
 from nnlib.lowering import lower_gradients
 from nnlib.model import Gradients, Model
 from nnlib.models.network import Network

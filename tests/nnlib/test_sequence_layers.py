@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nnlib.layers import GRU, LSTM, LastStep, Layer, RowConvolution, Run, ShapeError, SimpleRecurrent, StridedLengths
-from nnlib.layers.layer import Shape
-from nnlib.losses import CtcLoss
+from nnlib.layers.layer import Layer, Run, Shape, ShapeError
+from nnlib.layers.recurrent import GRU, LSTM, SimpleRecurrent
+from nnlib.layers.sequence import LastStep, RowConvolution, StridedLengths
+from nnlib.losses.ctc import CtcLoss
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,9 @@ import pytest
 
 from machine_configs import DEFAULT_MACHINE
 from nnlib.device import CoreGroupDevice, Device, HostDevice
-from nnlib.layers import Run
-from nnlib.layers.layer import Array
+from nnlib.layers.layer import Array, Run
 from nnlib.model import Model
-from nnlib.optim import AdamW
+from nnlib.optim.adam import AdamW
 from sim.machine.load import load_machine
 from tests.nnlib.kernels.tiles import relative_error
 from tests.nnlib.sequence_networks import SMALL, batch_of, weights_of

@@ -16,25 +16,21 @@ from nnlib.kernels.convolutions.plans import Task
 from nnlib.kernels.convolutions.quick import estimates
 from nnlib.kernels.launching import launches_of, mpe_seconds
 from nnlib.kernels.store import KernelStore
-from nnlib.layers import (
-    AveragePool,
-    BatchNorm,
-    Conv2d,
-    Dropout,
-    Flatten,
-    Linear,
-    MaxPool,
-    ReLU,
-    Sigmoid,
-    Tanh,
-)
+from nnlib.layers.activation import ReLU, Sigmoid, Tanh
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.average_pooling import AveragePool
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.dropout import Dropout
 from nnlib.layers.layer import Array
-from nnlib.losses import CrossEntropy
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool
+from nnlib.losses.cross_entropy import CrossEntropy
 from nnlib.lowering import lower_gradients, planner
 from nnlib.lowering.choice import Choice, NetworkLibrary
 from nnlib.model import Model
 from nnlib.models.network import Network
-from nnlib.optim import SGD
+from nnlib.optim.sgd import SGD
 from nnlib.precision import DTYPES, DTypeName
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec

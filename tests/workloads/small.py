@@ -11,7 +11,8 @@ from machine_configs import DEFAULT_MACHINE
 from nnlib.graph import Graph
 from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import Kernel
-from nnlib.layers import Flatten, Linear
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.linear import Linear
 from sim.machine.load import load_machine
 from sim.machine.spec import MachineSpec, ProcessorSpec
 from sim.time import seconds_from_ticks

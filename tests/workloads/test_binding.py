@@ -7,8 +7,17 @@ import pytest
 
 from nnlib.device import HostDevice
 from nnlib.graph import Graph, Input, Node
-from nnlib.layers import Conv1d, Conv2d, Embedding, Flatten, Linear, Sigmoid, StridedLengths
-from nnlib.losses import BinaryCrossEntropy, CrossEntropy, CtcLoss, Loss, MeanSquaredError
+from nnlib.layers.activation import Sigmoid
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.convolution import Conv1d, Conv2d
+from nnlib.layers.embedding import Embedding
+from nnlib.layers.linear import Linear
+from nnlib.layers.sequence import StridedLengths
+from nnlib.losses.binary_cross_entropy import BinaryCrossEntropy
+from nnlib.losses.cross_entropy import CrossEntropy
+from nnlib.losses.ctc import CtcLoss
+from nnlib.losses.loss import Loss
+from nnlib.losses.regression import MeanSquaredError
 from nnlib.model import Model
 from sim.problems import BadInput
 from workloads.datasets.binding import bind

@@ -10,7 +10,7 @@ import pytest
 
 from nnlib.batch import Batch
 from nnlib.device import TRAINING, HostDevice
-from nnlib.layers import Run
+from nnlib.layers.layer import Run
 from nnlib.model import Gradients, Model
 from sim.chip.memory import Array
 from sim.network.allreduce import ALGORITHMS, allreduce

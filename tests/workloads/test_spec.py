@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from nnlib.models.schema import EVERY_KIND, kinds_in
-from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, ClipByNorm, ClipByValue
+from nnlib.optim.adam import Adam, AdamW
+from nnlib.optim.clip import ClipByNorm, ClipByValue
+from nnlib.optim.lamb import LAMB
+from nnlib.optim.lars import LARS
+from nnlib.optim.sgd import SGD
 from sim.document import read_document
 from sim.problems import BadInput
 from sim.validation import validate

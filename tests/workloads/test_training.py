@@ -11,8 +11,13 @@ import pytest
 
 from nnlib.device import HostDevice
 from nnlib.graph import Graph
-from nnlib.layers import Flatten, Linear
-from nnlib.optim import LARS, SGD, Adam, LearningRate, Optimizer
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.linear import Linear
+from nnlib.optim.adam import Adam
+from nnlib.optim.lars import LARS
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.rate import LearningRate
+from nnlib.optim.sgd import SGD
 from sim.chip.memory import Array
 from sim.network.allreduce import allreduce
 from sim.network.schedule import execute

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nnlib.graph import INPUT
-from nnlib.layers import Embedding
-from nnlib.losses import CrossEntropy, CtcLoss, Loss
+from nnlib.layers.embedding import Embedding
+from nnlib.losses.cross_entropy import CrossEntropy
+from nnlib.losses.ctc import CtcLoss
+from nnlib.losses.loss import Loss
 from nnlib.model import Model
 from sim.problems import BadInput, Problem, nearest
 from workloads.datasets.dataset import LABEL, Binding, Field, Source

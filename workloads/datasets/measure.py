@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnlib.batch import Arrays
-from nnlib.losses import CrossEntropy, CtcLoss
+from nnlib.losses.cross_entropy import CrossEntropy
+from nnlib.losses.ctc import CtcLoss
 from nnlib.model import Model
 from workloads.datasets.counter import Floats
 from workloads.datasets.dataset import Binding, Field

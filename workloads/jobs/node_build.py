@@ -7,7 +7,8 @@ from math import prod
 
 import numpy as np
 
-from nnlib.optim import Clip, Optimizer
+from nnlib.optim.clip import Clip
+from nnlib.optim.optimizers import Optimizer
 from nnlib.parts import PARTS
 from nnlib.precision import DTYPES
 from nnlib.program import Program

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Final
 
-from nnlib.optim import Optimizer
+from nnlib.optim.optimizers import Optimizer
 from nnlib.precision import DTYPES
 from nnlib.program import Program
 from nnlib.update import state_kinds

@@ -10,7 +10,8 @@ from nnlib.kernels.clock import KernelClock
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.launching import launches_of, mpe_seconds
 from nnlib.kernels.pointwise.elementwise import SumCopies
-from nnlib.optim import Clip, Optimizer
+from nnlib.optim.clip import Clip
+from nnlib.optim.optimizers import Optimizer
 from nnlib.program import Launch, Program
 from nnlib.update import clip_kernels, state_kinds, update_kernels
 from sim.chip.processor import Segment, add_shares, group_sync_segment, joined, launch_segment, mpe_segment

@@ -9,7 +9,8 @@ from math import prod
 
 from nnlib.lowering.site import part_of
 from nnlib.model import Model
-from nnlib.optim import Clip, Optimizer
+from nnlib.optim.clip import Clip
+from nnlib.optim.optimizers import Optimizer
 from nnlib.update import state_kinds
 from sim.machine.roofline_spec import RooflineSpec
 from sim.machine.spec import MachineSpec

@@ -14,14 +14,16 @@ from typing import Final
 
 from nnlib.graph import Graph, Node
 from nnlib.layers.arrangement import Flatten, Reshape
+from nnlib.layers.batch_normalisation import BatchNorm
 from nnlib.layers.convolution import Conv1d, Conv2d
 from nnlib.layers.dropout import Dropout
 from nnlib.layers.embedding import Embedding
-from nnlib.layers.normalisation import BatchNorm, LocalResponseNorm
+from nnlib.layers.local_response import LocalResponseNorm
 from nnlib.layers.recurrent import Recurrent
 from nnlib.lowering.site import part_of
 from nnlib.model import Model
-from nnlib.optim import Clip, ClipByNorm, Optimizer
+from nnlib.optim.clip import Clip, ClipByNorm
+from nnlib.optim.optimizers import Optimizer
 from nnlib.parts import PARTS, Part
 from nnlib.precision import DTYPES
 from nnlib.update import state_kinds

@@ -9,7 +9,9 @@ from nnlib.device import TRAINING
 from nnlib.graph import Variables
 from nnlib.layers.layer import Array, Run
 from nnlib.model import Gradients, Model
-from nnlib.optim import Clip, Optimizer, State
+from nnlib.optim.clip import Clip
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.state import State
 from workloads.parallel.execution import Execution
 from workloads.parallel.sharding import ShardedUpdate
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnlib.layers import DotProductAttention, Embedding
+from nnlib.layers.attention import DotProductAttention
+from nnlib.layers.embedding import Embedding
 from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, only_input
 from nnlib.layers.randomness import layer_key
 from nnlib.ops.attention import Masking, attention_forward

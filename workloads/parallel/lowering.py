@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from nnlib.kernels.arranging.copying import Concatenate, Copy, shifted_move, whole_move
-from nnlib.layers import Dropout
+from nnlib.layers.dropout import Dropout
 from nnlib.layers.layer import Layer
 from nnlib.lowering.site import Site, lower_backward_of, lower_forward_of
 from workloads.parallel.exchange import CopyIn, GatherOut, ScatterOut, SumOut

@@ -16,7 +16,10 @@ import numpy as np
 
 from nnlib.graph import Variables, add_to
 from nnlib.layers.layer import Array
-from nnlib.optim import LAMB, LARS, Optimizer, State
+from nnlib.optim.lamb import LAMB
+from nnlib.optim.lars import LARS
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.state import State
 from nnlib.update import state_kinds
 from workloads.parallel.execution import Execution, packed, unpacked
 from workloads.parallel.groups import ArrayGroup

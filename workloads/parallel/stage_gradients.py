@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnlib.kernels.pointwise.elementwise import Elementwise
-from nnlib.optim import Clip, ClipByNorm, Optimizer
+from nnlib.optim.clip import Clip, ClipByNorm
+from nnlib.optim.optimizers import Optimizer
 from nnlib.update import needs_norms
 from sim.chip.processor import Segment
 from workloads.parallel.group_times import GroupTimes

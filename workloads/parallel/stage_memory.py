@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
-from nnlib.optim import Optimizer
+from nnlib.optim.optimizers import Optimizer
 from nnlib.precision import DTYPES, DTypeName
 from nnlib.program import Program
 from nnlib.update import state_kinds

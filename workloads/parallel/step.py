@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nnlib.optim import Clip, Optimizer
+from nnlib.optim.clip import Clip
+from nnlib.optim.optimizers import Optimizer
 from nnlib.parts import PARTS, Part
 from nnlib.precision import DTYPES
 from sim.chip.processor import add_shares

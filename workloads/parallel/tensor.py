@@ -12,30 +12,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from nnlib.graph import Graph, Node
-from nnlib.layers import (
-    Add,
-    AveragePool,
-    AveragePool1d,
-    BatchNorm,
-    Conv1d,
-    Conv2d,
-    Divide,
-    Dropout,
-    Embedding,
-    Flatten,
-    GlobalAveragePool,
-    GlobalMaxPool,
-    Layer,
-    Linear,
-    MaxPool,
-    MaxPool1d,
-    MultiHeadAttention,
-    Multiply,
-    Operand,
-    Scale,
-    Subtract,
-)
 from nnlib.layers.activation import POINTWISE
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.attention import MultiHeadAttention
+from nnlib.layers.average_pooling import AveragePool, AveragePool1d
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.binary import Add, Divide, Multiply, Subtract
+from nnlib.layers.convolution import Conv1d, Conv2d
+from nnlib.layers.dropout import Dropout
+from nnlib.layers.embedding import Embedding
+from nnlib.layers.global_pooling import GlobalAveragePool, GlobalMaxPool
+from nnlib.layers.layer import Layer
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool, MaxPool1d
+from nnlib.layers.operand import Operand
+from nnlib.layers.scale import Scale
 from nnlib.model import Model
 from nnlib.ops.multi_head_attention import PARTS
 from sim.problems import BadInput, Problem

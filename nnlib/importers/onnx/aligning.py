@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from nnlib.importers.onnx.importer import Importer
 from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported, groups_of
-from nnlib.layers import Operand, PositionEmbedding
+from nnlib.layers.embedding import PositionEmbedding
 from nnlib.layers.layer import Shape
+from nnlib.layers.operand import Operand
 
 Kind: TypeAlias = Literal["add", "subtract", "multiply", "divide"]
 

@@ -13,8 +13,12 @@ from nnlib.importers.onnx.aligning import aligned, operand, spread
 from nnlib.importers.onnx.importer import Importer, attribute, rule
 from nnlib.importers.onnx.products import scalar
 from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported
-from nnlib.layers import Concatenate, Embedding, Expand, Pad, Scale, Select, Slice, Upsample
+from nnlib.layers.arrangement import Concatenate, Pad, Select, Slice
+from nnlib.layers.axis_reduction import Expand
+from nnlib.layers.embedding import Embedding
 from nnlib.layers.layer import Shape
+from nnlib.layers.resize import Upsample
+from nnlib.layers.scale import Scale
 from nnlib.ops.resize import Mode
 
 MOST_COPIES: Final = 1024

@@ -12,8 +12,10 @@ from nnlib.importers.onnx.aligning import aligned, operand
 from nnlib.importers.onnx.importer import Importer, rule
 from nnlib.importers.onnx.products import scalar
 from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported
-from nnlib.layers import Add, ClippedReLU, ReLU, ReLU6, Scale, Subtract
+from nnlib.layers.activation import ClippedReLU, ReLU, ReLU6
+from nnlib.layers.binary import Add, Subtract
 from nnlib.layers.layer import Layer
+from nnlib.layers.scale import Scale
 
 LARGEST: Final = 1e30
 """A bound that no number reaches."""

@@ -12,7 +12,8 @@ import numpy as np
 
 from nnlib.graph import Input
 from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported, Value, Weight
-from nnlib.layers import Concatenate, Embedding, Reshape, Select, Slice, Transpose
+from nnlib.layers.arrangement import Concatenate, Reshape, Select, Slice, Transpose
+from nnlib.layers.embedding import Embedding
 from nnlib.layers.layer import Array, Layer, Shape, ShapeError
 from nnlib.models.network import Network
 

@@ -9,20 +9,13 @@ import numpy as np
 from nnlib.importers.onnx.importer import Importer, attribute, rule
 from nnlib.importers.onnx.products import window_pads
 from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported
-from nnlib.layers import (
-    AveragePool,
-    AveragePool1d,
-    BatchNorm,
-    GlobalAveragePool,
-    GlobalMaxPool,
-    GroupNorm,
-    LayerNorm,
-    LocalResponseNorm,
-    MaxPool,
-    MaxPool1d,
-    RMSNorm,
-)
+from nnlib.layers.average_pooling import AveragePool, AveragePool1d
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.global_pooling import GlobalAveragePool, GlobalMaxPool
+from nnlib.layers.group_normalisation import GroupNorm, LayerNorm, RMSNorm
 from nnlib.layers.layer import Layer
+from nnlib.layers.local_response import LocalResponseNorm
+from nnlib.layers.max_pooling import MaxPool, MaxPool1d
 
 
 @rule("BatchNormalization")

@@ -12,37 +12,33 @@ from nnlib.importers.onnx.aligning import Kind, aligned, operand
 from nnlib.importers.onnx.importer import Importer, attribute, rule
 from nnlib.importers.onnx.products import scalar
 from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported
-from nnlib.layers import (
+from nnlib.layers.activation import (
     ELU,
     GELU,
     SELU,
     Abs,
-    Add,
     ClippedReLU,
-    Divide,
-    Dropout,
     Erf,
     Exp,
     HardSigmoid,
     HardSwish,
     LeakyReLU,
     Log,
-    LogSoftmax,
-    Multiply,
-    PReLU,
     Reciprocal,
     ReLU,
-    Scale,
     Sigmoid,
     SiLU,
-    Softmax,
     Softplus,
     Sqrt,
     Square,
-    Subtract,
     Tanh,
 )
+from nnlib.layers.binary import Add, Divide, Multiply, Subtract
+from nnlib.layers.dropout import Dropout
 from nnlib.layers.layer import Layer
+from nnlib.layers.prelu import PReLU
+from nnlib.layers.scale import Scale
+from nnlib.layers.softmax import LogSoftmax, Softmax
 
 PLAIN: Final[dict[str, Callable[[str], Layer]]] = {
     "Relu": ReLU,

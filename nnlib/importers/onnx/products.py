@@ -10,8 +10,12 @@ import numpy as np
 from nnlib.importers.onnx.aligning import operand
 from nnlib.importers.onnx.importer import Importer, attribute, rule
 from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported
-from nnlib.layers import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Linear, MatMul, Scale
+from nnlib.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from nnlib.layers.convolution import Conv1d, Conv2d
 from nnlib.layers.layer import Layer
+from nnlib.layers.linear import Linear
+from nnlib.layers.matmul import MatMul
+from nnlib.layers.scale import Scale
 
 Pads = tuple[int, int, int, int]
 

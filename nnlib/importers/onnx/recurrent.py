@@ -10,8 +10,10 @@ import numpy as np
 
 from nnlib.importers.onnx.importer import Importer, attribute, rule
 from nnlib.importers.onnx.values import Fixed, Operator, Tensor, Unsupported, Weight
-from nnlib.layers import GRU, LSTM, Concatenate, LastStep, SimpleRecurrent, Slice
+from nnlib.layers.arrangement import Concatenate, Slice
 from nnlib.layers.layer import Array, Layer
+from nnlib.layers.recurrent import GRU, LSTM, SimpleRecurrent
+from nnlib.layers.sequence import LastStep
 
 GATES: Final = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 """Where each of the library's gates is among ONNX's: i, o, f, c and z, r, h."""

@@ -9,8 +9,11 @@ from typing import Final
 
 from nnlib.importers.onnx.importer import Importer, attribute, rule
 from nnlib.importers.onnx.values import Operator, Tensor, Unsupported
-from nnlib.layers import Abs, Exp, GlobalMaxPool, Log, Mean, Scale, Sqrt, Square, Sum
+from nnlib.layers.activation import Abs, Exp, Log, Sqrt, Square
+from nnlib.layers.axis_reduction import Mean, Sum
+from nnlib.layers.global_pooling import GlobalMaxPool
 from nnlib.layers.layer import Layer
+from nnlib.layers.scale import Scale
 
 Make = Callable[[str], Layer]
 

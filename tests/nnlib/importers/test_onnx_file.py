@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from nnlib.importers.onnx import Origin, load_onnx
-from nnlib.layers import Run
+from nnlib.layers.layer import Run
 from sim.problems import BadInput
 from tests.nnlib.importers.graphs import model, node, saved
 

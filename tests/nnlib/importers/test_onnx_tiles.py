@@ -11,7 +11,7 @@ from machine_configs import DEFAULT_MACHINE
 from nnlib.batch import Batch
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.importers.onnx import load_onnx
-from nnlib.losses import MeanSquaredError
+from nnlib.losses.regression import MeanSquaredError
 from nnlib.model import Model
 from sim.machine.load import load_machine
 from tests.nnlib.importers.graphs import model, samples, saved

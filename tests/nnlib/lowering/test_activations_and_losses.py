@@ -12,43 +12,36 @@ from machine_configs import DEFAULT_MACHINE
 from nnlib.batch import Batch
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import INPUT, Graph, Input, Node
-from nnlib.layers import (
+from nnlib.layers.activation import (
     ELU,
     GELU,
+    POINTWISE,
     Abs,
-    Add,
     ClippedReLU,
     Exp,
-    Flatten,
     LeakyReLU,
-    Linear,
     Log,
-    LogSoftmax,
-    PReLU,
     Reciprocal,
-    Reparameterise,
-    Reshape,
-    Run,
-    Scale,
     Sigmoid,
-    Softmax,
     Softplus,
     Sqrt,
     Square,
 )
-from nnlib.layers.activation import POINTWISE
-from nnlib.layers.layer import Array, Layer
-from nnlib.losses import (
-    L1,
-    BinaryCrossEntropy,
-    CrossEntropy,
-    Dice,
-    GaussianKL,
-    Loss,
-    MeanSquaredError,
-    SmoothL1,
-)
-from nnlib.lowering.losses import row_length
+from nnlib.layers.arrangement import Flatten, Reshape
+from nnlib.layers.binary import Add
+from nnlib.layers.layer import Array, Layer, Run
+from nnlib.layers.linear import Linear
+from nnlib.layers.prelu import PReLU
+from nnlib.layers.reparameterise import Reparameterise
+from nnlib.layers.scale import Scale
+from nnlib.layers.softmax import LogSoftmax, Softmax
+from nnlib.losses.binary_cross_entropy import BinaryCrossEntropy
+from nnlib.losses.cross_entropy import CrossEntropy
+from nnlib.losses.dice import Dice
+from nnlib.losses.gaussian_kl import GaussianKL
+from nnlib.losses.loss import Loss
+from nnlib.losses.regression import L1, MeanSquaredError, SmoothL1
+from nnlib.lowering.losses.numbers import row_length
 from nnlib.model import Model
 from nnlib.precision import DTYPES, DTypeName
 from sim.machine.load import load_machine

@@ -14,43 +14,21 @@ from machine_configs import DEFAULT_MACHINE
 from nnlib.batch import Batch
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import Graph, Input, Node
-from nnlib.layers import (
-    AdaptiveAveragePool,
-    AdaptiveMaxPool,
-    Add,
-    AveragePool,
-    AveragePool1d,
-    Concatenate,
-    Conv1d,
-    Conv2d,
-    Divide,
-    Dropout,
-    Embedding,
-    Exp,
-    Expand,
-    Flatten,
-    Gather,
-    GlobalAveragePool,
-    GlobalMaxPool,
-    Layer,
-    Linear,
-    MaxPool,
-    MaxPool1d,
-    Mean,
-    Multiply,
-    Pad,
-    PositionEmbedding,
-    Reshape,
-    Run,
-    Select,
-    Slice,
-    Subtract,
-    Sum,
-    Transpose,
-    Upsample,
-)
-from nnlib.layers.layer import Shape
-from nnlib.losses import CrossEntropy
+from nnlib.layers.activation import Exp
+from nnlib.layers.adaptive_pooling import AdaptiveAveragePool, AdaptiveMaxPool
+from nnlib.layers.arrangement import Concatenate, Flatten, Pad, Reshape, Select, Slice, Transpose
+from nnlib.layers.average_pooling import AveragePool, AveragePool1d
+from nnlib.layers.axis_reduction import Expand, Mean, Sum
+from nnlib.layers.binary import Add, Divide, Multiply, Subtract
+from nnlib.layers.convolution import Conv1d, Conv2d
+from nnlib.layers.dropout import Dropout
+from nnlib.layers.embedding import Embedding, Gather, PositionEmbedding
+from nnlib.layers.global_pooling import GlobalAveragePool, GlobalMaxPool
+from nnlib.layers.layer import Layer, Run, Shape
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool, MaxPool1d
+from nnlib.layers.resize import Upsample
+from nnlib.losses.cross_entropy import CrossEntropy
 from nnlib.model import Model
 from nnlib.precision import DTYPES, DTypeName
 from sim.machine.load import load_machine

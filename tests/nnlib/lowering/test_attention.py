@@ -8,8 +8,12 @@ import pytest
 from nnlib.batch import Batch
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import Graph, Input, Node
-from nnlib.layers import DotProductAttention, Flatten, Linear, MatMul, MultiHeadAttention, Run
-from nnlib.losses import CrossEntropy
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.attention import DotProductAttention, MultiHeadAttention
+from nnlib.layers.layer import Run
+from nnlib.layers.linear import Linear
+from nnlib.layers.matmul import MatMul
+from nnlib.losses.cross_entropy import CrossEntropy
 from nnlib.model import Model
 from sim.machine.load import load_machine
 from tests.nnlib.kernels.tiles import relative_error

@@ -8,7 +8,11 @@ import pytest
 from machine_configs import DEFAULT_MACHINE
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import INPUT, Graph, Input, Node
-from nnlib.layers import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Flatten, Layer, Linear
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from nnlib.layers.convolution import Conv1d, Conv2d
+from nnlib.layers.layer import Layer
+from nnlib.layers.linear import Linear
 from nnlib.lowering import lower_forward, lower_gradients
 from nnlib.precision import DTYPES, DTypeName
 from sim.machine.load import load_machine

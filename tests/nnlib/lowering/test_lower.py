@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import pytest
 
 from nnlib.graph import INPUT, Graph
-from nnlib.layers import Conv2d, Flatten, Layer, Linear, MaxPool, ReLU
+from nnlib.layers.activation import ReLU
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.layer import Layer
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool
 from nnlib.lowering import lower_forward, lower_gradients
 from nnlib.precision import DTypeName
 from nnlib.program import Program

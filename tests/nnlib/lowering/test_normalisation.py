@@ -13,22 +13,16 @@ from nnlib.batch import Batch
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import Graph, Input, Node
 from nnlib.kernels.normalisation.batch_normalisation import BatchStatistics
-from nnlib.layers import (
-    Add,
-    BatchNorm,
-    Conv1d,
-    Conv2d,
-    Flatten,
-    GroupNorm,
-    Layer,
-    LayerNorm,
-    Linear,
-    LocalResponseNorm,
-    ReLU,
-    RMSNorm,
-)
-from nnlib.layers.layer import Shape
-from nnlib.losses import CrossEntropy
+from nnlib.layers.activation import ReLU
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.binary import Add
+from nnlib.layers.convolution import Conv1d, Conv2d
+from nnlib.layers.group_normalisation import GroupNorm, LayerNorm, RMSNorm
+from nnlib.layers.layer import Layer, Shape
+from nnlib.layers.linear import Linear
+from nnlib.layers.local_response import LocalResponseNorm
+from nnlib.losses.cross_entropy import CrossEntropy
 from nnlib.lowering import lower_forward, lower_gradients
 from nnlib.model import Model
 from nnlib.precision import DTYPES, DTypeName

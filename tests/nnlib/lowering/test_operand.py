@@ -8,7 +8,11 @@ import pytest
 from machine_configs import DEFAULT_MACHINE
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import INPUT, Graph
-from nnlib.layers import Conv2d, Flatten, Linear, Operand, ShapeError
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.layer import ShapeError
+from nnlib.layers.linear import Linear
+from nnlib.layers.operand import Operand
 from sim.machine.load import load_machine
 from tests.nnlib.batches import classifier, labelled
 

@@ -8,18 +8,13 @@ import pytest
 from nnlib.batch import Batch
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import Graph, Input, Node
-from nnlib.layers import (
-    GRU,
-    LSTM,
-    Add,
-    LastStep,
-    Linear,
-    RowConvolution,
-    Run,
-    SimpleRecurrent,
-    StridedLengths,
-)
-from nnlib.losses import CrossEntropy, CtcLoss
+from nnlib.layers.binary import Add
+from nnlib.layers.layer import Run
+from nnlib.layers.linear import Linear
+from nnlib.layers.recurrent import GRU, LSTM, SimpleRecurrent
+from nnlib.layers.sequence import LastStep, RowConvolution, StridedLengths
+from nnlib.losses.cross_entropy import CrossEntropy
+from nnlib.losses.ctc import CtcLoss
 from nnlib.model import Model
 from nnlib.precision import DTYPES, DTypeName
 from sim.machine.load import load_machine

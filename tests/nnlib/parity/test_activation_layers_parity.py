@@ -10,9 +10,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib import layers, losses
-from nnlib.layers.layer import INFERENCE, Layer
-from nnlib.layers.softmax import batch_axis
+from nnlib.layers.activation import (
+    ELU,
+    GELU,
+    SELU,
+    Abs,
+    ClippedReLU,
+    Erf,
+    Exp,
+    HardSigmoid,
+    HardSwish,
+    LeakyReLU,
+    Log,
+    Reciprocal,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Sqrt,
+    Square,
+    Tanh,
+)
+from nnlib.layers.layer import INFERENCE, Layer, Run
+from nnlib.layers.prelu import PReLU
+from nnlib.layers.reparameterise import Reparameterise
+from nnlib.layers.scale import Scale
+from nnlib.layers.softmax import LogSoftmax, Softmax, batch_axis
+from nnlib.losses.cross_entropy import CrossEntropy
 from tests.nnlib.parity import TOLERANCE, Array, check_same
 
 torch = pytest.importorskip("torch")
@@ -33,35 +58,35 @@ class Hard(nn.Module):  # type: ignore[misc, name-defined]
 
 
 PAIRS: dict[str, tuple[Layer, Callable[..., Any]]] = {
-    "ReLU": (layers.ReLU("a"), nn.ReLU()),
-    "LeakyReLU": (layers.LeakyReLU("a"), nn.LeakyReLU()),
-    "LeakyReLU 0.3": (layers.LeakyReLU("a", 0.3), nn.LeakyReLU(0.3)),
-    "ELU": (layers.ELU("a"), nn.ELU()),
-    "ELU 0.4": (layers.ELU("a", 0.4), nn.ELU(0.4)),
-    "SELU": (layers.SELU("a"), nn.SELU()),
-    "ReLU6": (layers.ReLU6("a"), nn.ReLU6()),
-    "ClippedReLU": (layers.ClippedReLU("a"), nn.Hardtanh(0.0, 20.0)),
-    "ClippedReLU 0.5": (layers.ClippedReLU("a", 0.5), nn.Hardtanh(0.0, 0.5)),
-    "HardSigmoid": (layers.HardSigmoid("a"), Hard()),
-    "HardSwish": (layers.HardSwish("a"), nn.Hardswish()),
-    "Sigmoid": (layers.Sigmoid("a"), nn.Sigmoid()),
-    "Tanh": (layers.Tanh("a"), nn.Tanh()),
-    "GELU": (layers.GELU("a"), nn.GELU()),
-    "GELU tanh": (layers.GELU("a", approximate=True), nn.GELU(approximate="tanh")),
-    "SiLU": (layers.SiLU("a"), nn.SiLU()),
-    "Softplus": (layers.Softplus("a"), nn.Softplus(threshold=1e9)),
-    "Erf": (layers.Erf("a"), torch.erf),
-    "Exp": (layers.Exp("a"), torch.exp),
-    "Square": (layers.Square("a"), torch.square),
-    "Abs": (layers.Abs("a"), torch.abs),
-    "Scale": (layers.Scale("a", 1.5, -0.25), lambda x: 1.5 * x - 0.25),
-    "Log": (layers.Log("a"), torch.log),
-    "Sqrt": (layers.Sqrt("a"), torch.sqrt),
-    "Reciprocal": (layers.Reciprocal("a"), torch.reciprocal),
-    "Softmax": (layers.Softmax("a"), nn.Softmax(dim=-1)),
-    "Softmax 0": (layers.Softmax("a", axis=0), nn.Softmax(dim=1)),
-    "LogSoftmax": (layers.LogSoftmax("a"), nn.LogSoftmax(dim=-1)),
-    "LogSoftmax 0": (layers.LogSoftmax("a", axis=0), nn.LogSoftmax(dim=1)),
+    "ReLU": (ReLU("a"), nn.ReLU()),
+    "LeakyReLU": (LeakyReLU("a"), nn.LeakyReLU()),
+    "LeakyReLU 0.3": (LeakyReLU("a", 0.3), nn.LeakyReLU(0.3)),
+    "ELU": (ELU("a"), nn.ELU()),
+    "ELU 0.4": (ELU("a", 0.4), nn.ELU(0.4)),
+    "SELU": (SELU("a"), nn.SELU()),
+    "ReLU6": (ReLU6("a"), nn.ReLU6()),
+    "ClippedReLU": (ClippedReLU("a"), nn.Hardtanh(0.0, 20.0)),
+    "ClippedReLU 0.5": (ClippedReLU("a", 0.5), nn.Hardtanh(0.0, 0.5)),
+    "HardSigmoid": (HardSigmoid("a"), Hard()),
+    "HardSwish": (HardSwish("a"), nn.Hardswish()),
+    "Sigmoid": (Sigmoid("a"), nn.Sigmoid()),
+    "Tanh": (Tanh("a"), nn.Tanh()),
+    "GELU": (GELU("a"), nn.GELU()),
+    "GELU tanh": (GELU("a", approximate=True), nn.GELU(approximate="tanh")),
+    "SiLU": (SiLU("a"), nn.SiLU()),
+    "Softplus": (Softplus("a"), nn.Softplus(threshold=1e9)),
+    "Erf": (Erf("a"), torch.erf),
+    "Exp": (Exp("a"), torch.exp),
+    "Square": (Square("a"), torch.square),
+    "Abs": (Abs("a"), torch.abs),
+    "Scale": (Scale("a", 1.5, -0.25), lambda x: 1.5 * x - 0.25),
+    "Log": (Log("a"), torch.log),
+    "Sqrt": (Sqrt("a"), torch.sqrt),
+    "Reciprocal": (Reciprocal("a"), torch.reciprocal),
+    "Softmax": (Softmax("a"), nn.Softmax(dim=-1)),
+    "Softmax 0": (Softmax("a", axis=0), nn.Softmax(dim=1)),
+    "LogSoftmax": (LogSoftmax("a"), nn.LogSoftmax(dim=-1)),
+    "LogSoftmax 0": (LogSoftmax("a", axis=0), nn.LogSoftmax(dim=1)),
 }
 
 
@@ -100,7 +125,7 @@ def test_layers(name: str, dtype: str, shape: tuple[int, ...], seed: int) -> Non
 @examples
 @given(shape=shapes, shared=st.booleans(), seed=seeds)
 def test_prelu(dtype: str, shape: tuple[int, ...], shared: bool, seed: int) -> None:
-    layer = layers.PReLU("a", shared=shared)
+    layer = PReLU("a", shared=shared)
     rng = np.random.default_rng(seed)
     params = layer.initialise((shape[1:],), rng, np.dtype(dtype))
     theirs = nn.PReLU(1 if shared else shape[-1], dtype=torch.float64 if dtype == "float64" else torch.float32)
@@ -129,7 +154,7 @@ def test_cross_entropy(
 ) -> None:
     rng = np.random.default_rng(seed)
     weights = tuple(rng.uniform(0.2, 2, classes).tolist()) if weighted else None
-    loss = losses.CrossEntropy(outputs=("x",), label_smoothing=smoothing, class_weights=weights)
+    loss = CrossEntropy(outputs=("x",), label_smoothing=smoothing, class_weights=weights)
     assert loss.target_shape(((*shape[1:], classes),)) == shape[1:]
     logits, labels = numbers((*shape, classes), dtype, seed), rng.integers(0, classes, shape)
     shares = rng.uniform(0.1, 1, shape[0]).astype(dtype)
@@ -154,7 +179,7 @@ def test_cross_entropy(
 @given(shape=shapes, key=st.integers(0, 1 << 62), first=st.integers(0, 1 << 40), seed=seeds)
 def test_reparameterise(dtype: str, shape: tuple[int, ...], key: int, first: int, seed: int) -> None:
     """PyTorch's derivative with the same noise, which a draw with mean 0 and variance 1 shows."""
-    layer, run = layers.Reparameterise("code"), layers.Run(training=True, key=key, first_sample=first)
+    layer, run = Reparameterise("code"), Run(training=True, key=key, first_sample=first)
     mean, spread, grad = (numbers(shape, dtype, seed + place) for place in range(3))
     noise, _ = layer.forward({}, (np.zeros_like(mean), np.zeros_like(mean)), run)
     tensors = [torch.tensor(each, requires_grad=True) for each in (mean, spread)]

@@ -10,38 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlib.device import TRAINING
-from nnlib.layers import (
-    AdaptiveAveragePool,
-    AdaptiveMaxPool,
-    Add,
-    AveragePool,
-    AveragePool1d,
-    Concatenate,
-    Divide,
-    Dropout,
-    Embedding,
-    Expand,
-    Flatten,
-    Gather,
-    GlobalAveragePool,
-    GlobalMaxPool,
-    Layer,
-    MaxPool,
-    MaxPool1d,
-    Mean,
-    Multiply,
-    Operand,
-    Pad,
-    PositionEmbedding,
-    Reshape,
-    Run,
-    Select,
-    Slice,
-    Subtract,
-    Sum,
-    Transpose,
-    Upsample,
-)
+from nnlib.layers.adaptive_pooling import AdaptiveAveragePool, AdaptiveMaxPool
+from nnlib.layers.arrangement import Concatenate, Flatten, Pad, Reshape, Select, Slice, Transpose
+from nnlib.layers.average_pooling import AveragePool, AveragePool1d
+from nnlib.layers.axis_reduction import Expand, Mean, Sum
+from nnlib.layers.binary import Add, Divide, Multiply, Subtract
+from nnlib.layers.dropout import Dropout
+from nnlib.layers.embedding import Embedding, Gather, PositionEmbedding
+from nnlib.layers.global_pooling import GlobalAveragePool, GlobalMaxPool
+from nnlib.layers.layer import Layer, Run
+from nnlib.layers.max_pooling import MaxPool, MaxPool1d
+from nnlib.layers.operand import Operand
+from nnlib.layers.resize import Upsample
 from tests.nnlib.parity import TOLERANCE, Array, check_same
 
 torch = pytest.importorskip("torch")

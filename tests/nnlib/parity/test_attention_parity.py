@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.layers import INFERENCE, MultiHeadAttention
+from nnlib.layers.attention import MultiHeadAttention
+from nnlib.layers.layer import INFERENCE
 from nnlib.ops import attention as attention_module
 from nnlib.ops.attention import Masking, attention_backward, attention_forward, row_dots
 from nnlib.ops.attention_dropout import KeptProbabilities

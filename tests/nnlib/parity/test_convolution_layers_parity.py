@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.layers import INFERENCE, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Layer, Linear
+from nnlib.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from nnlib.layers.convolution import Conv1d, Conv2d
+from nnlib.layers.layer import INFERENCE, Layer
+from nnlib.layers.linear import Linear
 from tests.nnlib.parity import TOLERANCE, Array, check_same
 
 torch = pytest.importorskip("torch")

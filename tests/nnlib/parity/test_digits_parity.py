@@ -9,7 +9,7 @@ import pytest
 
 from nnlib.device import CoreGroupDevice, Device, HostDevice
 from nnlib.graph import INPUT
-from nnlib.optim import SGD
+from nnlib.optim.sgd import SGD
 from nnlib.precision import DTYPES, DTypeName
 from taihusim.setup import Setup, prepare
 from taihusim.train import TrainRequest, train

@@ -10,7 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlib.device import TRAINING
-from nnlib.layers import Conv2d, Layer, Linear, MaxPool, ReLU
+from nnlib.layers.activation import ReLU
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.layer import Layer
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool
 from nnlib.ops.loss import softmax_cross_entropy
 from tests.nnlib.parity import TOLERANCE, Array, check_same, hwio, nchw, nhwc, oihw
 

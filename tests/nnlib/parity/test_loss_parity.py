@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nnlib.losses import L1, Loss, MeanSquaredError, SmoothL1
+from nnlib.losses.loss import Loss
+from nnlib.losses.regression import L1, MeanSquaredError, SmoothL1
 from nnlib.ops.binary_cross_entropy import binary_cross_entropy, binary_cross_entropy_with_logits
 from nnlib.ops.dice import binary_dice, binary_dice_with_logits, dice, dice_with_logits
 from nnlib.ops.gaussian_kl import gaussian_kl

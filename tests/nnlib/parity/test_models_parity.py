@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nnlib.device import HostDevice
-from nnlib.layers import INFERENCE, Run
+from nnlib.layers.layer import INFERENCE, Run
 from nnlib.model import Model
 from nnlib.models.alexnet import alexnet
 from nnlib.models.mobilenet import mobilenet_v2

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.layers import INFERENCE, BatchNorm, GroupNorm, Layer, LayerNorm, LocalResponseNorm, RMSNorm, Run
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.group_normalisation import GroupNorm, LayerNorm, RMSNorm
+from nnlib.layers.layer import INFERENCE, Layer, Run
+from nnlib.layers.local_response import LocalResponseNorm
 from tests.nnlib.parity import TOLERANCE, Array
 
 torch: Any = pytest.importorskip("torch")

@@ -10,8 +10,10 @@ import pytest
 
 from nnlib.batch import Batch
 from nnlib.importers.onnx import Imported, load_onnx
-from nnlib.layers import Run
-from nnlib.losses import CrossEntropy, Loss, MeanSquaredError
+from nnlib.layers.layer import Run
+from nnlib.losses.cross_entropy import CrossEntropy
+from nnlib.losses.loss import Loss
+from nnlib.losses.regression import MeanSquaredError
 from nnlib.model import Gradients, Model
 from tests.nnlib.importers.graphs import check_model
 from tests.nnlib.parity import check_same

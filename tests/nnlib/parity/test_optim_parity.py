@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlib.optim import SGD, Adam, AdamW, ClipByNorm, ClipByValue, LearningRate, Optimizer
-from nnlib.optim.rate import ScheduleName
+from nnlib.optim.adam import Adam, AdamW
+from nnlib.optim.clip import ClipByNorm, ClipByValue
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.rate import LearningRate, ScheduleName
+from nnlib.optim.sgd import SGD
 from tests.nnlib.parity import TOLERANCE, check_same
 
 torch = pytest.importorskip("torch")

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nnlib.layers import GRU, LSTM, LastStep, Layer, RowConvolution, Run, SimpleRecurrent
-from nnlib.layers.recurrent import EPSILON, MOMENTUM
-from nnlib.losses import CtcLoss
+from nnlib.layers.layer import Layer, Run
+from nnlib.layers.recurrent import EPSILON, GRU, LSTM, MOMENTUM, SimpleRecurrent
+from nnlib.layers.sequence import LastStep, RowConvolution
+from nnlib.losses.ctc import CtcLoss
 from tests.nnlib.parity import Array, check_same
 
 torch = pytest.importorskip("torch")

@@ -11,13 +11,15 @@ import pytest
 
 from nnlib.batch import Batch
 from nnlib.device import HostDevice
-from nnlib.layers import INFERENCE, Run
+from nnlib.layers.layer import INFERENCE, Run
 from nnlib.layers.randomness import layer_key
 from nnlib.model import Model
 from nnlib.models.autoencoder import autoencoder, variational_autoencoder
 from nnlib.models.language_model import lstm_language_model
 from nnlib.ops.reparameterisation import normal_noise
-from nnlib.optim import SGD, Adam, AdamW, Optimizer
+from nnlib.optim.adam import Adam, AdamW
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.sgd import SGD
 from tests.nnlib.parity import check_same
 from tests.nnlib.sequence_networks import BINS, POSITIONS, SMALL, SYMBOLS, VOCABULARY, batch_of, weights_of
 

@@ -13,66 +13,37 @@ from click.testing import CliRunner
 from nnlib.batch import Batch
 from nnlib.device import HostDevice
 from nnlib.graph import Graph, Input, Node
-from nnlib.layers import (
-    GRU,
-    LSTM,
-    AdaptiveAveragePool,
-    AdaptiveMaxPool,
-    Add,
-    AveragePool,
-    AveragePool1d,
-    BatchNorm,
-    Concatenate,
-    Conv1d,
-    Conv2d,
-    ConvTranspose1d,
-    ConvTranspose2d,
-    Divide,
-    Dropout,
-    Embedding,
-    Expand,
-    Flatten,
-    GlobalAveragePool,
-    GlobalMaxPool,
-    GroupNorm,
-    LastStep,
-    Layer,
-    LayerNorm,
-    Linear,
-    LocalResponseNorm,
-    Log,
-    LogSoftmax,
-    MaxPool,
-    MaxPool1d,
-    Mean,
-    Multiply,
-    Pad,
-    PositionEmbedding,
-    PReLU,
-    Reciprocal,
-    ReLU,
-    Reparameterise,
-    Reshape,
-    RMSNorm,
-    RowConvolution,
-    Run,
-    Scale,
-    Select,
-    Sigmoid,
-    SimpleRecurrent,
-    Slice,
-    Softmax,
-    Sqrt,
-    Square,
-    Subtract,
-    Sum,
-    Transpose,
-    Upsample,
-)
-from nnlib.layers.activation import POINTWISE
-from nnlib.layers.layer import Array, Params, Saved, Shape, only_input
+from nnlib.layers.activation import POINTWISE, Log, Reciprocal, ReLU, Sigmoid, Sqrt, Square
+from nnlib.layers.adaptive_pooling import AdaptiveAveragePool, AdaptiveMaxPool
+from nnlib.layers.arrangement import Concatenate, Flatten, Pad, Reshape, Select, Slice, Transpose
+from nnlib.layers.average_pooling import AveragePool, AveragePool1d
+from nnlib.layers.axis_reduction import Expand, Mean, Sum
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.binary import Add, Divide, Multiply, Subtract
+from nnlib.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from nnlib.layers.convolution import Conv1d, Conv2d
+from nnlib.layers.dropout import Dropout
+from nnlib.layers.embedding import Embedding, PositionEmbedding
+from nnlib.layers.global_pooling import GlobalAveragePool, GlobalMaxPool
+from nnlib.layers.group_normalisation import GroupNorm, LayerNorm, RMSNorm
+from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, only_input
+from nnlib.layers.linear import Linear
+from nnlib.layers.local_response import LocalResponseNorm
+from nnlib.layers.max_pooling import MaxPool, MaxPool1d
 from nnlib.layers.operand import Operand
-from nnlib.losses import L1, BinaryCrossEntropy, CrossEntropy, CtcLoss, Dice, GaussianKL, MeanSquaredError, SmoothL1
+from nnlib.layers.prelu import PReLU
+from nnlib.layers.recurrent import GRU, LSTM, SimpleRecurrent
+from nnlib.layers.reparameterise import Reparameterise
+from nnlib.layers.resize import Upsample
+from nnlib.layers.scale import Scale
+from nnlib.layers.sequence import LastStep, RowConvolution
+from nnlib.layers.softmax import LogSoftmax, Softmax
+from nnlib.losses.binary_cross_entropy import BinaryCrossEntropy
+from nnlib.losses.cross_entropy import CrossEntropy
+from nnlib.losses.ctc import CtcLoss
+from nnlib.losses.dice import Dice
+from nnlib.losses.gaussian_kl import GaussianKL
+from nnlib.losses.regression import L1, MeanSquaredError, SmoothL1
 from nnlib.model import Gradients, Model
 from taihusim.cli import main
 from tests.nnlib.kinds import every_layer, every_loss

@@ -7,8 +7,12 @@ import pytest
 
 from nnlib.device import Loaded
 from nnlib.graph import INPUT, Graph
-from nnlib.layers import Conv2d, Flatten, Layer, Linear, MaxPool, ReLU
-from nnlib.layers.layer import INFERENCE, Array
+from nnlib.layers.activation import ReLU
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.layer import INFERENCE, Array, Layer
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool
 from nnlib.precision.calibration import Calibration
 from nnlib.precision.formats import IntegerName
 from nnlib.quantised.forms import fused_relus
@@ -87,7 +91,7 @@ def test_by_hand() -> None:
 
 
 def test_other_layers_work_on_real_numbers() -> None:
-    from nnlib.layers import Sigmoid
+    from nnlib.layers.activation import Sigmoid
 
     graph = Graph.chain((3,), [Linear("one", 5), Sigmoid("sigmoid"), Linear("two", 2)])
     variables = variables_of(graph)

@@ -6,27 +6,18 @@ import numpy as np
 import pytest
 
 from nnlib.graph import INPUT, Graph, Input, Node
-from nnlib.layers import (
-    Add,
-    AveragePool,
-    BatchNorm,
-    ClippedReLU,
-    Concatenate,
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Dropout,
-    Flatten,
-    GlobalAveragePool,
-    GlobalMaxPool,
-    Linear,
-    MaxPool,
-    MaxPool1d,
-    ReLU,
-    ReLU6,
-    Softmax,
-    Tanh,
-)
+from nnlib.layers.activation import ClippedReLU, ReLU, ReLU6, Tanh
+from nnlib.layers.arrangement import Concatenate, Flatten
+from nnlib.layers.average_pooling import AveragePool
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.binary import Add
+from nnlib.layers.conv_transpose import ConvTranspose2d
+from nnlib.layers.convolution import Conv1d, Conv2d
+from nnlib.layers.dropout import Dropout
+from nnlib.layers.global_pooling import GlobalAveragePool, GlobalMaxPool
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool, MaxPool1d
+from nnlib.layers.softmax import Softmax
 from nnlib.precision.formats import IntegerName
 from nnlib.quantised.folding import fold_batch_norms
 from nnlib.quantised.network import quantise_network

@@ -8,12 +8,18 @@ import pytest
 from nnlib.batch import Batch
 from nnlib.device import CoreGroupDevice, HostDevice
 from nnlib.graph import INPUT, Graph
-from nnlib.layers import Conv2d, Flatten, Linear, MaxPool, ReLU
+from nnlib.layers.activation import ReLU
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.convolution import Conv2d
 from nnlib.layers.layer import Array, Run
-from nnlib.losses import CrossEntropy
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool
+from nnlib.losses.cross_entropy import CrossEntropy
 from nnlib.lowering import lower_gradients
 from nnlib.model import Model
-from nnlib.optim import SGD, Adam, Optimizer
+from nnlib.optim.adam import Adam
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.sgd import SGD
 from nnlib.precision.fixed import FixedPoint, Rounding
 from nnlib.quantised.device import FixedDevice, StorageDevice, fixed_model
 from nnlib.quantised.scheme import FixedScheme

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnlib.graph import Graph
-from nnlib.layers import Linear, ReLU
+from nnlib.layers.activation import ReLU
+from nnlib.layers.linear import Linear
 from nnlib.lowering import lower_gradients
-from nnlib.optim import SGD, Adam
+from nnlib.optim.adam import Adam
+from nnlib.optim.sgd import SGD
 from tests.nnlib.batches import classifier
 from tests.workloads.small import node_timer
 from workloads.jobs.node_build import build_node_step

@@ -7,11 +7,13 @@ from math import prod
 
 import pytest
 
+from nnlib.layers.batch_normalisation import BatchNorm
 from nnlib.layers.convolution import Conv2d
-from nnlib.layers.normalisation import BatchNorm, LocalResponseNorm
+from nnlib.layers.local_response import LocalResponseNorm
 from nnlib.layers.recurrent import LSTM
 from nnlib.model import Model
-from nnlib.optim import SGD, Adam
+from nnlib.optim.adam import Adam
+from nnlib.optim.sgd import SGD
 from sim.machine.load import load_machine
 from sim.machine.roofline_spec import RooflineSpec
 from sim.machine.spec import MachineSpec

@@ -12,9 +12,15 @@ from nnlib.kernels.pointwise.elementwise import BiasAdd, Elementwise, Function, 
 from nnlib.kernels.products.gemm import Gemm
 from nnlib.kernels.reducing.reduction import ColumnSum
 from nnlib.kernels.rows.softmax import SoftmaxCrossEntropy
-from nnlib.layers import Linear, ReLU
+from nnlib.layers.activation import ReLU
+from nnlib.layers.linear import Linear
 from nnlib.lowering import lower_gradients
-from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, Clip, ClipByNorm, ClipByValue, Optimizer
+from nnlib.optim.adam import Adam, AdamW
+from nnlib.optim.clip import Clip, ClipByNorm, ClipByValue
+from nnlib.optim.lamb import LAMB
+from nnlib.optim.lars import LARS
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.sgd import SGD
 from sim.network.allreduce import ALGORITHMS
 from tests.nnlib.batches import classifier
 from tests.workloads.small import kernel_seconds, machine, node_timer

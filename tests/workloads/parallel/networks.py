@@ -9,17 +9,14 @@ import numpy as np
 from machine_configs import DEFAULT_MACHINE
 from nnlib.batch import Batch
 from nnlib.graph import Graph
-from nnlib.layers import (
-    BatchNorm,
-    Conv2d,
-    Dropout,
-    Flatten,
-    Linear,
-    MaxPool,
-    ReLU,
-    Tanh,
-)
+from nnlib.layers.activation import ReLU, Tanh
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.dropout import Dropout
 from nnlib.layers.layer import Array, Run
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool
 from nnlib.model import Model
 from nnlib.models.resnet import resnet18
 from nnlib.models.transformer import bert, gpt2

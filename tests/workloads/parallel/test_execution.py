@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from nnlib.model import Gradients
-from nnlib.optim import LAMB, LARS, SGD, Adam, AdamW, Optimizer
+from nnlib.optim.adam import Adam, AdamW
+from nnlib.optim.lamb import LAMB
+from nnlib.optim.lars import LARS
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.sgd import SGD
 from tests.workloads.parallel.networks import RUN, SAMPLES, batch_of, execution, network, variables
 from workloads.parallel.sharding import ShardedUpdate
 from workloads.parallel.strategy import Strategy, parse_strategy

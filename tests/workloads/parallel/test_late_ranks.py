@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nnlib.optim import Adam
+from nnlib.optim.adam import Adam
 from sim.machine.network_spec import NoiseSpec
 from sim.machine.spec import MachineSpec
 from sim.network.slow_links import with_slow_links

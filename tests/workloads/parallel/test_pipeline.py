@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlib.graph import Graph
-from nnlib.layers import Linear, ReLU
+from nnlib.layers.activation import ReLU
+from nnlib.layers.linear import Linear
 from tests.workloads.parallel.networks import network
 from workloads.parallel.pipeline import Stages, Work, cut_into_stages, heaviest, in_flight, one_forward_one_backward
 

@@ -8,23 +8,18 @@ import pytest
 from machine_configs import DEFAULT_MACHINE
 from nnlib.batch import Batch
 from nnlib.graph import INPUT
-from nnlib.layers import (
-    Add,
-    AveragePool,
-    BatchNorm,
-    Conv2d,
-    Dropout,
-    Flatten,
-    GlobalAveragePool,
-    Layer,
-    LayerNorm,
-    Linear,
-    MaxPool,
-    Multiply,
-    ReLU,
-    Tanh,
-)
-from nnlib.layers.layer import Run
+from nnlib.layers.activation import ReLU, Tanh
+from nnlib.layers.arrangement import Flatten
+from nnlib.layers.average_pooling import AveragePool
+from nnlib.layers.batch_normalisation import BatchNorm
+from nnlib.layers.binary import Add, Multiply
+from nnlib.layers.convolution import Conv2d
+from nnlib.layers.dropout import Dropout
+from nnlib.layers.global_pooling import GlobalAveragePool
+from nnlib.layers.group_normalisation import LayerNorm
+from nnlib.layers.layer import Layer, Run
+from nnlib.layers.linear import Linear
+from nnlib.layers.max_pooling import MaxPool
 from nnlib.model import Model
 from nnlib.models.network import Network
 from sim.machine.load import load_machine

@@ -8,11 +8,15 @@ import pytest
 
 from nnlib.graph import Graph
 from nnlib.kernels.clock import KernelClock
-from nnlib.layers import Linear
+from nnlib.layers.linear import Linear
 from nnlib.lowering import lower_gradients
 from nnlib.lowering.choice import Choice
 from nnlib.lowering.planner import Planner
-from nnlib.optim import LAMB, SGD, Adam, ClipByNorm, Optimizer
+from nnlib.optim.adam import Adam
+from nnlib.optim.clip import ClipByNorm
+from nnlib.optim.lamb import LAMB
+from nnlib.optim.optimizers import Optimizer
+from nnlib.optim.sgd import SGD
 from sim.machine.spec import MachineSpec
 from sim.network.schemes import Scheme, scheme
 from sim.problems import BadInput

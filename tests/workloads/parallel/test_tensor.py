@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nnlib.graph import Graph
-from nnlib.layers import Linear, ReLU
+from nnlib.layers.activation import ReLU
+from nnlib.layers.linear import Linear
 from sim.problems import BadInput
 from tests.nnlib.batches import classifier
 from tests.workloads.parallel.networks import network

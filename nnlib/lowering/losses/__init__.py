@@ -1,0 +1,1 @@
+"""Losses lowered, one file for each of :mod:`nnlib.losses`."""
