@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -114,14 +115,25 @@ def half(*, bounds: Ranks, members: Ranks, far_first: bool, halving: bool, every
 
 def _turns(bounds: Ranks, *, far_first: bool, halving: bool) -> Iterator[tuple[int, Stage, int, Ranks, Ranks]]:
     """Each stage with its number and each shift in it, and the elements sent: as many bounds as :func:`_lows` gives."""
-    plan = stages(ranks=len(bounds) - 1, far_first=far_first)
+    for number, stage, shift, first, behind in _parts_sent(len(bounds) - 1, far_first=far_first, halving=halving):
+        yield number, stage, shift, bounds[first], bounds[behind]
+
+
+@lru_cache(maxsize=2)
+def _parts_sent(ranks: int, *, far_first: bool, halving: bool) -> tuple[tuple[int, Stage, int, Ranks, Ranks], ...]:
+    """As :func:`_turns`, but the first part sent and the one behind the last: the same however long parts are."""
+    plan = stages(ranks=ranks, far_first=far_first)
     lows = list(_lows(plan, far_first=far_first))
+    found = []
     for number in range(len(plan)) if halving else reversed(range(len(plan))):
         stage, low = plan[number], lows[number]
+        behind = low + stage.width
         for shift in range(1, stage.radix):
             # halving sends what the peer collects, doubling what the rank itself holds
-            sent = peers(low, stage.radix, 1 if far_first else stage.stride, shift) if halving else low
-            yield number, stage, shift, bounds[sent], bounds[sent + stage.width]
+            around = partial(peers, radix=stage.radix, stride=1 if far_first else stage.stride, shift=shift)
+            first_sent, behind_sent = (around(low), around(behind)) if halving else (low, behind)
+            found.append((number, stage, shift, first_sent, behind_sent))
+    return tuple(found)
 
 
 def _name(first: int, last: int, ranks: int, *, far_first: bool, everyone: bool) -> Hashable:

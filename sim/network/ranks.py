@@ -68,7 +68,7 @@ def run(
     runner.watch.exact = runner.watch.exact and judge and schedule.timed_to_rounding
     if schedule.exchanges is not None and observe is None and not runner.watch.exact:
         rounds = Rounds(topology=topology, protocol=protocol, reduction=reduction, item_bytes=item_bytes)
-        runner.clocks = rounds.run(schedule, clocks=start, totals=runner.totals)
+        runner.clocks = rounds.run(schedule, clocks=runner.clocks, totals=runner.totals)
     else:
         for step in schedule.timed_steps():
             runner.step(step, structure=schedule.structure)

@@ -49,7 +49,7 @@ class Rounds:
         if routes.all_equal:
             # parts of so many equal ranks are of two lengths at most
             lengths = np.array([size.min(), size.max()])
-            which = (size > lengths[0]).astype(np.intp)
+            which = None if lengths[0] == lengths[1] else (size > lengths[0]).astype(np.intp)
         else:
             size = lengths = np.tile(size, len(clocks) // len(size))
             which = np.arange(len(size))
@@ -57,24 +57,27 @@ class Rounds:
         software = self.protocol.latencies(lengths)
         latency = latencies(met, software, inside_seconds=self.topology.memory_latency_seconds)
         transfer = lengths / met.rate
-        duration = (transfer + latency)[which]
-        slowest = which[duration.argmax()]
+        duration = transfer + latency
+        slowest = int(duration.argmax())
+        if which is not None and len(lengths) == 2 and duration[0] == duration[1]:
+            slowest = int(which[0])
         rounds = self.topology.ranks // len(size)
         totals.steps += 1
         totals.messages += len(size) * rounds
         totals.bytes += int(size.sum()) * rounds
         totals.latency_seconds += float(latency[slowest])
         totals.transfer_seconds += float(transfer[slowest])
-        around = partial(peers, radix=exchange.radix, stride=exchange.stride)
-        end = np.maximum(clocks, around(clocks, shift=exchange.shift))
-        _add(end, duration)
-        arrived = around(end, shift=exchange.shift)
+        back = partial(peers, radix=exchange.radix, stride=exchange.stride, shift=exchange.radix - exchange.shift)
+        end = np.maximum(clocks, peers(clocks, exchange.radix, exchange.stride, exchange.shift))
+        _add(end, duration[:1] if which is None else duration[which])
+        # each rank has sent, and has what the rank behind it has sent
+        arrived = back(end)
         np.maximum(arrived, end, out=arrived)
         if exchange.reduce:
             adding = self.reduction.all_seconds(lengths, transfer_seconds=transfer)
             totals.reduce_seconds += float(adding.max())
-            _add(arrived, adding[which])
-        return around(arrived, shift=exchange.radix - exchange.shift)
+            _add(arrived, adding[:1] if which is None else back(adding[which]))
+        return arrived
 
 
 def _add(clocks: Floats, seconds: Floats) -> None:
@@ -85,10 +88,11 @@ def _add(clocks: Floats, seconds: Floats) -> None:
 
 def _folded(clocks: Floats, size: int) -> Floats:
     """As many clocks as rounds of ``size`` ranks need: those of the first round if the others are the same."""
-    clocks = _repeated(clocks, max(len(clocks), size))
+    if len(clocks) <= size:
+        return _repeated(clocks, size)
     rounds = clocks.reshape(-1, size)
     return rounds[0] if (rounds == rounds[0]).all() else clocks
 
 
 def _repeated(clocks: Floats, count: int) -> Floats:
-    return np.tile(clocks, count // len(clocks))
+    return clocks if len(clocks) == count else np.tile(clocks, count // len(clocks))
