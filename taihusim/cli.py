@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted. Nothing hea
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import os
@@ -122,7 +123,8 @@ def main(debug: bool) -> None:
     # else pydantic looks through all that is installed for plugins before the first schema
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # commands load much that stays, in which the collector would look for what can go again and again
-    gc.set_threshold(50_000, 10, 10)
+    gc.set_threshold(200_000, 10, 10)
+    atexit.register(gc.freeze)  # nor need it look through everything before the end
     # a sign that the terminal cannot show must not turn an answer into an error
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -20,11 +20,11 @@ from workloads.jobs.node_step import NodeStep, node_step_of
 from workloads.jobs.noise import late_seconds
 from workloads.jobs.training_step import StepTiming, step_timing_of, time_step
 from workloads.mapping import Mapping as WorkloadMapping
-from workloads.parallel.strategy_timing import StrategyTiming, strategy_timing_of
 
 if TYPE_CHECKING:
     from nnlib.kernels.store import KernelStore
     from taihusim.setup import Setup
+    from workloads.parallel.strategy_timing import StrategyTiming
 
 SCHEMA: Final = 1
 """Format of the entries."""
@@ -124,6 +124,8 @@ class NodeSteps:
         ``seed``: as for :meth:`timing`. Raises BadInput where the strategy divides neither ranks, samples nor model,
         and as :meth:`training`.
         """
+        from workloads.parallel.strategy_timing import strategy_timing_of
+
         from_scratch = lambda: _under_strategy(self.setup, global_batch, nodes, seed)  # noqa: E731
         noise = None if seed is None else (self.machine.noise, seed)
         which = (global_batch, nodes, self.machine.network, self.mapping, noise)

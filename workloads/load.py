@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from nnlib.layers.layer import ShapeError
 from nnlib.models.build import build_model
@@ -23,14 +23,8 @@ from sim.document import Document, apply_settings, read_document
 from sim.named_files import find_file
 from sim.problems import BadInput, Problem
 from sim.validation import validate
-from workloads.datasets.generated import Generator
-from workloads.datasets.image_folder import Cut
-from workloads.datasets.masked_text import MaskedText
 from workloads.datasets.storage import StoredSample
-from workloads.datasets.stores import Values
-from workloads.datasets.storms import Storms
-from workloads.datasets.text import Text
-from workloads.datasets.tones import Tones
+from workloads.datasets.values import Values
 from workloads.hpc.names import is_program
 from workloads.schema import (
     ClipKeys,
@@ -46,6 +40,10 @@ from workloads.schema import (
 )
 from workloads.shipped import shipped_workloads
 from workloads.spec import DataSpec, ModelSpec, Recipe, Workload
+
+if TYPE_CHECKING:  # a data set is loaded when a workload has it
+    from workloads.datasets.generated import Generator
+    from workloads.datasets.image_folder import Cut
 
 PATHS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -170,7 +168,11 @@ def _data(document: Document, keys: DataKeys) -> DataSpec:
 
 def _cut(keys: DataKeys) -> Cut | None:
     """Raises ValueError when the keys do not go together."""
-    return Cut(**(keys.cut or CutKeys()).model_dump()) if keys.dataset == "images" else None
+    if keys.dataset != "images":
+        return None
+    from workloads.datasets.image_folder import Cut
+
+    return Cut(**(keys.cut or CutKeys()).model_dump())
 
 
 def _generator(keys: DataKeys) -> Generator | None:
@@ -178,12 +180,20 @@ def _generator(keys: DataKeys) -> Generator | None:
     seed = keys.split.seed
     match keys.dataset:
         case "storms":
+            from workloads.datasets.storms import Storms
+
             return Storms(**(keys.storms or StormsKeys()).model_dump(), seed=seed)
         case "tones":
+            from workloads.datasets.tones import Tones
+
             return Tones(**(keys.tones or TonesKeys()).model_dump(), seed=seed)
         case "text":
+            from workloads.datasets.text import Text
+
             return Text(**(keys.text or TextKeys()).model_dump(), seed=seed)
         case "masked_text":
+            from workloads.datasets.masked_text import MaskedText
+
             return MaskedText(**(keys.masked_text or MaskedTextKeys()).model_dump(), seed=seed)
     return None
 

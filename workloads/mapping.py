@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from nnlib.backend import Backend
 from nnlib.precision import DTypeName, IntegerName, PrecisionName
-from nnlib.precision.calibration import Method
-from nnlib.precision.fixed import FixedPoint, Rounding
-from nnlib.quantised.scheme import FixedScheme
 from sim.network.choices import REDUCE_BROADCAST, Adder, Choices, Packing
 from sim.problems import BadInput, Problem
 from workloads.parallel.strategy import Strategy
+
+if TYPE_CHECKING:  # few networks are of integers
+    from nnlib.precision.calibration import Method
+    from nnlib.precision.fixed import Rounding
+    from nnlib.quantised.scheme import FixedScheme
 
 DEFAULT_MAPPING: Final = "default"
 Collective: TypeAlias = Literal[
@@ -126,6 +128,9 @@ class Mapping:
         """How a network learns in fixed point, None where it has floating-point numbers."""
         if self.integers is None:
             return None
+        from nnlib.precision.fixed import FixedPoint
+        from nnlib.quantised.scheme import FixedScheme
+
         weights = FixedPoint(self.integers, self.weight_fraction_bits)
         return FixedScheme(weights=weights, rounding=self.rounding, master=self.master_copy)
 

@@ -10,8 +10,7 @@ from pydantic import AfterValidator, Field, StrictBool, create_model
 from nnlib.models.schema import EVERY_KIND, Kinds, Section, model_keys
 from nnlib.optim.rate import Scaling, ScheduleName
 from sim.machine.quantity import Count, Whole
-from workloads.datasets.measure import MeasureName
-from workloads.datasets.text import Unit
+from workloads.datasets.names import DatasetName, MeasureName, Unit
 
 CountOrZero = Annotated[int, Whole(least=0)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -20,7 +19,6 @@ Share = Annotated[float, Field(strict=True, gt=0, le=1)]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Entry = TypeVar("Entry")
-DatasetName = Literal["digits", "archive", "mnist", "cifar10", "images", "storms", "tones", "text", "masked_text"]
 
 
 def _not_empty(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:

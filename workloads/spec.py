@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from nnlib.model import Model
 from nnlib.optim.rate import LearningRate
-from workloads.datasets.stores import AS_THEY_ARE, Values
+from workloads.datasets.values import AS_THEY_ARE, Values
 
 if TYPE_CHECKING:  # what is only named here is loaded where a workload has it
     from nnlib.optim.clip import Clip
     from nnlib.optim.optimizers import Optimizer
     from workloads.datasets.generated import Generator
     from workloads.datasets.image_folder import Cut
-    from workloads.datasets.measure import MeasureName
+    from workloads.datasets.names import DatasetName, MeasureName
     from workloads.datasets.storage import StoredSample
-    from workloads.schema import DatasetName
 
 
 @dataclass(frozen=True, kw_only=True)

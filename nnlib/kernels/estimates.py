@@ -5,7 +5,6 @@ Estimates, not predictions: nothing overlaps here, and a transfer's blocks lie a
 
 from __future__ import annotations
 
-from sim.chip.pipeline import gemm_step_cycles
 from sim.machine.spec import DmaSpec, ProcessorSpec
 
 
@@ -35,6 +34,8 @@ def mesh_gemm_cycles(
     processor: ProcessorSpec, *, dtype: str, m: int, n: int, k: int, schedule: str, k_step_residual: float = 0.0
 ) -> float:
     """Cycles of a mesh GEMM whose CPEs have (m × k)·(k × n) parts and come to it together."""
+    from sim.chip.pipeline.gemm import gemm_step_cycles  # not all that is planned multiplies
+
     mesh = processor.mesh
     step = gemm_step_cycles(
         processor=processor, dtype=dtype, m=m, n=n, k=k, schedule=schedule, k_step_residual=k_step_residual

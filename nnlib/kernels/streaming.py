@@ -14,7 +14,7 @@ from nnlib.kernels.kernel import InfeasiblePlan, check_fits
 from sim.chip.dma import Integers
 from sim.chip.ldm import VECTOR_ALIGNMENT, aligned
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 from sim.machine.spec import CpeSpec, ProcessorSpec
 

@@ -9,8 +9,6 @@ from functools import cached_property, singledispatch
 from typing import Final
 
 from nnlib.graph import Graph, Node
-from nnlib.kernels.arranging.copying import Copy, whole_move
-from nnlib.kernels.arranging.layout import Transpose
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.pointwise.elementwise import Elementwise
 from nnlib.layers.layer import Layer, Shape
@@ -103,6 +101,9 @@ class Lowering:
 
 def transform(have: Layout, want: Layout, batch: int, shape: Shape, dtype: DTypeName) -> Kernel:
     """The kernel that turns a batch of images of ``shape`` from one layout into another."""
+    from nnlib.kernels.arranging.copying import Copy, whole_move
+    from nnlib.kernels.arranging.layout import Transpose
+
     height, width, channels = shape
     pixels, label = height * width, "tensor_transform"
     match have, want:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 Block = TypeVar("Block")
@@ -34,6 +33,8 @@ def over_blocks(work: Callable[[int, Block], object], blocks: Sequence[Block], *
         for number, block in enumerate(blocks):
             work(number, block)
         return
+
+    from concurrent.futures import ThreadPoolExecutor  # it takes long to load
 
     def share(thread: int) -> None:
         for number in range(thread, len(blocks), threads):

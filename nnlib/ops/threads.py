@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 Item = TypeVar("Item")
 
@@ -51,6 +53,8 @@ def share(items: Sequence[Item], work: Callable[[Iterator[Item]], None], *, alon
 @cache
 def _pool(process: int) -> ThreadPoolExecutor:
     """The threads of a process; a forked one has none of its parent's."""
+    from concurrent.futures import ThreadPoolExecutor  # it takes long to load
+
     return ThreadPoolExecutor(worker_count(), thread_name_prefix=f"nnlib-{process}")
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sim.chip import pipeline
 from sim.chip.counters import LoopReport
 from sim.chip.dma import Direction, Integers
 from sim.chip.dma_modes import DmaMode, check_mode
@@ -22,6 +21,7 @@ from sim.chip.global_access import GlobalAccess
 from sim.chip.ldm import Ldm
 from sim.chip.memory import MemoryArray, MemoryUse
 from sim.chip.mesh_gemm import mesh_gemm_steps, multiply
+from sim.chip.pipeline.schedules import DEFAULT_SCHEDULE
 from sim.chip.program import ColumnBroadcast, Compute, DmaStart, DmaWait, RowBroadcast, Sync, Trace
 from sim.chip.requests import RequestCounter
 from sim.chip.scheduler import Scheduler
@@ -216,7 +216,7 @@ class CoreGroup:
         transpose_b: bool = False,
         flops: int = 0,
         accumulate: bool = True,
-        schedule: str = pipeline.DEFAULT_SCHEDULE,
+        schedule: str = DEFAULT_SCHEDULE,
         k_step_residual: float = 0.0,
     ) -> None:
         """``c (+)= op(a)·op(b)`` over the mesh, in as many broadcast steps as the mesh has columns.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.chip.pipeline import gemm_step_cycles
+from sim.chip.pipeline.gemm import gemm_step_cycles
 from sim.chip.program import MeshSteps
 from sim.chip.tile import Tile
 from sim.machine.spec import ProcessorSpec

@@ -17,8 +17,9 @@ from workloads.datasets.archive import load_archive
 from workloads.datasets.dataset import IMAGE, LABEL, Field, Labelled, Labels, Part, split
 from workloads.datasets.digits import load_digits
 from workloads.datasets.load import load_dataset
-from workloads.datasets.stores import Images, ImageStore, shifted
+from workloads.datasets.stores import ImageStore, shifted
 from workloads.datasets.stream import BLOCK_SAMPLES, Samples, SampleStream
+from workloads.datasets.values import Images
 from workloads.load import load_workload
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ from nnlib.model import Model
 from workloads.datasets.counter import Floats
 from workloads.datasets.dataset import Binding, Field
 from workloads.datasets.metrics import collapsed, confusion, edit_distance, overlaps
+from workloads.datasets.names import MeasureName
 
-MeasureName: TypeAlias = Literal["accuracy", "mean_iou", "label_error_rate", "bits_per_symbol", "reconstruction_error"]
 HIGHER_IS_BETTER = frozenset({"accuracy", "mean_iou"})
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from workloads.datasets.image_folder import ImageFolder
-from workloads.datasets.pixels import Pixels
+if TYPE_CHECKING:  # what is only planned has no data
+    from workloads.datasets.image_folder import ImageFolder
+    from workloads.datasets.pixels import Pixels
 
 
 @dataclass(frozen=True, kw_only=True)

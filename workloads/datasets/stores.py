@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from nnlib.batch import Arrays
 from workloads.datasets.dataset import IMAGE, LABEL, Labelled, Labels
 from workloads.datasets.image_folder import Cut, ImageFolder
+from workloads.datasets.values import AS_THEY_ARE, Images, Values
 
-Images = npt.NDArray[np.float64]
 LARGEST_TABLE_BYTES = 64 * 2**20
 """All distinct images are kept when they fit into this."""
 LARGEST_GENERATED_BYTES = 256 * 2**20
@@ -23,28 +21,6 @@ GENERATED_AT_A_TIME = 256
 """Samples generated in one go, which take several times the memory of what comes out."""
 CUTS = 4096
 """In how many places and ways an image that is decoded may be cut out."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Values:
-    """Pixels times ``scale``; then, if given, less ``mean`` and over ``deviation``, one number for each channel."""
-
-    scale: float = 1.0
-    mean: tuple[float, ...] | None = None
-    deviation: tuple[float, ...] | None = None
-
-    def of(self, pixels: npt.NDArray[np.generic]) -> Images:
-        """Pixels (..., channels) as the network takes them."""
-        values: Images = pixels.astype(np.float64) * self.scale
-        if self.mean is not None:
-            values -= np.array(self.mean)
-        if self.deviation is not None:
-            values /= np.array(self.deviation)
-        return values
-
-
-AS_THEY_ARE: Final = Values()
-"""Pixels as numbers, no more."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from workloads.datasets.counter import Counter, Integers
 from workloads.datasets.grammar import character_source, word_source
+from workloads.datasets.names import Unit
 from workloads.datasets.source import Source
 
-Unit = Literal["characters", "words"]
 BEFORE = {"characters": " ", "words": "."}
 """The symbol that stands before a text: the last one of the sentence before."""
 

@@ -18,7 +18,7 @@ from nnlib.kernels.window import ItemBox
 from nnlib.precision import StorageName
 from sim.chip.dma import Integers
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import Body, stream_cycles, transpose_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles, transpose_cycles
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from nnlib.precision import DTYPES, DTypeName
 from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split
 
 if TYPE_CHECKING:

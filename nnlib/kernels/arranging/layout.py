@@ -24,7 +24,7 @@ from nnlib.precision import DTYPES, DTypeName
 from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
-from sim.chip.pipeline import transpose_cycles
+from sim.chip.pipeline.streaming import transpose_cycles
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from nnlib.ops.axis_map import AxisMap
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.dma import Integers
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:

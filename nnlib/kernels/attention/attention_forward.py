@@ -27,7 +27,7 @@ from nnlib.kernels.generations import Library
 from nnlib.kernels.kernel import Arguments
 from nnlib.kernels.pointwise.dropout import HYPER
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 from sim.chip.tile import Tile
 from sim.machine.spec import ProcessorSpec
 

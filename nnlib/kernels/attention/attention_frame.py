@@ -21,10 +21,9 @@ from nnlib.kernels.pointwise.dropout import ROUND_INSTRUCTIONS, key_and_sample
 from nnlib.ops.dropout import dropout_scale, keep_at
 from nnlib.ops.random_bits import LANES, ROUNDS
 from nnlib.precision import DTYPES
-from sim.chip import pipeline
 from sim.chip.dma_modes import DmaMode
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles, transpose_cycles
 from sim.chip.tile import Tile
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ class Streamed:
             def run() -> None:
                 turned.values()[...] = tile.values().T
 
-            cycles = pipeline.transpose_cycles(cpe=self.group.cpe, elements=prod(tile.size))
+            cycles = transpose_cycles(cpe=self.group.cpe, elements=prod(tile.size))
             self.group.compute(f"transpose {tile.name}", cycles=cycles, reads=[tile], writes=[turned], run=run)
         return turned
 

@@ -24,7 +24,7 @@ from nnlib.kernels.attention.attention_query_gradient import probabilities, scor
 from nnlib.kernels.attention.attention_shape import AttentionShape
 from nnlib.kernels.generations import Library
 from nnlib.kernels.kernel import Arguments
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:

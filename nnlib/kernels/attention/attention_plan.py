@@ -13,7 +13,8 @@ from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.products.gemm_scheme import SCHEMES
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
-from sim.chip.pipeline import SCHEDULES, Body, stream_cycles, transpose_cycles
+from sim.chip.pipeline.schedules import SCHEDULES
+from sim.chip.pipeline.streaming import Body, stream_cycles, transpose_cycles
 from sim.chip.tile import Split
 from sim.machine.spec import MeshSpec, ProcessorSpec
 

@@ -16,7 +16,7 @@ from nnlib.kernels.attention.attention_plan import MATRIX, ROWS, SWAPPED, Attent
 from nnlib.kernels.attention.attention_shape import AttentionShape
 from nnlib.kernels.generations import Library
 from nnlib.kernels.kernel import Arguments
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 from sim.chip.tile import Tile
 from sim.machine.spec import ProcessorSpec
 

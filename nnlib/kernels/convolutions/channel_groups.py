@@ -18,7 +18,7 @@ from nnlib.kernels.streaming import column_blocks, plan_rows, stream
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, Shape
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 
 if TYPE_CHECKING:
     from sim.chip.core_group import CoreGroup

@@ -24,7 +24,7 @@ from nnlib.ops.patches import col2im, patches_seen
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.dma import Integers
 from sim.chip.memory import Array, MemoryArray, Shape
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Tile
 from sim.machine.spec import ProcessorSpec
 

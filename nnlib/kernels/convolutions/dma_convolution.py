@@ -18,7 +18,7 @@ from nnlib.kernels.kernel import Arguments, InfeasiblePlan, Parameter
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.pipeline.unblocked import unblocked_cycles
 from sim.chip.tile import Tile
 from sim.machine.spec import ProcessorSpec

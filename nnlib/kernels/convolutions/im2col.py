@@ -23,7 +23,7 @@ from nnlib.ops.patches import add_patches, col2im, patches_seen, seen, spread
 from nnlib.precision import DTYPES, STORAGE, DTypeName, StorageName
 from sim.chip.dma import Integers
 from sim.chip.memory import Array, MemoryArray, Shape
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from nnlib.kernels.streaming import plan_rows, stream
 from nnlib.precision.formats import DTYPES, DTypeName, IntegerName
 from nnlib.precision.scale import headroom_step
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split
 
 if TYPE_CHECKING:

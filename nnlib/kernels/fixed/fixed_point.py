@@ -21,7 +21,7 @@ from nnlib.precision.formats import DTYPES, STORAGE, DTypeName, IntegerName, Sto
 from nnlib.precision.random import INSTRUCTIONS, KEY_NUMBERS, key_from, uniform
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 
 if TYPE_CHECKING:

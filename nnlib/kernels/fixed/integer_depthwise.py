@@ -26,7 +26,7 @@ from nnlib.precision.integer import requantise, sums_of
 from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, Shape
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from nnlib.precision.formats import STORAGE, IntegerName
 from nnlib.precision.integer import integer_sum, requantise
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 from sim.chip.tile import Split
 
 if TYPE_CHECKING:

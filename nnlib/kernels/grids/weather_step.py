@@ -18,7 +18,7 @@ from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.streaming import Operand, stream
 from nnlib.kernels.window import ItemBox
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from nnlib.precision import DTYPES
 from sim.chip.dma import Integers
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 from sim.machine.spec import CpeSpec
 

@@ -22,7 +22,7 @@ from nnlib.kernels.implicit.implicit_batch_tiles import MATRIX, TURNED, as_wide,
 from nnlib.kernels.implicit.pixel_view import group_matrix
 from nnlib.kernels.kernel import Arguments
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Tile
 
 if TYPE_CHECKING:

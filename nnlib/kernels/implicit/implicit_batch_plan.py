@@ -15,8 +15,8 @@ from nnlib.kernels.generations import GENERATIONS, Library
 from nnlib.kernels.implicit.image_operand import cycles_to_convert
 from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip import pipeline
 from sim.chip.ldm import aligned
+from sim.chip.pipeline.streaming import transpose_cycles
 from sim.machine.spec import MeshSpec, ProcessorSpec
 
 WHOLE_TILES_LDM: Final = 55 * 1024
@@ -278,7 +278,7 @@ def _weight_estimate(
     )
     pixels = min(convolution.ci, (plan.columns - 1) * convolution.stride + convolution.kc)
     one = product_seconds(processor, dtype=dtype, library=library, m=plan.outs, n=plan.ins, k=plan.batch)
-    turn = pipeline.transpose_cycles(cpe=processor.cpe, elements=plan.ins * plan.batch) / processor.clock_hertz
+    turn = transpose_cycles(cpe=processor.cpe, elements=plan.ins * plan.batch) / processor.clock_hertz
     compute = plan.columns * convolution.kc * one + pixels * turn
     compute += _conversion_seconds(
         processor, dtype=dtype, library=library, elements=(pixels * plan.ins + plan.columns * plan.outs) * plan.batch

@@ -21,8 +21,7 @@ from nnlib.kernels.implicit.implicit_batch_tiles import MATRIX, TURNED, as_wide,
 from nnlib.kernels.implicit.pixel_view import group_matrix
 from nnlib.kernels.kernel import Arguments
 from nnlib.precision import DTYPES, DTypeName
-from sim.chip import pipeline
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles, transpose_cycles
 
 if TYPE_CHECKING:
     from sim.chip.core_group import CoreGroup, Transfer
@@ -235,7 +234,7 @@ class _Program:
             target.values()[...] = source.values().T
 
         elements = self.plan.ins * self.plan.batch
-        cycles: float = pipeline.transpose_cycles(cpe=group.cpe, elements=elements)
+        cycles: float = transpose_cycles(cpe=group.cpe, elements=elements)
         if self.converts:
             cycles += cycles_to_convert(cpe=group.cpe, elements=elements)
         group.compute("turn x", cycles=cycles, reads=[source], writes=[target], run=run)

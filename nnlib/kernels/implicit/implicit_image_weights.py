@@ -22,7 +22,7 @@ from nnlib.kernels.kernel import Arguments
 from nnlib.precision import DTYPES
 from sim.chip.dma import Integers
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Tile
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.order import Order
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
-from sim.chip.pipeline import SCHEDULES, transpose_cycles
 from sim.chip.pipeline.convert import conversion_cycles
+from sim.chip.pipeline.schedules import SCHEDULES
+from sim.chip.pipeline.streaming import transpose_cycles
 from sim.machine.spec import MeshSpec, ProcessorSpec
 
 

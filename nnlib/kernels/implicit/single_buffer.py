@@ -8,8 +8,8 @@ import numpy as np
 
 from nnlib.precision import DTYPES
 from sim.chip.memory import MemoryArray
-from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.pipeline.convert import conversion_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 from nnlib.kernels.kernel import Arguments, check_fits
 from sim.chip.ldm import VECTOR_ALIGNMENT
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 from sim.machine.spec import ProcessorSpec
 

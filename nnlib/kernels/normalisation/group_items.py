@@ -21,7 +21,7 @@ from nnlib.kernels.window import MISSING
 from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
 from sim.chip.memory import MemoryArray
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
 
 Extent = tuple[int, int, int, int]

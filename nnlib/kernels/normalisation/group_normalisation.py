@@ -18,7 +18,7 @@ from nnlib.kernels.normalisation.group_items import Extent, GroupItems, plan_gro
 from nnlib.kernels.streaming import stream
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Tile
 from sim.machine.spec import ProcessorSpec
 

@@ -19,7 +19,7 @@ from nnlib.kernels.normalisation.group_normalisation import INNER, GroupShape, o
 from nnlib.kernels.streaming import Operand, stream
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Tile
 from sim.machine.spec import ProcessorSpec
 

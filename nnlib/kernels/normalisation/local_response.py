@@ -14,7 +14,7 @@ from nnlib.ops.local_response import local_response_norm_backward, local_respons
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 from sim.chip.tile import Split
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from nnlib.kernels.streaming import Rows, plan_rows, stream
 from nnlib.ops.normalisation import fold_statistics
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 
 if TYPE_CHECKING:
     from sim.chip.core_group import CoreGroup

@@ -17,7 +17,7 @@ from nnlib.kernels.window import ItemBox
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.dma import Integers
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from nnlib.ops.random_bits import LANES, ROUNDS
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split
 from sim.machine.spec import CpeSpec, ProcessorSpec
 

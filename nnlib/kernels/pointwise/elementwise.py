@@ -14,7 +14,7 @@ from nnlib.kernels.streaming import column_blocks, plan_rows, stream
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 from sim.chip.tile import Split
 
 if TYPE_CHECKING:

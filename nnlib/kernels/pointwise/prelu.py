@@ -14,7 +14,7 @@ from nnlib.kernels.streaming import plan_rows, stream
 from nnlib.ops.rectifiers import prelu_backward, prelu_forward
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from nnlib.ops.reparameterisation import noise_at, normal_noise, reparameterise_
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split
 from sim.machine.spec import ProcessorSpec
 

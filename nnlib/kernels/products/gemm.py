@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from nnlib.kernels.generations import DEFAULT_LIBRARY, Library
 from nnlib.kernels.kernel import Arguments, InfeasiblePlan, Parameter, check_fits
-from nnlib.kernels.products.gemm_plan import GemmProblem, ranked_plans
-from nnlib.kernels.products.gemm_program import GemmProgram
+from nnlib.kernels.products.gemm_problem import GemmProblem
 from nnlib.kernels.products.gemm_scheme import SCHEMES, GemmPlan, GemmScheme
 from nnlib.precision import DTypeName
 from sim.chip.memory import Array
@@ -75,6 +74,8 @@ class Gemm:
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
         """The tile program. Raises InfeasiblePlan if no tile, or not the given one, fits the LDM."""
+        from nnlib.kernels.products.gemm_program import GemmProgram  # what is known need not be simulated
+
         plan = plan_gemm(gemm=self, processor=core_group.processor)
         GemmProgram(
             problem=self.problem(core_group.processor), plan=plan, core_group=core_group, arguments=arguments
@@ -88,6 +89,8 @@ def plan_gemm(*, gemm: Gemm, processor: ProcessorSpec) -> GemmPlan:
     if gemm.plan is not None:
         check_fits(kernel=gemm.name, needed=problem.ldm_bytes(gemm.plan), processor=processor)
         return gemm.plan
+    from nnlib.kernels.products.gemm_plan import ranked_plans
+
     plans = ranked_plans(problem=problem, processor=processor)
     if not plans:
         smallest = problem.ldm_bytes(problem.scheme.multiples or GemmPlan(m=1, n=1, k=1))

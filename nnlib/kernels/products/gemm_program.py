@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnlib.kernels.kernel import Arguments
-from nnlib.kernels.products.gemm_plan import GemmProblem
+from nnlib.kernels.products.gemm_problem import GemmProblem
 from nnlib.kernels.products.gemm_scheme import GemmPlan
 from nnlib.precision import DTYPES
-from sim.chip import pipeline
 from sim.chip.memory import MemoryArray
 from sim.chip.pipeline.convert import conversion_cycles
+from sim.chip.pipeline.streaming import transpose_cycles
 from sim.chip.tile import Split, Tile
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ class GemmProgram:
             target.values()[...] = source.values().T
 
         cpe, elements = self.core_group.cpe, prod(source.size)
-        cycles = pipeline.transpose_cycles(cpe=cpe, elements=elements)
+        cycles = transpose_cycles(cpe=cpe, elements=elements)
         self.core_group.compute("transpose b", cycles=cycles, reads=[source], writes=[target], run=run)
 
     def convert(self, label: str, source: Tile, target: Tile) -> None:

@@ -17,8 +17,8 @@ from nnlib.precision.formats import STORAGE, IntegerName
 from nnlib.precision.integer import requantise, sums_of
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
-from sim.chip.pipeline import DEFAULT_SCHEDULE
 from sim.chip.pipeline.integer import widening_cycles
+from sim.chip.pipeline.schedules import DEFAULT_SCHEDULE
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from nnlib.kernels.kernel import Arguments
 from nnlib.kernels.products.gemm_scheme import GemmPlan
 from nnlib.precision.formats import STORAGE, IntegerName
 from nnlib.precision.integer import requantise, sums_of
-from sim.chip.pipeline import Body, stream_cycles
 from sim.chip.pipeline.integer import widening_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from nnlib.kernels.window import MISSING, ItemBox
 from sim.chip.dma import Integers
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:

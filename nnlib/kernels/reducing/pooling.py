@@ -16,7 +16,7 @@ from nnlib.kernels.window import Boxes, ItemBox, ItemPlan, Items, Window, plan_i
 from nnlib.ops.pooling import max_pool_backward, max_pool_forward
 from nnlib.precision import DTYPES, STORAGE, DTypeName, StorageName
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.machine.spec import CpeSpec, ProcessorSpec
 
 if TYPE_CHECKING:

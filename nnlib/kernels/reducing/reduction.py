@@ -13,7 +13,7 @@ from nnlib.kernels.streaming import column_blocks, plan_rows, stream
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 
 if TYPE_CHECKING:

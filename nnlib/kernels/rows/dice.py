@@ -17,7 +17,7 @@ from nnlib.kernels.normalisation.channel_sums import channel_blocks, keep_vector
 from nnlib.kernels.streaming import plan_rows, stream
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from nnlib.kernels.kernel import InfeasiblePlan
 from nnlib.kernels.streaming import Operand, Rows, column_blocks, plan_rows, stream
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 from sim.machine.spec import ProcessorSpec
 

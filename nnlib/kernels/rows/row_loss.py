@@ -17,7 +17,7 @@ from nnlib.ops.regression_loss import smooth_absolute
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 
 if TYPE_CHECKING:
     from sim.chip.core_group import CoreGroup

@@ -20,7 +20,7 @@ from nnlib.ops.softmax import log_softmax_backward, log_softmax_forward, softmax
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 from sim.chip.tile import Tile
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from nnlib.kernels.streaming import stream
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 
 if TYPE_CHECKING:
     from sim.chip.core_group import CoreGroup

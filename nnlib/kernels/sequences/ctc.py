@@ -22,7 +22,7 @@ from nnlib.ops.ctc import ctc_forward, ctc_gradient, ctc_occupancy
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 
 if TYPE_CHECKING:
     from sim.chip.core_group import CoreGroup

@@ -22,7 +22,7 @@ from nnlib.kernels.window import MISSING
 from nnlib.ops.ctc_lattice import backward_row, end_log_sum, forward_row, lowered, occupancy_row, start_row
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from nnlib.kernels.kernel import check_fits
 from nnlib.kernels.streaming import Cycles, Operand, Run, stream
 from sim.chip.ldm import aligned
 from sim.chip.memory import MemoryArray
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split
 from sim.machine.spec import CpeSpec, ProcessorSpec
 

@@ -13,7 +13,7 @@ from nnlib.kernels.streaming import plan_rows, stream
 from nnlib.kernels.window import ItemBox, ItemPlan, plan_items
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 
 if TYPE_CHECKING:
     from sim.chip.core_group import CoreGroup

@@ -21,7 +21,7 @@ from nnlib.kernels.sequences.recurrent_shape import BEFORE, CARRIED, RecurrentSh
 from nnlib.kernels.streaming import plan_rows, stream
 from nnlib.precision import DTypeName
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:

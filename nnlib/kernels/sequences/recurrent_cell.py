@@ -14,7 +14,7 @@ from nnlib.kernels.sequences.recurrent_gates import CellName, Direction, Named, 
 from nnlib.ops.simple_recurrent import CEILING
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from nnlib.ops.gru import (
 from nnlib.ops.lstm import lstm_cell, lstm_cell_gradient
 from nnlib.ops.simple_recurrent import CEILING, Activation, simple_cell, simple_cell_gradient
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 
 CellName: TypeAlias = Literal["lstm", "gru", "tanh", "relu", "clipped_relu"]
 StageName: TypeAlias = Literal["gru_gates", "gru_candidate"]

@@ -25,10 +25,9 @@ from nnlib.kernels.sequences.recurrent_cell import RecurrentCell
 from nnlib.kernels.sequences.recurrent_gates import GATES, cell_arrays
 from nnlib.kernels.sequences.recurrent_shape import RecurrentShape
 from nnlib.precision import DTYPES
-from sim.chip import pipeline
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body, transpose_cycles
 from sim.chip.tile import Split, Tile
 from sim.machine.spec import ProcessorSpec
 
@@ -172,7 +171,7 @@ class ResidentProgram:
             def turn(tile: Tile = tile) -> None:
                 tile.values()[...] = stored.values().T
 
-            cycles = pipeline.transpose_cycles(cpe=group.cpe, elements=prod(size))
+            cycles = transpose_cycles(cpe=group.cpe, elements=prod(size))
             group.compute("transpose weights", cycles=cycles, reads=[stored], writes=[tile], run=turn)
         group.free(stored)
         return tiles

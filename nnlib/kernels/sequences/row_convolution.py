@@ -15,7 +15,7 @@ from nnlib.ops.row_convolution import row_convolution_backward, row_convolution_
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.ldm import aligned
 from sim.chip.memory import Array, MemoryArray, Shape
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.chip.tile import Split, Tile
 from sim.machine.spec import ProcessorSpec
 

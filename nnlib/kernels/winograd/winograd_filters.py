@@ -11,7 +11,7 @@ from nnlib.kernels.streaming import Rows, plan_rows, stream
 from nnlib.kernels.winograd.winograd_tiles import PLANES, REACH, TAPS, both_sides, filter_matrix
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from nnlib.kernels.winograd.winograd_tiles import (
 )
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array, Shape
-from sim.chip.pipeline import Body, stream_cycles
+from sim.chip.pipeline.streaming import Body, stream_cycles
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:

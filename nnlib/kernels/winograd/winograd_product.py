@@ -20,8 +20,8 @@ from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.kernels.order import Order
 from nnlib.precision import DTYPES, DTypeName
 from sim.chip.memory import Array, MemoryArray
-from sim.chip.pipeline import transpose_cycles
 from sim.chip.pipeline.convert import conversion_cycles
+from sim.chip.pipeline.streaming import transpose_cycles
 from sim.chip.tile import Split, Tile
 
 if TYPE_CHECKING:

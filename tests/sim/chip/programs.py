@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.chip import pipeline
 from sim.chip.core_group import CoreGroup, Transfer
 from sim.chip.counters import KernelTiming
 from sim.chip.cpe_program import Cpe, CpeTransfer, Program, Starts, run_programs
 from sim.chip.memory import AddressSpace, Array, MemoryArray
+from sim.chip.pipeline.gemm import gemm_step_cycles
 from sim.chip.scheduler import schedule
 from sim.chip.tile import Split
 from sim.machine.spec import ProcessorSpec
@@ -93,7 +93,7 @@ def gemm_by_cpe(
     """The same, each CPE for itself: eight steps of row and column broadcast."""
     a, b, c = case.arrays(seed)
     buffers = 2 if case.double else 1
-    cycles = pipeline.gemm_step_cycles(processor=processor, dtype="fp64", m=case.m, n=case.n, k=case.k)
+    cycles = gemm_step_cycles(processor=processor, dtype="fp64", m=case.m, n=case.n, k=case.k)
 
     def program(cpe: Cpe) -> Program:
         own_a = [cpe.alloc(f"a{i}", size=(case.m, case.k), dtype=FP64) for i in range(buffers)]

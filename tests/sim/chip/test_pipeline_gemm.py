@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from sim.chip import pipeline
 from sim.chip.pipeline.convert import conversion_cycles
-from sim.chip.pipeline.costs import gemm_costs
+from sim.chip.pipeline.costs import GemmCosts, gemm_costs
+from sim.chip.pipeline.gemm import gemm_step_cycles
 from sim.chip.pipeline.instruction import Operation
 from sim.chip.pipeline.listing import issue_table, k_step_alone
 from sim.chip.pipeline.mesh import MeshRun
@@ -120,7 +120,7 @@ def run_cycles(processor: ProcessorSpec, schedule: str, shape: GemmShape, *, siz
     return MeshRun(size=size, program=program, pipeline=processor.cpe.pipeline, mesh=processor.mesh).run()
 
 
-def linear(costs: pipeline.GemmCosts, shape: GemmShape) -> float:
+def linear(costs: GemmCosts, shape: GemmShape) -> float:
     block = costs.block + shape.k * costs.k_step
     step = costs.mesh_step - costs.residual + shape.rows * (costs.row + shape.columns * block)
     return pytest.approx(shape.steps * step, abs=1e-6)  # type: ignore[no-any-return]
@@ -153,8 +153,8 @@ def step(
     processor: ProcessorSpec, *, dtype: str = "fp64", m: int = 16, n: int = 4, k: int = 1, schedule: str | None = None
 ) -> float:
     if schedule is None:
-        return pipeline.gemm_step_cycles(processor=processor, dtype=dtype, m=m, n=n, k=k)
-    return pipeline.gemm_step_cycles(processor=processor, dtype=dtype, m=m, n=n, k=k, schedule=schedule)
+        return gemm_step_cycles(processor=processor, dtype=dtype, m=m, n=n, k=k)
+    return gemm_step_cycles(processor=processor, dtype=dtype, m=m, n=n, k=k, schedule=schedule)
 
 
 def test_step_cycles_are_the_costs_without_latencies(processor: ProcessorSpec) -> None:

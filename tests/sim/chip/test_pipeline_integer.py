@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from sim.chip import pipeline
 from sim.chip.pipeline.costs import gemm_costs
+from sim.chip.pipeline.gemm import gemm_step_cycles
 from sim.chip.pipeline.instruction import Operation
 from sim.chip.pipeline.integer import widening_cycles
 from sim.chip.pipeline.listing import issue_table, k_step_alone
@@ -95,7 +95,7 @@ def test_costs_of_two_by_two_cpes_hold_for_larger_meshes_and_parts(processor: Pr
 
 def test_integers_multiply_as_fast_as_doubles_but_by_other_blocks(processor: ProcessorSpec) -> None:
     def cycles(dtype: str, *, m: int, n: int, k: int) -> float:
-        return pipeline.gemm_step_cycles(processor=processor, dtype=dtype, m=m, n=n, k=k)
+        return gemm_step_cycles(processor=processor, dtype=dtype, m=m, n=n, k=k)
 
     size = {"m": 96, "n": 96}
     rate = {dtype: cycles(dtype, **size, k=9) - cycles(dtype, **size, k=8) for dtype in ("fp64", "int16", "int8")}
@@ -103,7 +103,7 @@ def test_integers_multiply_as_fast_as_doubles_but_by_other_blocks(processor: Pro
     one, more = (cycles("int32", m=32, n=n, k=1) for n in (3, 4))
     assert more > one == cycles("int32", m=32, n=1, k=1), "a block has 3 columns"
     with pytest.raises(KeyError):
-        pipeline.gemm_step_cycles(processor=processor, dtype="int16", m=1, n=1, k=1, schedule="swdnn-2015")
+        gemm_step_cycles(processor=processor, dtype="int16", m=1, n=1, k=1, schedule="swdnn-2015")
 
 
 def test_widening(processor: ProcessorSpec) -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 
-from sim.chip.pipeline import SCHEDULES, gemm_step_cycles
 from sim.chip.pipeline.costs import gemm_costs
+from sim.chip.pipeline.gemm import gemm_step_cycles
 from sim.chip.pipeline.listing import k_step_alone
 from sim.chip.pipeline.roles import ROLES
+from sim.chip.pipeline.schedules import SCHEDULES
 from sim.machine.load import load_machine
 from sim.machine.spec import ProcessorSpec
 from sim.problems import BadInput

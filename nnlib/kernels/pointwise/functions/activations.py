@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias, cast
 from nnlib.kernels.pointwise.functions.definition import Definition, Numbers, Numerics
 from nnlib.ops.activation import ACTIVATIONS, Activation, ActivationName
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 
 GradientName: TypeAlias = Literal[
     "relu_gradient",

@@ -10,7 +10,7 @@ import numpy as np
 from nnlib.kernels.pointwise.functions.definition import Definition, Numbers
 from nnlib.ops.affine import affine_forward
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 
 ArithmeticName: TypeAlias = Literal["add", "multiply", "affine", "not_negative", "scale", "clip_value"]
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from nnlib.precision import DTypeName
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 
 Numbers: TypeAlias = Sequence[float] | Array
 Numerics: TypeAlias = Callable[[Sequence[Array], Sequence[Array], Numbers], object]

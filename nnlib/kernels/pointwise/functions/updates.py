@@ -9,7 +9,7 @@ import numpy as np
 
 from nnlib.kernels.pointwise.functions.definition import Definition, Numbers
 from sim.chip.memory import Array
-from sim.chip.pipeline import Body
+from sim.chip.pipeline.streaming import Body
 
 UpdateName: TypeAlias = Literal["sgd", "nesterov", "lars", "adam", "adamw", "lamb_direction", "lamb"]
 
