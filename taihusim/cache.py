@@ -1,4 +1,4 @@
-"""Where kernel times are kept between runs."""
+"""Where times and descriptions are kept between runs."""
 
 from __future__ import annotations
 

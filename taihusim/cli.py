@@ -28,7 +28,7 @@ COMMANDS = {
     "faults": "Time to completion of a long run while nodes and links fail, and the best checkpoint interval.",
     "validate": "Predict published measurements and show how far off the predictions are.",
     "workload": "Show workloads and their networks layer by layer.",
-    "cache": "Show or drop the kernel times kept on disk.",
+    "cache": "Show or drop what is kept on disk: kernel times, steps, descriptions.",
     "pipeline": "Show how a GEMM schedule issues in the two pipes of a CPE, cycle by cycle.",
 }
 INTERRUPTED = 130

@@ -65,20 +65,28 @@ def described_mapping(name: str, settings: Sequence[str] = (), *, store: KernelS
 
 
 def described_workload(source: WorkloadSource, *, store: KernelStore | None) -> Workload:
-    """As :meth:`WorkloadSource.load`; a model with weights of its own is in a file and read from it each time."""
-    if store is None or source.model_files:
+    """As :meth:`WorkloadSource.load`; a model that is in a file of its own, maybe with weights, is not kept."""
+    if store is None:
         return source.load()
-    return _kept(store, ("workload", source.digest()), Workload, source.load)
+    which = ("workload", source.digest())
+    return _kept(store, which, Workload, source.load, lambda made: "file" not in made.model.keys)
 
 
-def _kept(store: KernelStore, which: object, kind: type[Described], read: Callable[[], Described]) -> Described:
+def _kept(
+    store: KernelStore,
+    which: object,
+    kind: type[Described],
+    read: Callable[[], Described],
+    is_kept: Callable[[Described], bool] = lambda _: True,
+) -> Described:
     name = hashlib.sha256(repr((SCHEMA, "description", code_digest(), which)).encode()).hexdigest()
     data = store.read_bytes(name)
     found = None if data is None else unpacked(data)
     if isinstance(found, kind):
         return found
     made = read()
-    store.write_bytes(name, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
+    if is_kept(made):
+        store.write_bytes(name, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
     return made
 
 

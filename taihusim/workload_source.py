@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from workloads.shipped import shipped_workloads
 if TYPE_CHECKING:
     from workloads.spec import Workload
 
-MODEL_FILE: Final = "model.file="
+MODEL_FILE: Final = "model.file"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +58,13 @@ class WorkloadSource:
             how = (self.name, sorted(self.shapes.items()), self.samples, self.trained)
         return hashlib.sha256(repr((how, files_digest(self._files()))).encode()).hexdigest()
 
-    @property
-    def model_files(self) -> tuple[Path, ...]:
-        """The files of its model, where it comes from files. Raises BadInput as :meth:`digest`."""
+    def _files(self) -> Iterator[Path]:
         if self.is_model_file:
-            return (Path(self.name),)
-        changed = [setting.removeprefix(MODEL_FILE) for setting in self.settings if setting.startswith(MODEL_FILE)]
-        return (*self._model_file(), *(Path(name.strip("'\" ")) for name in changed))
-
-    def _files(self) -> tuple[Path, ...]:
-        if self.is_model_file:
-            return self.model_files
-        return (*document_files(self._path, named=shipped_workloads()), *self.model_files)
+            yield Path(self.name)
+            return
+        yield from document_files(self._path, named=shipped_workloads())
+        yield from self._model_file()
+        yield from _model_files(self.settings)
 
     @property
     def _path(self) -> Path:
@@ -86,3 +82,18 @@ class WorkloadSource:
         name = model.get("file") if isinstance(model, Mapping) else None
         if isinstance(name, str):
             yield Path(document.origin(("model", "file")).file).parent / name
+
+
+def _model_files(settings: Sequence[str]) -> Iterator[Path]:
+    """Model files that settings name, relative to the working folder."""
+    for setting in settings:
+        key, _, text = setting.partition("=")
+        if key.strip() not in ("model", MODEL_FILE):
+            continue
+        from sim.yaml_file import parse_value
+
+        with suppress(ValueError):  # said when it is read
+            value = parse_value(text)
+            name = value.get("file") if isinstance(value, dict) else value
+            if isinstance(name, str):
+                yield Path(name)

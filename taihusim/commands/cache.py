@@ -1,4 +1,4 @@
-"""``taihusim cache``: the kernel times kept on disk."""
+"""``taihusim cache``: what is kept on disk."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from taihusim.options import json_option
 
 
 @click.command(name="cache")
-@click.option("--clear", is_flag=True, help="Drop all stored times; they are simulated again when needed.")
+@click.option("--clear", is_flag=True, help="Drop all entries; what they hold is computed again when needed.")
 @json_option
 def command(clear: bool, as_json: bool) -> None:
-    """Show where kernel times are kept between runs, or drop them.
+    """Show where times and descriptions are kept between runs, or drop them.
 
-    A stored time depends on the machine's chip, the kernel and the simulator's own code, and is found only by the
-    same of each, so the store never has to be cleared after a change. TAIHUSIM_CACHE names another folder for it, or
-    says "off".
+    Times of kernels, steps of nodes, and machines, mappings and workloads that have been checked. An entry is found
+    only by the same chip, kernel, files and settings and the same code of the simulator, so the store never has to be
+    cleared after a change. TAIHUSIM_CACHE names another folder for it, or says "off".
 
     Examples:
 
@@ -34,7 +34,7 @@ def command(clear: bool, as_json: bool) -> None:
         place = None if path is None else str(path)
         print_json({"path": place, "entries": entries, "bytes": size, "dropped": dropped})
         return
-    rows = [("file", "off" if path is None else str(path)), ("kernel times", f"{entries:,}"), ("size", f"{size:,} B")]
-    print_table(title="Kernel times on disk", columns=("what", "value"), rows=rows)
+    rows = [("file", "off" if path is None else str(path)), ("entries", f"{entries:,}"), ("size", f"{size:,} B")]
+    print_table(title="Kept on disk", columns=("what", "value"), rows=rows)
     if clear:
         click.echo(f"dropped {dropped:,}")

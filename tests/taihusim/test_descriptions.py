@@ -6,6 +6,7 @@ import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nnlib.kernels.store import KernelStore
@@ -14,6 +15,7 @@ from sim.machine.load import list_machines, load_machine
 from sim.problems import BadInput
 from taihusim.descriptions import described_machine, described_mapping, described_workload, unpacked
 from taihusim.workload_source import WorkloadSource
+from tests.nnlib.importers.graphs import model, node, saved
 from workloads.load import describe, list_workloads, load_workload
 from workloads.mapping_file import list_mappings, load_mapping
 from workloads.shipped import shipped_workloads
@@ -176,3 +178,32 @@ def test_whether_a_key_may_be_there_is_seen_without_reading_yaml(text: str, ther
 def test_a_file_that_is_not_there_has_no_keys(tmp_path: Path) -> None:
     assert not may_have_key(tmp_path / "none.yaml", "extends")
     assert document_files(tmp_path / "none.yaml", named={}) == (tmp_path / "none.yaml",)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["model={{file: {}}}"],
+        ["model={{file: none.onnx}}", "model.file={}"],
+        ["model={{file: none.onnx}}", " model.file = '{}'"],
+    ],
+    ids=["section", "key", "quoted"],
+)
+def test_a_model_in_a_file_is_read_each_time(settings: list[str], store: KernelStore, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+
+    def write(value: float) -> None:
+        weights = {"w": np.full((10, 1, 3, 3), value, dtype=np.float32)}
+        nodes = [node("Conv", "x w", "c"), node("GlobalMaxPool", "c", "p"), node("Flatten", "p")]
+        saved(tmp_path, model(nodes, {"x": ("samples", 1, 8, 8)}, weights))
+
+    source = WorkloadSource(name="digits", settings=tuple(each.format(tmp_path / "model.onnx") for each in settings))
+    digests = []
+    for value in (1.0, 2.0):
+        write(value)
+        digests.append(source.digest())
+        weights = described_workload(source, store=store).model.built.weights
+        assert weights is not None
+        assert {float(array.max()) for array in weights.values() if array.ndim == 4} == {value}
+    assert digests[0] != digests[1]
+    assert store.entries() == 0
