@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from math import isfinite
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+if TYPE_CHECKING:  # who reads a quantity by itself need not load what checks files
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 NUMBER_AND_UNIT = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?)\s*(\S*)\s*", re.ASCII)
 LARGEST_WHOLE = 2**63 - 1
@@ -111,6 +112,8 @@ class Quantity:
         return f"{unit!r} is not one of {', '.join(self.dimension.units)}"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
         return core_schema.no_info_before_validator_function(self.parse, handler(source))
 
 
@@ -134,6 +137,8 @@ class Whole:
         return str(int(value))
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
         return core_schema.no_info_before_validator_function(self.parse, handler(source))
 
 
@@ -158,6 +163,8 @@ class Number:
         return f"{value:g}"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
         return core_schema.no_info_before_validator_function(self.parse, handler(source))
 
 
@@ -178,6 +185,8 @@ class Grid:
         return " x ".join(str(length) for length in value)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
         return core_schema.no_info_before_validator_function(self.parse, handler(source))
 
 

@@ -86,12 +86,14 @@ def command(
       taihusim collective broadcast --bytes 1MiB --nodes 256 --algorithm chain --segments 64 --json
       taihusim collective alltoall --bytes 8MB --nodes 64 --network flow
     """
-    from sim.machine.load import load_machine
+    from taihusim.cache import default_store
     from taihusim.collective import collective_request, run_collective
+    from taihusim.descriptions import described_machine
     from taihusim.places import check_file
 
     check_file(trace, option="--trace")
-    spec = load_machine(machine, split_settings(settings, nouns=("machine",)).machine)
+    changes = split_settings(settings, nouns=("machine",)).machine
+    spec = described_machine(machine, changes, store=default_store())
     request = collective_request(
         machine=spec,
         op=op,

@@ -109,14 +109,15 @@ def command(
       taihusim kernel conv2d --batch 128 --ni 128 --no 128 --ro 16 --co 16 --k 3 --core-groups 4 --library swdnn-2016
       taihusim kernel relu --elements 1000000 --trace relu.perfetto-trace
     """
-    from sim.machine.load import load_machine
     from taihusim.cache import default_store
+    from taihusim.descriptions import described_machine
     from taihusim.kernel import KernelRequest, run_operation, trace_of
     from taihusim.places import check_file
     from workloads.files import replaced
 
     check_file(trace, option="--trace")
-    spec = load_machine(machine, split_settings(settings, nouns=("machine",)).machine)
+    store, changes = default_store(), split_settings(settings, nouns=("machine",)).machine
+    spec = described_machine(machine, changes, store=store)
     request = KernelRequest(
         op=op,
         sizes={name: value for name, value in sizes.items() if value is not None},
@@ -130,7 +131,6 @@ def command(
     )
     with progress() as report:
         report.say(op, None)
-        store = default_store()
         result = run_operation(spec, request, store=store)
         if trace is not None:
             timeline = trace_of(spec, replace(request, plan=result["plan"]))

@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from nnlib.kernels.clock import KernelClock
-from sim.machine.load import load_machine
 from sim.machine.spec import MachineSpec
 from sim.problems import BadInput, Problem
 from taihusim.cache import default_store
+from taihusim.descriptions import described_machine
 from taihusim.node_counts import node_problems
 from taihusim.options import Settings
 from taihusim.programs.hpcg import hpcg_point, hpcg_residual, print_hpcg
@@ -48,7 +48,8 @@ def predict_program(
     Raises BadInput with all problems, one for each of these where a program has none.
     """
     begin = perf_counter()
-    spec = load_machine(machine, settings.machine)
+    store = default_store()
+    spec = described_machine(machine, settings.machine, store=store)
     workload = load_program(name, settings.workload)
     problems = node_problems(nodes, machine=spec)
     numerics: Numerics | None = None
@@ -62,7 +63,7 @@ def predict_program(
         problems.append(Problem(file="--sensitivity", key="", value=None, expected=expected))
     if problems:
         raise BadInput(problems)
-    clock = KernelClock(spec.processor, store=default_store())
+    clock = KernelClock(spec.processor, store=store)
     point = _points(workload, spec, clock, machine=machine, mapping=mapping, settings=settings, flags=flags)
     points = []
     for number, count in enumerate(nodes):
