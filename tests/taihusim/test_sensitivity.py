@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nnlib.kernels import clock
+from nnlib.kernels import clock, simulation
 from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.simulation import simulate
 from sim.chip.counters import KernelTiming
@@ -85,7 +85,7 @@ def test_a_chip_that_differs_takes_what_its_kernels_take_there_with_the_plans_th
         simulated.append(kernel)
         return simulate(kernel, **how)
 
-    monkeypatch.setattr(clock, "simulate", counted)
+    monkeypatch.setattr(simulation, "simulate", counted)
     monkeypatch.setattr("taihusim.sensitivity.CHIP", TRIED)
     steps, found = rows()
     few = len(simulated)
