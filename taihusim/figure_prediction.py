@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taihusim.canvas import new_figure, save_png, tidy
 from taihusim.figure_scaling import Series, draw_scaling, size_label
+from taihusim.share_kinds import UNEQUAL, share_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE_INCHES: Final = (14.0, 6.0)
-KINDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "compute": ("#009E73", ("compute",)),
-    "memory": ("#0072B2", ("dma_wait",)),
-    "inside the chip": ("#56B4E9", ("mesh_wait", "imbalance", "group_sync", "launch")),
-    "network": ("#D55E00", ("communication_exposed", "pipeline_bubble")),
-    "input": ("#E69F00", ("input",)),
-    "unequal nodes": ("#CC79A7", ("jitter",)),
+COLOURS: Final[Mapping[str, str]] = {
+    "compute": "#009E73",
+    "memory": "#0072B2",
+    "inside the chip": "#56B4E9",
+    "network": "#D55E00",
+    "input": "#E69F00",
+    UNEQUAL: "#CC79A7",
 }
-"""Colours, which people with the usual kinds of colour blindness tell apart (Okabe and Ito), and the shares of each."""
+"""For each kind of share one that people with the usual kinds of colour blindness tell apart (Okabe and Ito)."""
 
 
 def save_prediction(result: Mapping[str, Any], path: Path) -> None:
@@ -51,8 +52,8 @@ def _draw_shares(axes: Axes, points: Sequence[Mapping[str, Any]]) -> None:
     """A bar for each number of nodes."""
     places = range(len(points))
     bottom = [0.0] * len(points)
-    for kind, (colour, names) in KINDS.items():
-        heights = [sum(point["shares"].get(name, 0.0) for name in names) for point in points]
+    for kind, colour in COLOURS.items():
+        heights = [share_of(point, kind) for point in points]
         if any(heights):
             axes.bar(places, heights, bottom=bottom, color=colour, width=0.7, label=kind)
             bottom = [low + height for low, height in zip(bottom, heights, strict=True)]

@@ -9,10 +9,13 @@ import click
 
 from taihusim.console import print_table
 from taihusim.inference_table import print_inference_table
+from taihusim.share_kinds import KINDS, UNEQUAL, share_of
 from workloads.words import energy_in_words, nodes_in_words, seconds_in_words, size_in_words
 
 SHOWN: Final = 12
 """Parameters that are printed; the others have less effect."""
+HEADS: Final[Mapping[str, str]] = {"inside the chip": "in chip", UNEQUAL: "unequal"}
+"""What stands above the columns of kinds of shares with long names."""
 
 Point = Mapping[str, Any]
 
@@ -56,9 +59,11 @@ def _print_sensitivity(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _print_training(points: Sequence[Point], *, title: str) -> None:
+    kinds = [kind for kind in KINDS if kind != UNEQUAL or any(share_of(point, kind) for point in points)]
     columns = (
         *("nodes", "cores", "batch", "s/step", "90 % interval", "samples/s", "speed-up", "efficiency"),
-        *("compute", "memory", "network", "input", "epoch", "training", "energy"),
+        *(HEADS.get(kind, kind) for kind in kinds),
+        *("epoch", "training", "energy"),
     )
     rows = [
         (
@@ -70,10 +75,7 @@ def _print_training(points: Sequence[Point], *, title: str) -> None:
             f"{point['samples_per_second']:,.0f}",
             None if point["speedup"] is None else f"{point['speedup']:,.{1 if point['speedup'] < 100 else 0}f}",
             None if point["efficiency"] is None else _percent(point["efficiency"]),
-            _percent(point["shares"].get("compute", 0.0)),
-            _percent(point["shares"].get("dma_wait", 0.0) + point["shares"].get("memory", 0.0)),
-            _percent(point["shares"]["communication_exposed"]),
-            _percent(point["shares"]["input"]),
+            *(_percent(share_of(point, kind)) for kind in kinds),
             None if point["seconds_per_epoch"] is None else _long(point["seconds_per_epoch"]),
             None if point["seconds_to_train"] is None else _long(point["seconds_to_train"]),
             None if point["energy_joules_to_train"] is None else energy_in_words(point["energy_joules_to_train"]),

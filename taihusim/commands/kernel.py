@@ -33,15 +33,19 @@ SIZES = {
     "queries": "Queries of an attention.",
     "keys": "Keys of an attention.",
     "depth": "Numbers of a query's head.",
-    "causal": "1: no query sees the keys after it.",
     "steps": "Steps of a sequence.",
     "labels": "Labels of a sequence.",
+}
+SWITCHES = {
+    "causal": "1: no query sees the keys after it.",
     "resident": "1: recurrent weights stay in the LDM.",
 }
 
 
 def _size_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """An option for every size there is."""
+    """An option for every size there is, and for what is either so or not."""
+    for name, text in reversed(SWITCHES.items()):
+        command = click.option(f"--{name}", type=click.IntRange(min=0, max=1), help=text)(command)
     command = click.option("--padding", type=click.IntRange(min=0), help="Zeros around an image.")(command)
     for name, text in reversed(SIZES.items()):
         command = click.option(f"--{name}", type=click.IntRange(min=1), help=text)(command)

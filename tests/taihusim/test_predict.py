@@ -20,6 +20,7 @@ from taihusim.planning import plan_steps
 from taihusim.predict import Predictor, PredictRequest, predict
 from taihusim.scaling import scaling
 from taihusim.setup import Setup, prepare
+from taihusim.share_kinds import KINDS, UNEQUAL, share_of
 from taihusim.train import TrainRequest, train
 from tests.nnlib.importers.graphs import model, node
 from tests.taihusim.command import in_own_process, json_of, taihusim
@@ -171,6 +172,34 @@ def test_noise_only_costs_and_follows_its_seed(tiny: str) -> None:
     assert noisy["seconds_per_step"] != other["seconds_per_step"]
     assert noisy["shares"]["jitter"] > 0
     assert sum(noisy["shares"].values()) == pytest.approx(1, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "seed"),
+    [
+        ("sunway_taihulight", (), None),
+        ("sunway_taihulight", (), 1),
+        ("sunway_taihulight", ("pipeline=2",), 1),
+        ("k40m_cluster", (), None),
+    ],
+)
+def test_the_kinds_of_shares_are_the_whole_step(
+    tiny: str, machine: str, flags: tuple[str, ...], seed: int | None
+) -> None:
+    steps = plan_steps(workload=tiny, machine=machine, mapping="default", settings=Settings(), mapping_flags=flags)
+    (point,) = predict(steps, PredictRequest(nodes=(4,), target="training", seed=seed))["points"]
+    assert sum(share_of(point, kind) for kind in KINDS) == pytest.approx(1, rel=1e-12)
+    assert (share_of(point, UNEQUAL) > 0) == (seed is not None)
+
+
+def test_the_table_shows_unequal_nodes_where_they_are(tiny: str) -> None:
+    said = [
+        CliRunner().invoke(main, ["predict", tiny, "--nodes", "4", "--target", "training", *more]).stdout.splitlines()
+        for more in ((), ("--noise",))
+    ]
+    heads = [lines[1].split() for lines in said]
+    assert heads[0][-9:-3] == ["compute", "memory", "in", "chip", "network", "input"]
+    assert heads[1][-10:-3] == [*heads[0][-9:-3], "unequal"]
 
 
 def test_samples_from_storage_limit_many_nodes(tmp_path: Path) -> None:
