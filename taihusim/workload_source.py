@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 from sim.document_files import document_files, files_digest, may_have_key
 from sim.named_files import find_file
+from sim.problems import BadInput, Problem
 from workloads.shipped import shipped_workloads
 
 if TYPE_CHECKING:
     from workloads.spec import Workload
 
 MODEL_FILE: Final = "model.file"
+SAMPLES_OF_FILE: Final = 32
+"""Samples at a time on a node for a model file, which has no recipe."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,7 @@ class WorkloadSource:
         from workloads.model_file import workload_of_file
 
         if self.is_model_file:
+            self._check_unchanged()
             return workload_of_file(Path(self.name), shapes=self.shapes, batch=self.samples, trained=self.trained)
         return load_workload(self.name, self.settings, optimizer=self.optimizer)
 
@@ -60,11 +64,21 @@ class WorkloadSource:
 
     def _files(self) -> Iterator[Path]:
         if self.is_model_file:
+            self._check_unchanged()
             yield Path(self.name)
             return
         yield from document_files(self._path, named=shipped_workloads())
         yield from self._model_file()
         yield from _model_files(self.settings)
+
+    def _check_unchanged(self) -> None:
+        """Raise BadInput for settings of a model file."""
+        expected = "a workload file that names the model file: by itself it has neither data nor recipe to change"
+        problems = [
+            Problem(file=f"--set workload.{each}", key="", value=None, expected=expected) for each in self.settings
+        ]
+        if problems:
+            raise BadInput(problems)
 
     @property
     def _path(self) -> Path:

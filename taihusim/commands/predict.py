@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from taihusim.console import print_json, progress
 from taihusim.options import json_option, run_options, set_option, split_settings
-
-SAMPLES_OF_FILE: Final = 32
-"""Samples at a time on a node for a model file, which has no recipe."""
 
 
 @click.command(name="predict")
@@ -86,6 +83,7 @@ def command(
     from taihusim.places import check_folder
     from taihusim.planning import plan_steps
     from taihusim.predict import PredictRequest, predict
+    from taihusim.workload_source import SAMPLES_OF_FILE
 
     check_folder(out)
     steps = plan_steps(

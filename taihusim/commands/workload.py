@@ -16,7 +16,7 @@ from workloads.words import size_in_words
 def command() -> None:
     """Show the workloads that come with taihusim, and the network of any workload layer by layer.
 
-    A workload is a name (see `taihusim workload list`) or a YAML file.
+    A workload is a name (see `taihusim workload list`), a YAML file or an ONNX file.
 
     Example: taihusim workload show resnet50
     """
@@ -65,9 +65,19 @@ def list_command(as_json: bool) -> None:
 @click.option(
     "--precision", type=click.Choice(["fp64", "fp32"]), default="fp32", show_default=True, help="Number format."
 )
+@click.option(
+    "--shape", "shapes", multiple=True, metavar="AXIS=LENGTH", help="Length of an axis that a model file leaves open."
+)
 @set_option
 @json_option
-def show_command(workload: str, batch: int | None, precision: str, settings: tuple[str, ...], as_json: bool) -> None:
+def show_command(
+    workload: str,
+    batch: int | None,
+    precision: str,
+    shapes: tuple[str, ...],
+    settings: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Show a workload's network: parameters, multiply-accumulates and activation memory of every layer.
 
     Below the table: what a core group needs in main memory for its samples. Of a program that is no network: its size,
@@ -78,19 +88,27 @@ def show_command(workload: str, batch: int | None, precision: str, settings: tup
     \b
       taihusim workload show resnet50
       taihusim workload show resnet50 --batch 8 --json
+      taihusim workload show model.onnx --shape width=8
       taihusim workload show hpl
     """
     from workloads.hpc.names import is_program
 
     if is_program(workload):
-        if batch is not None:
-            raise click.UsageError("--batch is for networks")
+        if batch is not None or shapes:
+            raise click.UsageError(f"{'--shape' if shapes else '--batch'} is for networks")
         _show_program(workload, settings=settings, as_json=as_json)
         return
+    from taihusim.given_inputs import read_shapes
     from taihusim.network_table import network_table
-    from workloads.load import load_workload
+    from taihusim.workload_source import SAMPLES_OF_FILE, WorkloadSource
 
-    loaded = load_workload(workload, split_settings(settings).workload)
+    loaded = WorkloadSource(
+        name=workload,
+        settings=split_settings(settings).workload,
+        shapes=read_shapes(shapes, workload=workload),
+        samples=SAMPLES_OF_FILE,
+        trained=True,
+    ).load()
     size = batch or -(-loaded.recipe.batch_per_node // 4)
     model = loaded.model.built
     table = network_table(model, batch=size, dtype=cast(DTypeName, precision))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.nnlib.importers.graphs import model, node, saved
 from tests.taihusim.command import json_of, refused, taihusim
 from workloads.load import list_workloads
 
@@ -36,6 +39,28 @@ def test_totals_stand_below_the_table() -> None:
     assert "61,706" in total
     assert "416.5 k" in total
     assert "16 samples" in done.stdout.splitlines()[-1]
+
+
+def test_a_model_file_is_shown_over_the_axes_that_it_leaves_open(tmp_path: Path) -> None:
+    nodes = [node("Conv", "x w", "c"), node("GlobalMaxPool", "c", "p"), node("Flatten", "p")]
+    weights = {"w": np.ones((10, 1, 3, 3), dtype=np.float32)}
+    file = str(saved(tmp_path, model(nodes, {"x": ("samples", 1, 8, "width")}, weights)))
+    shown = json_of("workload", "show", file, "--shape", "width=8")
+    assert (shown["workload"], shown["parameters"]) == ("model", 90)
+    assert shown["multiply_accumulates"] == 6 * 6 * 10 * 9
+    assert shown["training_bytes_per_core_group"] > shown["inference_bytes_per_core_group"]
+    assert "--shape width=LENGTH" in refused("workload", "show", file)[-1]
+    assert "ONNX file" in refused("workload", "show", "digits", "--shape", "width=8")[-1]
+    assert "--shape is for networks" in refused("workload", "show", "hpl", "--shape", "width=8")[-1]
+
+
+@pytest.mark.parametrize("command", ["workload show", "predict"])
+def test_a_model_file_has_no_recipe_to_change(command: str, tmp_path: Path) -> None:
+    file = str(saved(tmp_path, model([node("Flatten", "x")], {"x": ("samples", 8)}, {})))
+    changes = ("--set", "workload.recipe.max_steps=3", "--set", "workload.title=a")
+    said = refused(*command.split(), file, *changes)
+    assert [line.split(":")[0] for line in said[-2:]] == [f"--set {each}" for each in changes[1::2]]
+    assert "neither data nor recipe" in said[-1]
 
 
 def test_programs_show_their_size_and_their_choices() -> None:
