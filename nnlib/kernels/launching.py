@@ -1,34 +1,23 @@
-"""What a kernel of a program makes the MPE launch: itself once, or others in its place."""
+"""What a kernel of a program makes the MPE launch: itself once, or others in its place, which it names ``launches``.
+
+What the MPE runs by itself, without any CPE, says how long in ``mpe_seconds``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from nnlib.kernels.kernel import Kernel
-from nnlib.kernels.swcaffe.on_mpe import Clear, OnMpe
-from nnlib.kernels.swcaffe.shared import Shared
-from nnlib.kernels.swcaffe.slices import Slices
-from sim.chip.mpe import clear_seconds
 from sim.machine.spec import ProcessorSpec
 
 
 def launches_of(kernel: Kernel) -> Iterator[tuple[Kernel, int]]:
     """The kernels that run on the core group, each by itself, and how often."""
-    match kernel:
-        case Slices():
-            yield from kernel.launches
-        case Shared():
-            yield kernel.share, 1
-        case _:
-            yield kernel, 1
+    others: Iterable[tuple[Kernel, int]] | None = getattr(kernel, "launches", None)
+    yield from ((kernel, 1),) if others is None else others
 
 
 def mpe_seconds(kernel: Kernel, processor: ProcessorSpec) -> float | None:
     """Time of a kernel that the MPE runs by itself; None for those of the CPEs."""
-    match kernel:
-        case OnMpe():
-            return kernel.seconds(processor)
-        case Clear():
-            return clear_seconds(processor, nbytes=kernel.nbytes)
-        case _:
-            return None
+    seconds: Callable[[ProcessorSpec], float] | None = getattr(kernel, "mpe_seconds", None)
+    return None if seconds is None else seconds(processor)

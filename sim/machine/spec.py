@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sim.machine.network_spec import NetworkSpec, NoiseSpec
-from sim.machine.roofline_spec import Format, RooflineSpec
 from sim.machine.site_spec import FaultsSpec, PowerSpec, RooflinePowerSpec, StorageSpec
 from sim.problems import BadInput, Problem
+
+if TYPE_CHECKING:  # few machines have other devices
+    from sim.machine.roofline_spec import Format, RooflineSpec
 
 NO_CORE_GROUPS: Final = (
     "a machine with core groups: on this one, whose devices are known by their peaks alone, predict, serve and "
@@ -264,7 +266,7 @@ class MachineSpec:
     @property
     def processor(self) -> ProcessorSpec:
         """The chip of a node. Raises BadInput if its nodes have other devices."""
-        if isinstance(self.computing, RooflineSpec):
+        if not isinstance(self.computing, ProcessorSpec):
             name = self.computing.name
             raise BadInput([Problem(file=f"machine {self.name}", key="processor", value=name, expected=NO_CORE_GROUPS)])
         return self.computing
@@ -272,7 +274,7 @@ class MachineSpec:
     @property
     def roofline(self) -> RooflineSpec | None:
         """The devices of a node, None where it has a chip of core groups."""
-        return self.computing if isinstance(self.computing, RooflineSpec) else None
+        return None if isinstance(self.computing, ProcessorSpec) else self.computing
 
     @property
     def nodes(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from sim.network.topology import Topology
 from sim.network.totals import Totals
 
 Floats = NDArray[np.float64]
+Sizes = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,38 +48,65 @@ class Rounds:
 
     def _move(self, exchange: Exchange, clocks: Floats, routes: Routes, totals: Totals) -> Floats:
         size = (exchange.end - exchange.begin) * self.item_bytes
+        which: NDArray[np.intp] | None = None
         if routes.all_equal:
             # parts of so many equal ranks are of two lengths at most
-            lengths = np.array([size.min(), size.max()])
-            which = None if lengths[0] == lengths[1] else (size > lengths[0]).astype(np.intp)
+            least, most = int(size.min()), int(size.max())
+            if least != most:
+                which = (size > least).astype(np.intp)
+            costs = self._of_lengths((least, most) if least != most else (least,), routes, exchange.reduce)
         else:
-            size = lengths = np.tile(size, len(clocks) // len(size))
+            size = np.tile(size, len(clocks) // len(size))
             which = np.arange(len(size))
-        met = routes.of(len(lengths))
-        software = self.protocol.latencies(lengths)
-        latency = latencies(met, software, inside_seconds=self.topology.memory_latency_seconds)
-        transfer = lengths / met.rate
-        duration = transfer + latency
+            costs = self._of_each(size, routes, exchange.reduce)
+        duration = costs.transfer + costs.latency
         slowest = int(duration.argmax())
-        if which is not None and len(lengths) == 2 and duration[0] == duration[1]:
+        if which is not None and len(duration) == 2 and duration[0] == duration[1]:
             slowest = int(which[0])
         rounds = self.topology.ranks // len(size)
         totals.steps += 1
         totals.messages += len(size) * rounds
         totals.bytes += int(size.sum()) * rounds
-        totals.latency_seconds += float(latency[slowest])
-        totals.transfer_seconds += float(transfer[slowest])
+        totals.latency_seconds += float(costs.latency[slowest])
+        totals.transfer_seconds += float(costs.transfer[slowest])
         back = partial(peers, radix=exchange.radix, stride=exchange.stride, shift=exchange.radix - exchange.shift)
         end = np.maximum(clocks, peers(clocks, exchange.radix, exchange.stride, exchange.shift))
-        _add(end, duration[:1] if which is None else duration[which])
+        _add(end, duration if which is None else duration[which])
         # each rank has sent, and has what the rank behind it has sent
         arrived = back(end)
         np.maximum(arrived, end, out=arrived)
-        if exchange.reduce:
-            adding = self.reduction.all_seconds(lengths, transfer_seconds=transfer)
-            totals.reduce_seconds += float(adding.max())
-            _add(arrived, adding[:1] if which is None else back(adding[which]))
+        if costs.adding is not None:
+            totals.reduce_seconds += float(costs.adding.max())
+            _add(arrived, costs.adding if which is None else back(costs.adding[which]))
         return arrived
+
+    def _of_each(self, size: Sizes, routes: Routes, reduce: bool) -> _Costs:
+        """Of each message of ``size`` bytes (messages,)."""
+        software = self.protocol.latencies(size)
+        latency = latencies(routes, software, inside_seconds=self.topology.memory_latency_seconds)
+        transfer = size / routes.rate
+        adding = self.reduction.all_seconds(size, transfer_seconds=transfer) if reduce else None
+        return _Costs(latency, transfer, adding)
+
+    def _of_lengths(self, lengths: tuple[int, ...], routes: Routes, reduce: bool) -> _Costs:
+        """Of messages of these lengths, which all meet the same: one number after the other takes less than arrays."""
+        rate, hops, inside = float(routes.rate[0]), float(routes.hop_seconds[0]), bool(routes.inside_node[0])
+        within = self.topology.memory_latency_seconds
+        latency = [within if inside else hops + self.protocol.seconds(length) for length in lengths]
+        transfer = [length / rate for length in lengths]
+        adding = None
+        if reduce:
+            both = zip(lengths, transfer, strict=True)
+            adding = np.array([self.reduction.seconds(length, transfer_seconds=seconds) for length, seconds in both])
+        return _Costs(np.array(latency), np.array(transfer), adding)
+
+
+class _Costs(NamedTuple):
+    """Seconds before the first byte, on the wire, and of the addition, if there is one."""
+
+    latency: Floats
+    transfer: Floats
+    adding: Floats | None
 
 
 def _add(clocks: Floats, seconds: Floats) -> None:

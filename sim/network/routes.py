@@ -31,12 +31,6 @@ class Routes:
         arrays = (self.rate, self.hop_seconds, self.inside_node)
         return bool(len(self.rate)) and all(bool((each == each[0]).all()) for each in arrays)
 
-    def of(self, count: int) -> Routes:
-        """For the first ``count`` messages."""
-        return Routes(
-            rate=self.rate[:count], hop_seconds=self.hop_seconds[:count], inside_node=self.inside_node[:count]
-        )
-
     @property
     def nbytes(self) -> int:
         """Memory they take."""

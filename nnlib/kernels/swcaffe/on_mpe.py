@@ -12,6 +12,7 @@ from nnlib.kernels.chained import Stage, stage_parameters
 from nnlib.kernels.kernel import Arguments, Parameter
 from nnlib.precision import STORAGE, StorageName
 from sim.chip.memory import Array
+from sim.chip.mpe import clear_seconds
 from sim.machine.spec import ProcessorSpec
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ class OnMpe:
     def parameters(self) -> tuple[Parameter, ...]:
         return stage_parameters(self.stages)
 
-    def seconds(self, processor: ProcessorSpec) -> float:
-        """Time of the MPE."""
+    def mpe_seconds(self, processor: ProcessorSpec) -> float:
+        """Time of the MPE, which runs it by itself."""
         return (self.elements * self.cycles + self.planes * self.plane_cycles) / processor.clock_hertz
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
@@ -64,7 +65,7 @@ class OnMpe:
             arrays[name][...] = turned[name].swapaxes(1, 2).reshape(arrays[name].shape)
 
     def program(self, core_group: CoreGroup, arguments: Arguments) -> None:
-        """The numbers alone: no CPE has any part in it, and its time is :meth:`seconds`."""
+        """The numbers alone: no CPE has any part in it, and its time is :meth:`mpe_seconds`."""
         if core_group.numerics:
             arrays = {name: array.data for name, array in arguments.items()}
             self.reference({name: array for name, array in arrays.items() if array is not None})
@@ -87,6 +88,10 @@ class Clear:
 
     def parameters(self) -> tuple[Parameter, ...]:
         return (Parameter("x", (self.elements,), "out"),)
+
+    def mpe_seconds(self, processor: ProcessorSpec) -> float:
+        """Time of the MPE, which runs it by itself."""
+        return clear_seconds(processor, nbytes=self.nbytes)
 
     def reference(self, arrays: Mapping[str, Array]) -> None:
         arrays["x"][...] = 0

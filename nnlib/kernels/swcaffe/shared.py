@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nnlib.kernels.kernel import Arguments, Parameter
+from nnlib.kernels.kernel import Arguments, Kernel, Parameter
 from nnlib.kernels.products.gemm import Gemm
 from nnlib.precision import StorageName
 from sim.chip.memory import Array
@@ -32,6 +32,11 @@ class Shared:
     @property
     def dtype(self) -> StorageName:
         return self.kernel.dtype
+
+    @property
+    def launches(self) -> tuple[tuple[Kernel, int], ...]:
+        """The share is what runs on a core group."""
+        return ((self.share, 1),)
 
     def parameters(self) -> tuple[Parameter, ...]:
         return self.kernel.parameters()
