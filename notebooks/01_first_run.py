@@ -36,7 +36,8 @@ from sim.time import seconds_from_ticks
 from taihusim.infer import InferRequest, infer
 from taihusim.options import Settings
 from taihusim.setup import prepare
-from taihusim.train import TrainRequest, train
+from taihusim.train import train
+from taihusim.training_run import TrainRequest
 from workloads.words import seconds_in_words, size_in_words
 
 plt.rcParams.update({"figure.dpi": 110, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True})

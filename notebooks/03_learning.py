@@ -31,7 +31,8 @@ from IPython.display import Markdown, display
 from taihusim.infer import InferRequest, infer
 from taihusim.options import Settings
 from taihusim.setup import prepare
-from taihusim.train import TrainRequest, train
+from taihusim.train import train
+from taihusim.training_run import TrainRequest
 from workloads.checkpoint import save_weights
 from workloads.datasets.baselines import fit_softmax
 from workloads.datasets.metrics import collapsed, label_error_rate

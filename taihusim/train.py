@@ -3,67 +3,38 @@
 from __future__ import annotations
 
 import time as host
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from functools import partial
+from math import inf
+from typing import Any, Final
 
-import numpy as np
-
-from nnlib.device import Device
-from nnlib.precision import DTYPES
-from sim.network.collectives import collective
-from sim.network.schedule import execute
-from sim.network.topology import Topology
 from sim.problems import BadInput, Problem
-from taihusim.checkpointing import CheckpointKeeper
 from taihusim.node_counts import node_problems
-from taihusim.precision import check_training, training_device
+from taihusim.precision import check_training
 from taihusim.setup import Setup
-from taihusim.strategy_programs import check_strategy, strategy_device
-from workloads.bottleneck import input_bottleneck, training_bottleneck
-from workloads.checkpoint import weights_sha256
+from taihusim.side_by_side import Say, side_by_side
+from taihusim.strategy_programs import check_strategy
+from taihusim.training_run import (
+    Reached,
+    Stop,
+    Timed,
+    TrainedRun,
+    TrainRequest,
+    Watch,
+    checkpoint_keeper,
+    run_training,
+    training_goal,
+)
 from workloads.datasets.dataset import Dataset
-from workloads.datasets.load import goal_of, load_dataset, measure_of
-from workloads.datasets.measure import HIGHER_IS_BETTER, Measure
-from workloads.datasets.stream import SampleStream
-from workloads.jobs.predicted_step import PredictedStep, predict_step
-from workloads.reduction import Reduction, choose_order
-from workloads.training import Goal, Trainer, TrainingState, accuracy
-from workloads.words import nodes_in_words
+from workloads.datasets.load import load_dataset, measure_of
+from workloads.training import Goal
 
-Stop = Callable[[], bool]
-
-
-class Watch(Protocol):
-    """Sees a training go on."""
-
-    def step(self, nodes: int, state: TrainingState, goal: Goal) -> None:
-        """After every step."""
-
-    def run(self, result: Mapping[str, Any]) -> None:
-        """After the run of every node count, with its part of the record."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainRequest:
-    """What is asked: ``epochs`` or an accuracy (default: the recipe's). ``folder`` keeps checkpoints, if given."""
-
-    nodes: tuple[int, ...]
-    seed: int = 0
-    epochs: float | None = None
-    until_accuracy: float | None = None
-    folder: Path | None = None
-    resume: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainedRun:
-    """The result of one node count, as in the record, and its final parameters (None without numerics)."""
-
-    result: dict[str, Any]
-    parameters: dict[str, Any] | None
+TOLD_SECONDS: Final = 0.1
+"""How often a training in a process of its own says how far it is."""
+SMALL: Final = 1_000_000
+"""Parameters of a network that is trained on several node counts at a time: larger ones use all processors anyway."""
 
 
 def check_request(setup: Setup, request: TrainRequest) -> None:
@@ -100,242 +71,103 @@ def train(
     *,
     watch: Watch | None = None,
     stop: Stop = lambda: False,
+    processes: int = 1,
 ) -> list[TrainedRun]:
     """Train once for every node count. Raises BadInput before anything is computed.
 
-    Once ``stop`` returns true the state is kept in the request's folder and KeyboardInterrupt raised.
+    Once ``stop`` returns true the state is kept in the request's folder and KeyboardInterrupt raised. Small networks
+    are trained in up to ``processes`` processes, one node count each; no number depends on it.
     """
     check_request(setup, request)
     check_training(setup)
     check_strategy(setup, request.nodes)
     for nodes in request.nodes:
-        _keeper(setup, request, nodes).check()
+        checkpoint_keeper(setup, request, nodes).check()
     timed = {}
     for nodes in sorted(set(request.nodes)):
         if stop():
             raise KeyboardInterrupt("before training")
-        timed[nodes] = _Timed.of(setup, nodes)
+        timed[nodes] = Timed.of(setup, nodes)
     if 1 not in timed:
         with suppress(BadInput):  # one node, to compare with, may be too small for the whole of a global batch
-            timed[1] = _Timed.of(setup, 1)
+            timed[1] = Timed.of(setup, 1)
     data = load_dataset(setup.workload, setup.model) if setup.mapping.numerics != "off" else None
     if data is not None:
-        _goal(setup, request, 1, measure_of(setup.workload, data, setup.model))  # before anything is computed
+        training_goal(setup, request, 1, measure_of(setup.workload, data, setup.model))  # before anything is computed
+    together = min(processes, len(request.nodes)) if data is not None and _goes_side_by_side(setup, request) else 1
+    try:
+        if together > 1:
+            return _side_by_side(setup, request, timed, data, watch, stop, together)
+        return _one_by_one(setup, request, timed, data, watch, stop)
+    except KeyboardInterrupt as interrupt:
+        if not str(interrupt) or request.folder is None:
+            raise
+        raise KeyboardInterrupt(f"{interrupt}; go on with --out {request.folder} --resume") from None
+
+
+def _one_by_one(
+    setup: Setup,
+    request: TrainRequest,
+    timed: dict[int, Timed],
+    data: Dataset | None,
+    watch: Watch | None,
+    stop: Stop,
+) -> list[TrainedRun]:
     done = []
     for nodes in request.nodes:
-        done.append(_run(setup, request, nodes, timed, data, watch, stop))
+        done.append(run_training(setup, request, nodes, timed, data, watch, stop))
         if watch is not None:
             watch.run(done[-1].result)
     return done
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Timed:
-    """A node count's step with its input and energy, and how long it took to find."""
-
-    step: PredictedStep
-    host_seconds: float
-
-    @classmethod
-    def of(cls, setup: Setup, nodes: int) -> _Timed:
-        begin = host.perf_counter()
-        batch, facts = setup.step_samples(nodes), setup.steps.facts
-        if setup.mapping.strategy.is_data:
-            samples = batch // nodes
-            node, timing = setup.steps.training(samples), setup.steps.timing(samples, nodes)
-            reads = None
-        else:
-            divided = setup.steps.under_strategy(batch, nodes)
-            node, timing = divided.node, divided.timing
-            reads = divided.reading_nodes, divided.samples_per_reading_node
-        step = predict_step(
-            node=node,
-            timing=timing,
-            machine=setup.machine,
-            mapping=setup.mapping,
-            global_batch=batch,
-            nodes=nodes,
-            stored=facts.stored,
-            numbers=facts.sample_numbers,
-            train_size=facts.train_size,
-            reads=reads,
-        )
-        return cls(step=step, host_seconds=host.perf_counter() - begin)
+def _goes_side_by_side(setup: Setup, request: TrainRequest) -> bool:
+    """PyTorch has threads of its own, which a forked process loses; equal counts would share a checkpoint."""
+    small = setup.graph.parameter_count <= SMALL
+    return small and setup.mapping.backend == "numpy" and len(set(request.nodes)) == len(request.nodes)
 
 
-def _goal(setup: Setup, request: TrainRequest, global_batch: int, measure: Measure | None) -> Goal:
-    """Raises BadInput when what is waited for is not what is measured."""
-    recipe = setup.workload.recipe
-    steps = None
-    if request.epochs is not None:
-        data = setup.workload.data
-        steps = max(1, round(request.epochs * (data.train_size if data else 0) / global_batch))
-    wanted = request.until_accuracy
-    if wanted is not None and measure is not None and measure.name not in HIGHER_IS_BETTER:
-        expected = f"--set workload.recipe.until_measure=... instead, as the model is judged by {measure.name}"
-        raise BadInput([Problem(file="--until-accuracy", key="", value=wanted, expected=expected)])
-    if wanted is None and request.epochs is None and setup.mapping.numerics != "off":
-        wanted = goal_of(setup.workload, measure)
-    return Goal(
-        until=wanted,
-        steps=steps,
-        max_steps=recipe.max_steps,
-        evaluate_every=recipe.evaluate_every,
-        measure=None if measure is None else measure.name,
-    )
-
-
-def _run(
+def _side_by_side(
     setup: Setup,
     request: TrainRequest,
-    nodes: int,
-    timed: dict[int, _Timed],
+    timed: dict[int, Timed],
     data: Dataset | None,
     watch: Watch | None,
     stop: Stop,
-) -> TrainedRun:
-    step = timed[nodes].step
-    measure = None if data is None else measure_of(setup.workload, data, setup.model)
-    goal = _goal(setup, request, step.global_batch, measure)
-    state = None
-    order = None
-    if data is not None:
-        trainer, state = _numerics(setup, request, nodes, timed[nodes], data, goal, measure)
-        order = trainer.reduction.order
-        keeper = _keeper(setup, request, nodes)
-        keeper.restore(state, train=data.train)
+    processes: int,
+) -> list[TrainedRun]:
+    """Each node count in a process, those with most samples in a step first: they take longest."""
 
-        def after_step(current: TrainingState) -> None:
-            stopping = stop()
-            keeper.keep(current, now=stopping)
-            if stopping:
-                kept = "" if request.folder is None else f"; go on with --out {request.folder} --resume"
-                raise KeyboardInterrupt(f"after step {current.step:,} on {nodes_in_words(nodes)}{kept}")
-            if watch is not None:
-                watch.step(nodes, current, goal)
+    def job(nodes: int, say: Say, told: Stop) -> TrainedRun:
+        return run_training(setup, request, nodes, timed, data, _Teller(say), told)
 
-        trainer.run(state, after_step=after_step)
-        keeper.keep(state, now=True)
-        steps = state.step
-        reached = trainer.reached(state) if goal.until is not None else None
-    else:
-        steps = goal.steps or 0
-        reached = None
-    seconds = steps * step.seconds
-    processor = setup.machine.processor
-    used = step.energy
-    return TrainedRun(
-        parameters=None if state is None else state.variables,
-        result={
-            "nodes": nodes,
-            "core_groups": nodes * processor.core_groups,
-            "cores": nodes * processor.cores,
-            "global_batch": step.global_batch,
-            "steps": steps,
-            "final_loss": None if state is None else state.loss,
-            "test_accuracy": None if state is None else accuracy(measure, state.measured),
-            "reached": reached,
-            "seconds_per_step": step.seconds,
-            "seconds_total": seconds,
-            "seconds_to_target": seconds if reached else None,
-            "energy_joules": steps * used.total_joules,
-            "shares": dict(step.shares),
-            "efficiency": _efficiency(setup, nodes, timed),
-            "bottleneck": _bottleneck(setup, step),
-            "curve": [] if state is None else state.curve,
-            "weights_sha256": None if state is None else weights_sha256(state.variables),
-            "host_seconds_timing": timed[nodes].host_seconds,
-            "host_seconds_numerics": 0.0 if state is None else state.host_seconds,
-            "samples_per_second": step.samples_per_second,
-            "reduction_order": order,
-            "measure": None if measure is None else measure.name,
-            "measured": None if state is None else state.measured,
-            "storage_bytes_per_sample": None if data is None else data.stored.bytes_per_sample,
-            "energy_joules_by_component": {name: steps * joules for name, joules in used.joules.items()},
-        },
-    )
+    def heard(what: tuple[int, Reached, Goal]) -> None:
+        if watch is not None:
+            watch.step(*what)
+
+    def finished(run: TrainedRun) -> None:
+        if watch is not None:
+            watch.run(run.result)
+
+    order = sorted(request.nodes, reverse=True)
+    jobs = [partial(job, nodes) for nodes in order]
+    runs = side_by_side(jobs, processes=processes, heard=heard, finished=finished, stop=stop)
+    by_nodes = dict(zip(order, runs, strict=True))
+    return [by_nodes[nodes] for nodes in request.nodes]
 
 
-def _bottleneck(setup: Setup, step: PredictedStep) -> str:
-    timing = step.timing
-    if max(step.shares, key=lambda share: step.shares[share]) == "input":
-        return input_bottleneck(share=step.shares["input"], limit=step.input.limit(timing.seconds))
-    return training_bottleneck(
-        shares=step.shares,
-        busiest=timing.busiest,
-        launches=timing.launches,
-        launch_seconds=timing.launch_seconds,
-        nodes=step.nodes,
-        ranks=timing.ranks,
-        gradient_bytes=timing.gradient_bytes,
-        collective=setup.mapping.collective,
-        strategy=str(setup.mapping.strategy),
-    )
+@dataclass
+class _Teller:
+    """Tells of a training, but not of every step."""
 
+    say: Say
+    told: float = -inf
 
-def _keeper(setup: Setup, request: TrainRequest, nodes: int) -> CheckpointKeeper:
-    return CheckpointKeeper(setup=setup, nodes=nodes, seed=request.seed, folder=request.folder, resume=request.resume)
+    def step(self, nodes: int, reached: Reached, goal: Goal) -> None:
+        now = host.monotonic()
+        if now - self.told >= TOLD_SECONDS:
+            self.told = now
+            self.say((nodes, reached, goal))
 
-
-def _efficiency(setup: Setup, nodes: int, timed: dict[int, _Timed]) -> float | None:
-    """Throughput per node against one node alone; None where one node cannot do it."""
-    if 1 not in timed:
-        return None
-    return timed[nodes].step.samples_per_second / nodes / timed[1].step.samples_per_second
-
-
-def _numerics(
-    setup: Setup, request: TrainRequest, nodes: int, timed: _Timed, data: Dataset, goal: Goal, measure: Measure | None
-) -> tuple[Trainer, TrainingState]:
-    mapping, recipe = setup.mapping, setup.workload.recipe
-    global_batch = setup.step_samples(nodes)
-    stream = SampleStream(data.train, request.seed)
-    variables = setup.model.initialise(np.random.default_rng(request.seed), DTYPES[mapping.dtype])
-    optimizer = recipe.optimizer
-    trainer = Trainer(
-        device=_device(setup, nodes, seed=request.seed),
-        reduction=_reduction(setup, nodes, timed, repeats=global_batch > stream.distinct_samples),
-        optimizer=optimizer,
-        rate=recipe.learning_rate,
-        test=data.test,
-        measure=measure,
-        global_batch=global_batch,
-        seconds_per_step=timed.step.seconds,
-        goal=goal,
-        seed=request.seed,
-        clip=recipe.clip,
-    )
-    learned = {name: variables[name] for name in setup.graph.parameters}
-    return trainer, TrainingState(variables=variables, optimizer=optimizer.initial_state(learned), stream=stream)
-
-
-def _device(setup: Setup, nodes: int, *, seed: int) -> Device:
-    """What computes the steps: under a strategy its virtual ranks."""
-    if setup.mapping.strategy.is_data:
-        return training_device(setup, together=setup.core_group_batch(nodes), seed=seed)
-    return strategy_device(setup, global_batch=setup.step_samples(nodes), nodes=nodes)
-
-
-def _reduction(setup: Setup, nodes: int, timed: _Timed, *, repeats: bool) -> Reduction:
-    mapping = setup.mapping
-    topology = Topology(network=setup.machine.network, nodes=nodes, ranks_per_node=mapping.ranks_per_node)
-    if not mapping.strategy.is_data:
-        return Reduction(order="strategy", ranks=topology.ranks, add_ranks=lambda values: values)
-    order = choose_order(
-        wanted=mapping.reduction_order,
-        ranks=topology.ranks,
-        gradient_bytes=timed.step.timing.gradient_bytes,
-        repeats=repeats,
-    )
-
-    def add_ranks(values: Any) -> Any:
-        schedule = collective(
-            "allreduce",
-            mapping.summation,
-            topology=topology,
-            elements=values.shape[1],
-            item_bytes=values.itemsize,
-        )
-        return execute(schedule, values)[0]
-
-    return Reduction(order=order, ranks=topology.ranks, add_ranks=add_ranks)
+    def run(self, result: Mapping[str, Any]) -> None:
+        """The one that waits sees it."""

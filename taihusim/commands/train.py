@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from taihusim.version import package_version
 from workloads.words import measure_in_words, measure_name, measure_value, nodes_in_words, seconds_in_words
 
 if TYPE_CHECKING:
-    from workloads.training import Goal, TrainingState
+    from taihusim.training_run import Reached
+    from workloads.training import Goal
 
 
 @click.command(name="train")
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for record, weights, checkpoints and figure.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoints in --out.")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    help="Node counts of a small network that are trained at a time.  [default: one for each processor]",
+)
 @set_option
 @json_option
 def command(
@@ -48,6 +54,7 @@ def command(
     seed: int,
     out: Path | None,
     resume: bool,
+    processes: int | None,
     settings: tuple[str, ...],
     as_json: bool,
     **run: Any,
@@ -67,7 +74,9 @@ def command(
     from taihusim.node_counts import node_counts
     from taihusim.run_folder import RunFolder
     from taihusim.setup import prepare
-    from taihusim.train import TrainRequest, train
+    from taihusim.side_by_side import processors
+    from taihusim.train import train
+    from taihusim.training_run import TrainRequest
 
     if resume and out is None:
         raise BadInput([Problem(file="--resume", key="", value=None, expected="--out, the folder of the run")])
@@ -91,7 +100,8 @@ def command(
     if folder is not None:
         folder.check()
     with progress() as report, stop_requested(report.note) as stop:
-        trained = train(setup, request, watch=_Watch(report), stop=stop)
+        at_a_time = processes or processors()
+        trained = train(setup, request, watch=_Watch(report), stop=stop, processes=at_a_time)
     result = {
         "workload": setup.workload.name,
         "machine": setup.machine.name,
@@ -111,17 +121,22 @@ def command(
 
 @dataclass(frozen=True)
 class _Watch:
-    """Says after every step how far the training is, and after every run what came out."""
+    """Says after every step how far the trainings are that are under way, and after every one what came out."""
 
     report: Progress
+    under_way: dict[int, tuple[str, float | None]] = field(default_factory=dict)
 
-    def step(self, nodes: int, state: TrainingState, goal: Goal) -> None:
-        loss = "" if state.loss is None else f", loss {state.loss:.4f}"
-        good = "" if state.measured is None else f", {measure_in_words(goal.measure, state.measured)}"
-        share = None if goal.steps is None else state.step / goal.steps
-        self.report.say(f"{nodes_in_words(nodes)}: step {state.step:,}{loss}{good}", share)
+    def step(self, nodes: int, reached: Reached, goal: Goal) -> None:
+        loss = "" if reached.loss is None else f", loss {reached.loss:.4f}"
+        good = "" if reached.measured is None else f", {measure_in_words(goal.measure, reached.measured)}"
+        share = None if goal.steps is None else reached.step / goal.steps
+        self.under_way[nodes] = f"{nodes_in_words(nodes)}: step {reached.step:,}{loss}{good}", share
+        texts, shares = zip(*self.under_way.values(), strict=True)
+        known = [each for each in shares if each is not None]
+        self.report.say("; ".join(texts), min(known) if known else None)
 
     def run(self, result: Mapping[str, Any]) -> None:
+        self.under_way.pop(result["nodes"], None)
         if result["measured"] is not None:
             took = seconds_in_words(result["seconds_total"])
             steps = f"{result['steps']:,} steps, {took} of simulated time"

@@ -15,7 +15,8 @@ import pytest
 
 from taihusim.cli import COMMANDS
 from taihusim.setup import prepare
-from taihusim.train import TrainRequest, train
+from taihusim.train import train
+from taihusim.training_run import TrainRequest
 from tests.taihusim.command import ROOT, in_own_process, json_of, refused, taihusim
 from tests.taihusim.tiny import tiny_workload
 from workloads.checkpoint import load_weights, weights_sha256

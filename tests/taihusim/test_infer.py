@@ -12,7 +12,8 @@ from taihusim.infer import Inferred, InferRequest, infer
 from taihusim.options import Settings
 from taihusim.run_folder import RunFolder
 from taihusim.setup import Setup, prepare
-from taihusim.train import TrainRequest, train
+from taihusim.train import train
+from taihusim.training_run import TrainRequest
 from tests.taihusim.tiny import CONVOLUTION, tiny_workload
 from workloads.checkpoint import save_weights
 from workloads.datasets.load import load_dataset

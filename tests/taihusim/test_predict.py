@@ -21,7 +21,8 @@ from taihusim.predict import Predictor, PredictRequest, predict
 from taihusim.scaling import scaling
 from taihusim.setup import Setup, prepare
 from taihusim.share_kinds import KINDS, UNEQUAL, share_of
-from taihusim.train import TrainRequest, train
+from taihusim.train import train
+from taihusim.training_run import TrainRequest
 from tests.nnlib.importers.graphs import model, node
 from tests.taihusim.command import in_own_process, json_of, taihusim
 from tests.taihusim.tiny import CONVOLUTION, tiny_workload

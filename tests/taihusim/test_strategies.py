@@ -9,7 +9,8 @@ from sim.problems import BadInput
 from taihusim.options import Settings
 from taihusim.setup import Setup, prepare
 from taihusim.strategy_programs import strategy_step
-from taihusim.train import TrainedRun, TrainRequest, train
+from taihusim.train import train
+from taihusim.training_run import TrainedRun, TrainRequest
 from tests.taihusim.command import json_of, refused
 from tests.taihusim.tiny import CONVOLUTION, tiny_workload
 from workloads.bottleneck import training_bottleneck

@@ -17,11 +17,12 @@ from taihusim.node_counts import node_counts
 from taihusim.options import Settings
 from taihusim.run_folder import RunFolder
 from taihusim.setup import Setup, prepare
-from taihusim.train import TrainedRun, TrainRequest, train
+from taihusim.train import train
+from taihusim.training_run import Reached, TrainedRun, TrainRequest
 from tests.taihusim.tiny import CONVOLUTION, tiny_workload
 from workloads.checkpoint import load_weights, weights_sha256
 from workloads.record import without_host_times
-from workloads.training import Goal, TrainingState
+from workloads.training import Goal
 
 HOST = ("host_seconds_timing", "host_seconds_numerics")
 NUMBERS = (
@@ -69,8 +70,8 @@ class Steps:
         self.steps: list[int] = []
         self.nodes: list[int] = []
 
-    def step(self, nodes: int, state: TrainingState, goal: Goal) -> None:
-        self.steps.append(state.step)
+    def step(self, nodes: int, reached: Reached, goal: Goal) -> None:
+        self.steps.append(reached.step)
 
     def run(self, result: Mapping[str, Any]) -> None:
         self.nodes.append(result["nodes"])
@@ -313,6 +314,40 @@ class TestRefusals:
         with pytest.raises(BadInput) as caught:
             node_counts("1,two,3.5")
         assert [problem.value for problem in caught.value.problems] == ["two", "3.5"]
+
+
+@pytest.mark.numeric
+class TestSideBySide:
+    def test_no_number_depends_on_how_many_run_at_a_time(self, convolution: str) -> None:
+        setup, watch = setup_of(convolution), Steps()
+        request = TrainRequest(nodes=(4, 1, 16), epochs=2)
+        together = train(setup, request, watch=watch, processes=2)
+        alone = train(setup, request)
+        assert [run.result["nodes"] for run in together] == [4, 1, 16]
+        assert sorted(watch.nodes) == [1, 4, 16]
+        assert watch.steps
+        for one, other in zip(together, alone, strict=True):
+            assert without_host_times(one.result) == without_host_times(other.result)
+            assert one.parameters is not None
+            assert other.parameters is not None
+            for name, array in one.parameters.items():
+                np.testing.assert_array_equal(array, other.parameters[name])
+
+    def test_all_runs_under_way_are_kept_when_asked_to_stop(self, linear: str, tmp_path: Path) -> None:
+        setup, watch = setup_of(linear), Steps()
+        request = TrainRequest(nodes=(1, 2, 4), epochs=10_000, folder=tmp_path)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            train(setup, request, watch=watch, processes=2, stop=lambda: len(watch.steps) > 8)
+        *runs, how = str(caught.value).split("; ")
+        assert sorted(run.split(" on ")[1] for run in runs) == ["2 nodes", "4 nodes"]
+        assert how == f"go on with --out {tmp_path} --resume"
+        assert {path.name for path in tmp_path.iterdir()} == {"checkpoint_2.npz", "checkpoint_4.npz"}
+        done = train(setup, TrainRequest(nodes=(1, 2, 4), epochs=3, folder=tmp_path, resume=True), processes=3)
+        assert [run.result["nodes"] for run in done] == [1, 2, 4]
+
+    def test_equal_counts_go_one_after_the_other(self, linear: str, tmp_path: Path) -> None:
+        first, second = train(setup_of(linear), TrainRequest(nodes=(2, 2), epochs=1, folder=tmp_path), processes=2)
+        assert without_host_times(first.result) == without_host_times(second.result)
 
 
 @pytest.mark.numeric

@@ -7,7 +7,8 @@ import pytest
 
 from sim.chip.memory import Array
 from taihusim.setup import Setup, prepare
-from taihusim.train import TrainRequest, train
+from taihusim.train import train
+from taihusim.training_run import TrainRequest
 from workloads.datasets.baselines import fit_softmax
 from workloads.datasets.counter import Floats
 from workloads.datasets.dataset import Dataset, Part

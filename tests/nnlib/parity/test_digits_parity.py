@@ -12,7 +12,8 @@ from nnlib.graph import INPUT
 from nnlib.optim.sgd import SGD
 from nnlib.precision import DTYPES, DTypeName
 from taihusim.setup import Setup, prepare
-from taihusim.train import TrainRequest, train
+from taihusim.train import train
+from taihusim.training_run import TrainRequest
 from tests.nnlib.batches import labelled
 from tests.nnlib.parity import Array, check_same, hwio, nchw, oihw
 from workloads.datasets.dataset import LABEL
