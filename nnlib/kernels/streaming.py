@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnlib.kernels.kernel import InfeasiblePlan, check_fits
-from sim.chip.dma import Integers
+from sim.chip.dma import Direction, Integers, Requests
 from sim.chip.ldm import VECTOR_ALIGNMENT, aligned
 from sim.chip.memory import Array, MemoryArray
 from sim.chip.pipeline.streaming import Body, stream_cycles
@@ -154,7 +154,13 @@ def stream(
         steady = range(max(whole.start, 2), min(whole.stop, iterations) - 1)
     under_way = [each.get(0) for each in ins]
     puts: deque[list[Transfer]] = deque()
-    for iteration in core_group.loop(label, iterations, steady=steady, period=period):
+
+    def ahead(iteration: int) -> Hashable:
+        """The same requests: equal ones are one object."""
+        gets = (each.requests("get", iteration + 1) for each in ins)
+        return tuple(map(id, (*gets, *(each.requests("put", iteration) for each in outs))))
+
+    for iteration in core_group.loop(label, iterations, steady=steady, period=period, ahead=ahead):
         following = [each.get(iteration + 1) for each in ins] if iteration + 1 < iterations else []
         core_group.wait(*under_way)
         under_way = following
@@ -199,6 +205,12 @@ class _Buffers:
 
     def tile(self, iteration: int) -> Tile:
         return self.tiles[iteration % 2]
+
+    def requests(self, direction: Direction, iteration: int) -> Requests:
+        """What a transfer of an iteration asks of the memory."""
+        tile, start = self.tile(iteration), self.operand.start(iteration)
+        place = np.asarray(start, dtype=np.int64) if tile.split is None else tuple(start)
+        return self.core_group.requests.dma(direction, tile, self.operand.array, place, "PE")
 
     def get(self, iteration: int) -> Transfer:
         transfer = self.core_group.get(self.tile(iteration), self.operand.array, self.operand.start(iteration))

@@ -25,6 +25,7 @@ from sim.chip.pipeline.schedules import DEFAULT_SCHEDULE
 from sim.chip.program import ColumnBroadcast, Compute, DmaStart, DmaWait, RowBroadcast, Sync, Trace
 from sim.chip.requests import RequestCounter
 from sim.chip.scheduler import Scheduler
+from sim.chip.stretch import Ahead, Stretches, suits
 from sim.chip.tile import Split, Tile
 from sim.chip.transfer import Transfer
 from sim.machine.spec import CpeSpec, ProcessorSpec
@@ -258,18 +259,28 @@ class CoreGroup:
             self.trace.emit(Sync(label))
 
     def loop(
-        self, name: str, iterations: int, *, steady: range | None = None, period: int = 1, buffers: int = BUFFERS
+        self,
+        name: str,
+        iterations: int,
+        *,
+        steady: range | None = None,
+        period: int = 1,
+        buffers: int = BUFFERS,
+        ahead: Ahead | None = None,
     ) -> Iterator[int]:
         """Iterate; with a scheduler at hand, whole periods that would only repeat are skipped.
 
         ``steady``: the iterations that do the same operations up to addresses, which advance by the same number of
         bytes from each to the next (with ``period``: to the next but so many), and up to ``buffers`` taken in turns.
-        The iteration's number may jump ahead there, by a multiple of these; what the program remembers must not
-        depend on it.
+        ``ahead``: equal for iterations of these whose operations cost the same. The iteration's number may jump ahead
+        there, by a multiple of these; what the program remembers must not depend on it.
         """
-        forward = None
-        if self.scheduler is not None and steady is not None and len(steady) > 2 * period:
-            forward = Forward(scheduler=self.scheduler, loop=name, steady=steady, period=period, buffers=buffers)
+        forward: Forward | Stretches | None = None
+        if self.scheduler is not None and steady is not None:
+            if ahead is not None and suits(steady, period):
+                forward = Stretches(scheduler=self.scheduler, loop=name, steady=steady, ahead=ahead, buffers=buffers)
+            elif len(steady) > 2 * period:
+                forward = Forward(scheduler=self.scheduler, loop=name, steady=steady, period=period, buffers=buffers)
         simulated = iteration = 0
         while iteration < iterations:
             if forward is not None and iteration in forward.steady:

@@ -87,12 +87,12 @@ class Forward:
         self.given_up = True
         times = (self.steady.stop - iteration) // self.found
         if times:
-            _repeat(scheduler, earlier, head, times)
+            repeat(scheduler, earlier, head, times)
             trace.skipped.append((len(trace.operations), self.loop, times))
         return times * self.found
 
 
-def _repeat(scheduler: Scheduler, earlier: Head, head: Head, times: int) -> None:
+def repeat(scheduler: Scheduler, earlier: Head, head: Head, times: int) -> None:
     """Add what happened between two heads, ``times`` over."""
     scheduler.skipped_ticks += times * (head.time - earlier.time)
     for values, now, then in zip(scheduler.reasons.values(), head.reasons, earlier.reasons, strict=True):
