@@ -27,6 +27,11 @@ from workloads.spec import Workload
 
 SCHEMA: Final = 1
 """Format of the entries."""
+UNREADABLE: Final = (
+    *(pickle.UnpicklingError, AttributeError, EOFError, ImportError, LookupError),
+    *(MemoryError, OverflowError, RecursionError, TypeError, ValueError),
+)
+"""What is raised for bytes that are no description."""
 ROOMS: Final = ("sim", "nnlib", "workloads")
 """Packages whose dataclasses descriptions are made of."""
 
@@ -97,7 +102,7 @@ def unpacked(data: bytes) -> object:
     """
     try:
         return _Reader(io.BytesIO(data)).load()
-    except (pickle.UnpicklingError, AttributeError, EOFError, ImportError, IndexError, TypeError, ValueError):
+    except UNREADABLE:
         return None
 
 

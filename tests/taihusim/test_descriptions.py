@@ -124,6 +124,16 @@ def test_a_damaged_entry_is_read_anew(store: KernelStore, monkeypatch: pytest.Mo
         assert described_mapping("default", store=store) == load_mapping("default")
 
 
+def test_damage_is_no_error() -> None:
+    whole, rng = pickle.dumps(load_machine("sunway_taihulight")), np.random.default_rng(3)
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(3):
+            data[rng.integers(len(data))] = rng.integers(256)
+        unpacked(bytes(data))
+        unpacked(bytes(data[: rng.integers(len(data))]))
+
+
 class Calls:
     """Unpickled, it calls a function."""
 
