@@ -124,6 +124,7 @@ def test_a_damaged_entry_is_read_anew(store: KernelStore, monkeypatch: pytest.Mo
         assert described_mapping("default", store=store) == load_mapping("default")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python's own, of damaged buffers
 def test_damage_is_no_error() -> None:
     whole, rng = pickle.dumps(load_machine("sunway_taihulight")), np.random.default_rng(3)
     for _ in range(300):
