@@ -16,7 +16,7 @@ from measure import side_by_side, verdict
 
 from machine_configs import DEFAULT_MACHINE
 from sim.machine.load import load_machine
-from sim.network.allreduce import allreduce
+from sim.network.collectives import collective
 from sim.network.messages import simulate
 from sim.network.protocol import Protocol
 from sim.network.ranks import run
@@ -55,7 +55,7 @@ def reduced(
     def reduce() -> object:
         topology = known or Topology(NETWORK, nodes, ranks_per_node)
         return run(
-            allreduce(algorithm, topology=topology, elements=elements),
+            collective("allreduce", algorithm, topology=topology, elements=elements),
             topology=topology,
             protocol=PROTOCOL,
             reduction=REDUCTION,
@@ -69,14 +69,16 @@ def reduced(
 def messages(algorithm: str, *, nodes: int, ranks_per_node: int) -> int:
     """Messages of one all-reduce."""
     topology = Topology(NETWORK, nodes, ranks_per_node)
-    return sum(len(step.source) for step in allreduce(algorithm, topology=topology, elements=10**9).steps())
+    return sum(
+        len(step.source) for step in collective("allreduce", algorithm, topology=topology, elements=10**9).steps()
+    )
 
 
 def plain(algorithm: str) -> Callable[[], object]:
     """The same with a SimPy process per rank, without contention, on few nodes."""
     topology = Topology(NETWORK, SMALL_NODES, RANKS_PER_NODE, contention=False)
     start = np.random.default_rng(0).uniform(0, LONGEST_SKEW, topology.ranks)
-    schedule = allreduce(algorithm, topology=topology, elements=RESNET50_PARAMETERS)
+    schedule = collective("allreduce", algorithm, topology=topology, elements=RESNET50_PARAMETERS)
     return lambda: simulate(
         schedule, topology=topology, protocol=PROTOCOL, reduction=REDUCTION, start=start, item_bytes=ITEM_BYTES
     )

@@ -17,7 +17,8 @@ from measure import side_by_side, verdict
 
 from machine_configs import DEFAULT_MACHINE
 from sim.machine.load import load_machine
-from sim.network.allreduce import ALGORITHMS, allreduce
+from sim.network.allreduce import ALGORITHMS
+from sim.network.collectives import collective
 from sim.network.protocol import Protocol
 from sim.network.ranks import run
 from sim.network.reduction import ReductionCost
@@ -51,7 +52,7 @@ def step(*, nodes: int, ranks_per_node: int, collective: str = COLLECTIVE) -> Ca
 def messages(nodes: int) -> int:
     """Messages of a step's all-reduce with four ranks per node, empty ones included."""
     topology = Topology(network=load_machine(DEFAULT_MACHINE).network, nodes=nodes, ranks_per_node=RANKS_PER_NODE)
-    return sum(len(step.source) for step in allreduce(COLLECTIVE, topology=topology, elements=1).steps())
+    return sum(len(step.source) for step in collective("allreduce", COLLECTIVE, topology=topology, elements=1).steps())
 
 
 def resnet50(*, nodes: int, ranks_per_node: int) -> Callable[[], object]:
@@ -61,7 +62,7 @@ def resnet50(*, nodes: int, ranks_per_node: int) -> Callable[[], object]:
     def reduce() -> object:
         topology = Topology(network=network, nodes=nodes, ranks_per_node=ranks_per_node)
         return run(
-            allreduce(COLLECTIVE, topology=topology, elements=RESNET50_PARAMETERS),
+            collective("allreduce", COLLECTIVE, topology=topology, elements=RESNET50_PARAMETERS),
             topology=topology,
             protocol=Protocol.of(network),
             reduction=ReductionCost.of(network),

@@ -17,44 +17,15 @@ from sim.network.butterfly import (
 )
 from sim.network.exchange import Exchange
 from sim.network.pairwise import server
-from sim.network.ring import ring, ring_in_turns
-from sim.network.schedule import Ranks, Schedule, Step
+from sim.network.ring import ring
+from sim.network.schedule import Ranks, Step
 from sim.network.topology import Topology
 from sim.network.tree import binomial_broadcast, binomial_reduce
-from sim.problems import BadInput, Problem, nearest
 
 RING_LIMIT = 4096
 """Most ranks of an algorithm that has about as many steps, and they differ."""
 
 Build = Callable[[Topology, int], Iterator[Step]]
-
-
-def allreduce(name: str, *, topology: Topology, elements: int) -> Schedule:
-    """The schedule of algorithm ``name`` over all ranks of ``topology``.
-
-    Raises BadInput for an unknown name, and for a parameter server of more than 4,096 ranks.
-    """
-    build = ALGORITHMS.get(name)
-    if build is None:
-        expected = f"an all-reduce algorithm ({', '.join(ALGORITHMS)})"
-        near = nearest(name, ALGORITHMS)
-        raise BadInput([Problem(file="collective", key="", value=name, expected=expected, nearest=near)])
-    ranks = topology.ranks
-    if name == "parameter_server" and ranks > RING_LIMIT:
-        expected = (
-            f"at most {RING_LIMIT:,} ranks for a {name.replace('_', ' ')}, whose 2(p - 1) steps follow one another, "
-            f"not {ranks:,}; halving_doubling needs far fewer"
-        )
-        raise BadInput([Problem(file="collective", key="", value=name, expected=expected)])
-    return Schedule(
-        name=name,
-        ranks=ranks,
-        elements=elements,
-        steps=lambda: build(topology, elements),
-        structure=("allreduce", name),
-        exchanges=exchanges_of(name, ranks=ranks, elements=elements),
-        shortened=(lambda: ring_in_turns(ranks=ranks, elements=elements)) if name == "ring" else None,
-    )
 
 
 def _halving(topology: Topology, elements: int, *, far_first: bool) -> Iterator[Step]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nnlib.kernels.clock import KernelClock
 from sim.machine.spec import MachineSpec
-from sim.network.allreduce import allreduce
+from sim.network.collectives import collective
 from sim.power.energy import Activity, energy
 from sim.problems import BadInput, Problem
 from taihusim.console import print_table
@@ -79,7 +79,7 @@ def hpcg_residual(
         expected = f"at most {MOST_UNKNOWNS:,} unknowns to compute with"
         raise BadInput([Problem(file="--numerics", key="", value=unknowns, expected=expected)])
     shape = tuple(count * points for count, points in zip(costs.box.counts, workload.points, strict=True))
-    sums = allreduce(workload.collective, topology=costs.topology, elements=1)
+    sums = collective("allreduce", workload.collective, topology=costs.topology, elements=1)
     right = np.random.default_rng(seed).standard_normal(shape)
     numbers = CgNumerics(workload, costs.box, sums, machine.processor, right, numerics)
     iterations = ConjugateGradient(costs, numbers).solve(MOST_ITERATIONS, tolerance=TOLERANCE)

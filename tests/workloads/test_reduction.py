@@ -13,7 +13,8 @@ from nnlib.device import TRAINING, HostDevice
 from nnlib.layers.layer import Run
 from nnlib.model import Gradients, Model
 from sim.chip.memory import Array
-from sim.network.allreduce import ALGORITHMS, allreduce
+from sim.network.allreduce import ALGORITHMS
+from sim.network.collectives import collective
 from sim.network.schedule import execute
 from sim.network.topology import Topology
 from tests.nnlib.batches import LABEL, classifier
@@ -39,7 +40,7 @@ def adder(algorithm: str, *, nodes: int, ranks_per_node: int = 1) -> Callable[[A
     topology = Topology(network=network, nodes=nodes, ranks_per_node=ranks_per_node)
 
     def add(values: Array) -> Array:
-        return execute(allreduce(algorithm, topology=topology, elements=values.shape[1]), values)[0]
+        return execute(collective("allreduce", algorithm, topology=topology, elements=values.shape[1]), values)[0]
 
     return add
 

@@ -19,7 +19,7 @@ from nnlib.optim.optimizers import Optimizer
 from nnlib.optim.rate import LearningRate
 from nnlib.optim.sgd import SGD
 from sim.chip.memory import Array
-from sim.network.allreduce import allreduce
+from sim.network.collectives import collective
 from sim.network.schedule import execute
 from sim.network.topology import Topology
 from tests.nnlib.batches import classifier
@@ -46,7 +46,7 @@ def goal(**changes: object) -> Goal:
 
 def add_ranks(values: Array) -> Array:
     topology = Topology(network=machine().network, nodes=RANKS)
-    return execute(allreduce("ring", topology=topology, elements=values.shape[1]), values)[0]
+    return execute(collective("allreduce", "ring", topology=topology, elements=values.shape[1]), values)[0]
 
 
 def trainer(wanted: Goal, *, optimizer: Optimizer | None = None, rate: LearningRate | None = None) -> Trainer:

@@ -15,7 +15,7 @@ from nnlib.kernels.kernel import Kernel
 from nnlib.kernels.pointwise.elementwise import SumCopies
 from nnlib.kernels.reducing.axis_reduction import AxisReduce
 from nnlib.kernels.sparse.sparse_rows import COLOURS, NUMBER_BYTES, PassKind, SparseRows, parities
-from sim.network.allreduce import allreduce
+from sim.network.collectives import collective
 from sim.network.protocol import Protocol
 from sim.network.ranks import run
 from sim.network.reduction import ReductionCost
@@ -69,7 +69,7 @@ class CgCosts:
     def global_sum(self) -> int:
         """One number of every process, added up for all of them."""
         if self.sums is None:
-            schedule = allreduce(self.workload.collective, topology=self.topology, elements=1)
+            schedule = collective("allreduce", self.workload.collective, topology=self.topology, elements=1)
             found = run(
                 schedule,
                 topology=self.topology,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sim.network.allreduce import allreduce
+from sim.network.collectives import collective
 from sim.network.flows import MOST_NODES, run_flows
 from sim.network.max_min import max_min_rates
 from sim.network.ranks import CollectiveResult, run
@@ -118,7 +118,9 @@ def test_a_late_message_shares_only_what_is_left() -> None:
 def test_steps_from_simultaneous_starts_are_flows(algorithm: str, nodes: int, ranks_per_node: int) -> None:
     """Equal parts, over supernodes and inside nodes: to rounding."""
     topology = Topology(taihulight(), nodes, ranks_per_node)
-    steps, flows = both(allreduce(algorithm, topology=topology, elements=topology.ranks * 1000), topology=topology)
+    steps, flows = both(
+        collective("allreduce", algorithm, topology=topology, elements=topology.ranks * 1000), topology=topology
+    )
     assert steps.contention == "exact"
     np.testing.assert_allclose(steps.finish, flows.finish, rtol=1e-12)
     assert (steps.messages, steps.bytes, steps.steps) == (flows.messages, flows.bytes, flows.steps)
@@ -134,7 +136,7 @@ def test_steps_from_simultaneous_starts_are_flows(algorithm: str, nodes: int, ra
 def test_whole_messages_of_any_number_of_ranks(algorithm: str, nodes: int) -> None:
     """The pairs of a tree and of recursive doubling get out of step with others, but not on the same links."""
     topology = Topology(taihulight(), nodes)
-    steps, flows = both(allreduce(algorithm, topology=topology, elements=250_008), topology=topology)
+    steps, flows = both(collective("allreduce", algorithm, topology=topology, elements=250_008), topology=topology)
     assert steps.contention == "exact"
     np.testing.assert_allclose(steps.finish, flows.finish, rtol=1e-12)
 
@@ -143,7 +145,7 @@ def test_whole_messages_of_any_number_of_ranks(algorithm: str, nodes: int) -> No
 @pytest.mark.parametrize("nodes", [16, 61])
 def test_many_steps_within_a_supernode(algorithm: str, nodes: int) -> None:
     topology = Topology(taihulight(), nodes)
-    steps, flows = both(allreduce(algorithm, topology=topology, elements=1000 * nodes), topology=topology)
+    steps, flows = both(collective("allreduce", algorithm, topology=topology, elements=1000 * nodes), topology=topology)
     assert steps.contention == "exact"
     np.testing.assert_allclose(steps.finish, flows.finish, rtol=1e-12)
 
@@ -174,7 +176,7 @@ def test_what_is_called_exact_is(
     if algorithm == "random":
         schedule = random_schedule(ranks=topology.ranks, elements=elements, steps=4, seed=seed)
     else:
-        schedule = allreduce(algorithm, topology=topology, elements=elements)
+        schedule = collective("allreduce", algorithm, topology=topology, elements=elements)
     start = np.random.default_rng(seed).uniform(0, skew, topology.ranks)
     reduction = ReductionCost(seconds_per_byte=0.5e-9, start_seconds=1e-6, overlapped=overlapped)
     steps, flows = both(schedule, topology=topology, start=start, reduction=reduction)
@@ -191,9 +193,9 @@ def test_what_is_called_exact_is(
 
 def test_more_nodes_are_refused() -> None:
     topology = Topology(taihulight(), nodes=MOST_NODES + 1)
-    schedule = allreduce("binomial_tree", topology=topology, elements=1)
+    schedule = collective("allreduce", "binomial_tree", topology=topology, elements=1)
     with pytest.raises(BadInput, match="at most 1,024 nodes for single flows"):
         both(schedule, topology=topology)
     alone = Topology(taihulight(), nodes=2, contention=False)
     with pytest.raises(ValueError, match="with contention"):
-        both(allreduce("ring", topology=alone, elements=1), topology=alone)
+        both(collective("allreduce", "ring", topology=alone, elements=1), topology=alone)

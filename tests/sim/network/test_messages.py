@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sim.network.allreduce import ALGORITHMS, allreduce
+from sim.network.allreduce import ALGORITHMS
+from sim.network.collectives import collective
 from sim.network.messages import MOST_NODES, MOST_RANKS_PER_NODE, simulate
 from sim.network.protocol import Protocol
 from sim.network.ranks import run
@@ -47,7 +48,7 @@ class Case:
     def schedule(self) -> Schedule:
         if self.algorithm == RANDOM:
             return random_schedule(ranks=self.topology().ranks, elements=self.elements, steps=8, seed=self.seed)
-        return allreduce(self.algorithm, topology=self.topology(), elements=self.elements)
+        return collective("allreduce", self.algorithm, topology=self.topology(), elements=self.elements)
 
     def start(self) -> NDArray[np.float64]:
         return np.random.default_rng(self.seed).uniform(0, self.longest_skew, self.topology().ranks)
@@ -192,7 +193,7 @@ def test_sender_and_receiver_waits_for_both() -> None:
 )
 def test_more_is_refused(nodes: int, ranks_per_node: int) -> None:
     topology = Topology(taihulight(), nodes, ranks_per_node, contention=False)
-    schedule = allreduce("ring", topology=topology, elements=1)
+    schedule = collective("allreduce", "ring", topology=topology, elements=1)
     with pytest.raises(ValueError, match="at most 64 nodes of 4 ranks"):
         simulate(
             schedule,
@@ -206,7 +207,7 @@ def test_more_is_refused(nodes: int, ranks_per_node: int) -> None:
 
 def test_contention_is_refused() -> None:
     topology = Topology(taihulight(), nodes=2)
-    schedule = allreduce("ring", topology=topology, elements=1)
+    schedule = collective("allreduce", "ring", topology=topology, elements=1)
     with pytest.raises(ValueError, match="without contention"):
         simulate(schedule, topology=topology, protocol=MPI, reduction=NOTHING, start=np.zeros(2), item_bytes=4)
 
@@ -214,7 +215,7 @@ def test_contention_is_refused() -> None:
 @pytest.mark.parametrize(("starts", "shape"), [(3, (2, 5)), (2, (2, 4))])
 def test_wrong_shapes_are_refused(starts: int, shape: tuple[int, int]) -> None:
     topology = Topology(taihulight(), nodes=2, contention=False)
-    schedule = allreduce("ring", topology=topology, elements=5)
+    schedule = collective("allreduce", "ring", topology=topology, elements=5)
     with pytest.raises(ValueError, match="ring"):
         simulate(
             schedule,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sim.machine.load import load_machine
 from sim.machine.network_spec import NetworkSpec
-from sim.network.allreduce import ALGORITHMS, allreduce
+from sim.network.allreduce import ALGORITHMS
 from sim.network.collectives import collective
 from sim.network.protocol import Protocol
 from sim.network.ranks import run
@@ -33,7 +33,7 @@ def network() -> NetworkSpec:
 @pytest.mark.parametrize(("nodes", "elements"), [(1, 1000), (5, 0)], ids=["one rank", "no elements"])
 def test_nothing_to_send_takes_no_time(algorithm: str, contention: bool, nodes: int, elements: int) -> None:
     topology = Topology(network(), nodes, contention=contention)
-    schedule = allreduce(algorithm, topology=topology, elements=elements)
+    schedule = collective("allreduce", algorithm, topology=topology, elements=elements)
     start = np.linspace(1.0, 2.0, nodes)
     found = run(
         schedule,
@@ -53,7 +53,7 @@ def test_nothing_to_send_takes_no_time(algorithm: str, contention: bool, nodes: 
 def test_parts_of_the_time(algorithm: str, nodes: int, ranks_per_node: int) -> None:
     """The slowest messages' latency, transfer and addition bound the whole from above, when all start together."""
     topology = Topology(network(), nodes, ranks_per_node)
-    schedule = allreduce(algorithm, topology=topology, elements=10_000)
+    schedule = collective("allreduce", algorithm, topology=topology, elements=10_000)
     start = np.full(topology.ranks, 3.0)
     found = run(
         schedule,
@@ -71,7 +71,7 @@ def test_parts_of_the_time(algorithm: str, nodes: int, ranks_per_node: int) -> N
 def test_two_ranks_by_hand() -> None:
     """Halving and doubling of 8,000 B: twice 4,000 B both ways at 5.28 GB/s, added once."""
     topology = Topology(network(), nodes=2)
-    schedule = allreduce("halving_doubling", topology=topology, elements=1000)
+    schedule = collective("allreduce", "halving_doubling", topology=topology, elements=1000)
     found = run(
         schedule,
         topology=topology,
@@ -110,7 +110,7 @@ def test_a_later_start_never_helps(
     late[random.integers(topology.ranks)] += delay
     before, after = (
         run(
-            allreduce(algorithm, topology=topology, elements=elements),
+            collective("allreduce", algorithm, topology=topology, elements=elements),
             topology=topology,
             protocol=Protocol.of(network()),
             reduction=ReductionCost.of(network()),

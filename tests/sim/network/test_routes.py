@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.network.allreduce import allreduce
+from sim.network.collectives import collective
 from sim.network.ranks import run
 from sim.network.reduction import ReductionCost
 from sim.network.routes import RouteMemory, Routes
@@ -48,7 +48,7 @@ def test_known_routes_change_no_bit(algorithm: str) -> None:
 
     def finish(topology: Topology, elements: int) -> np.ndarray:
         return run(
-            allreduce(algorithm, topology=topology, elements=elements),
+            collective("allreduce", algorithm, topology=topology, elements=elements),
             topology=topology,
             protocol=SIMPLE,
             reduction=ReductionCost(seconds_per_byte=0.286e-9),

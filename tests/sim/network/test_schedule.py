@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from sim.machine.load import load_machine
 from sim.machine.network_spec import NetworkSpec
-from sim.network.allreduce import ALGORITHMS, allreduce
+from sim.network.allreduce import ALGORITHMS
 from sim.network.butterfly import stages, usable_ranks
+from sim.network.collectives import collective
 from sim.network.schedule import Schedule, execute
 from sim.network.topology import Topology
 
@@ -34,7 +35,7 @@ def network(supernode: int) -> NetworkSpec:
 
 def schedule_of(algorithm: str, ranks: int, *, elements: int, supernode: int = 256) -> Schedule:
     topology = Topology(network(supernode), nodes=ranks)
-    return allreduce(algorithm, topology=topology, elements=elements)
+    return collective("allreduce", algorithm, topology=topology, elements=elements)
 
 
 def sent(schedule: Schedule) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sim.network.allreduce import allreduce
+from sim.network.collectives import collective
 from sim.network.ranks import run
 from sim.network.reduction import ReductionCost
 from sim.network.schedule import Schedule, Step
@@ -37,7 +37,7 @@ def test_pairs_exchange_exactly_whenever_they_begin() -> None:
     """Both messages of a pair begin when the later rank is ready; no other pair is on their links."""
     topology = Topology(taihulight(), nodes=256)
     start = np.random.default_rng(0).uniform(0, 1e-3, 256)
-    schedule = allreduce("recursive_doubling", topology=topology, elements=10_000)
+    schedule = collective("allreduce", "recursive_doubling", topology=topology, elements=10_000)
     assert contention(schedule, topology, start) == "exact"
 
 
@@ -70,7 +70,7 @@ def test_a_message_of_an_earlier_step_on_the_same_link_counts() -> None:
 @pytest.mark.parametrize("nodes", [4096, 40960])
 def test_the_whole_machine_from_one_start(nodes: int) -> None:
     topology = Topology(taihulight(), nodes, 4)
-    schedule = allreduce("hierarchical", topology=topology, elements=10_240)
+    schedule = collective("allreduce", "hierarchical", topology=topology, elements=10_240)
     assert contention(schedule, topology) == "exact"
     start = np.random.default_rng(0).uniform(0, 1e-3, topology.ranks)
     assert contention(schedule, topology, start) == "approximated"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sim.machine.load import load_machine
-from sim.network.allreduce import allreduce
+from sim.network.collectives import collective
 from sim.network.ranks import run
 from sim.network.reduction import ReductionCost
 from sim.network.slow_links import with_slow_links
@@ -40,7 +40,7 @@ def test_one_slow_link_holds_up_all() -> None:
     slow = next(each for each in drawn if each.slow_links[0].kind == NODE_OUT)
     before, after = (
         run(
-            allreduce("halving_doubling", topology=each, elements=64_000_000),
+            collective("allreduce", "halving_doubling", topology=each, elements=64_000_000),
             topology=each,
             protocol=SIMPLE,
             reduction=ReductionCost(seconds_per_byte=0.0),

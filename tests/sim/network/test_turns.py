@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.network.allreduce import allreduce
 from sim.network.collectives import collective
 from sim.network.ranks import run
 from sim.network.reduction import ReductionCost
@@ -85,7 +84,7 @@ def test_collectives_with_rings(
 def test_uneven_parts_count_as_the_longest() -> None:
     """At most the time of one element in every step."""
     topology = Topology(taihulight(), nodes=300)
-    schedule = allreduce("ring", topology=topology, elements=1_000_001)
+    schedule = collective("allreduce", "ring", topology=topology, elements=1_000_001)
     start = np.zeros(300)
     steps, turns = (
         run(each, topology=topology, protocol=SIMPLE, reduction=ADDING, start=start, item_bytes=4)
@@ -101,7 +100,7 @@ def test_rings_of_many_ranks_by_hand(ranks: int) -> None:
     """Every rank is held up by the slowest message, which leaves its supernode, in every step but the last few."""
     topology = Topology(taihulight(), nodes=ranks)
     found = run(
-        allreduce("ring", topology=topology, elements=2000 * ranks),
+        collective("allreduce", "ring", topology=topology, elements=2000 * ranks),
         topology=topology,
         protocol=SIMPLE,
         reduction=ADDING,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nnlib.kernels.simulation import simulate
 from nnlib.kernels.sparse.sparse_rows import COLOURS, NUMBER_BYTES, PassKind, SparseRows, colour_places, neighbours
-from sim.network.allreduce import allreduce
+from sim.network.collectives import collective
 from sim.network.topology import Topology
 from tests.workloads.hpc.lu_cases import clock, machine
 from workloads.hpc.cg_costs import CgCosts, face_sizes
@@ -36,7 +36,7 @@ def problem(box: Box, *, numerics: Literal["layer", "tile"] = "layer") -> Conjug
     processes = ProcessBox(box)
     topology = Topology(network=machine().network, nodes=processes.processes)
     right = np.random.default_rng(5).standard_normal(GRID)
-    sums = allreduce(workload.collective, topology=topology, elements=1)
+    sums = collective("allreduce", workload.collective, topology=topology, elements=1)
     numbers = CgNumerics(workload, processes, sums, machine().processor, right, numerics)
     return ConjugateGradient(CgCosts(workload, processes, topology, clock()), numbers)
 
