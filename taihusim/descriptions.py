@@ -11,7 +11,9 @@ import hashlib
 import io
 import pickle
 from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Words
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from machine_configs import shipped_files
@@ -46,11 +48,7 @@ def described_machine(name: str, settings: Sequence[str] = (), *, store: KernelS
 
         return load_machine(name, settings)
 
-    if store is None:
-        return read()
-    shipped = shipped_files()
-    files = document_files(find_file(name, shipped=shipped, noun="machines"), named=shipped)
-    return _kept(store, ("machine", name, tuple(settings), files_digest(files)), MachineSpec, read)
+    return _of_document("machines", name, settings, shipped=shipped_files(), kind=MachineSpec, read=read, store=store)
 
 
 def described_mapping(name: str, settings: Sequence[str] = (), *, store: KernelStore | None) -> Mapping:
@@ -61,12 +59,11 @@ def described_mapping(name: str, settings: Sequence[str] = (), *, store: KernelS
 
         return load_mapping(name, settings)
 
-    if store is None:
-        return read()
     shipped = shipped_mappings()
-    files = document_files(find_file(name, shipped=shipped, noun="mappings"), named=shipped)
-    digest = files_digest((*files, shipped[DEFAULT_MAPPING]))
-    return _kept(store, ("mapping", name, tuple(settings), digest), Mapping, read)
+    beside = (shipped[DEFAULT_MAPPING],)
+    return _of_document(
+        "mappings", name, settings, shipped=shipped, kind=Mapping, read=read, store=store, beside=beside
+    )
 
 
 def described_workload(source: WorkloadSource, *, store: KernelStore | None) -> Workload:
@@ -75,6 +72,24 @@ def described_workload(source: WorkloadSource, *, store: KernelStore | None) -> 
         return source.load()
     which = ("workload", source.digest())
     return _kept(store, which, Workload, source.load, lambda made: "file" not in made.model.keys)
+
+
+def _of_document(
+    noun: str,
+    name: str,
+    settings: Sequence[str],
+    *,
+    shipped: Words[str, Path],
+    kind: type[Described],
+    read: Callable[[], Described],
+    store: KernelStore | None,
+    beside: Sequence[Path] = (),
+) -> Described:
+    """What a document says with ``settings``; it depends on the files ``beside`` it, too."""
+    if store is None:
+        return read()
+    files = document_files(find_file(name, shipped=shipped, noun=noun), named=shipped)
+    return _kept(store, (noun, name, tuple(settings), files_digest((*files, *beside))), kind, read)
 
 
 def _kept(

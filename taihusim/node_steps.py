@@ -18,6 +18,7 @@ from workloads.jobs.gradients import communicator
 from workloads.jobs.node_answer import NodeAnswer, node_answer_of
 from workloads.jobs.node_step import NodeStep, node_step_of
 from workloads.jobs.noise import late_seconds
+from workloads.jobs.predicted_step import PredictedStep, predict_step
 from workloads.jobs.training_step import StepTiming, step_timing_of, time_step
 from workloads.mapping import Mapping as WorkloadMapping
 
@@ -112,6 +113,34 @@ class NodeSteps:
         noise = None if seed is None else (self.machine.noise, seed)
         which = (samples, nodes, self.machine.network, self.mapping, noise)
         return self._kept(self._key("step", which), step_timing_of, from_scratch)
+
+    def predicted(self, nodes: int, *, seed: int | None = None) -> PredictedStep:
+        """The step on ``nodes`` nodes with its input and energy, under whatever strategy; ``seed``: as :meth:`timing`.
+
+        Raises BadInput where the batch, the strategy or the memory does not allow so many nodes.
+        """
+        mapping, facts = self.mapping, self.facts
+        batch = mapping.step_samples(nodes=nodes, recipe_batch_per_node=facts.batch_per_node)
+        if mapping.strategy.is_data:
+            samples = batch // nodes
+            node, timing = self.training(samples), self.timing(samples, nodes, seed=seed)
+            reads = None
+        else:
+            divided = self.under_strategy(batch, nodes, seed=seed)
+            node, timing = divided.node, divided.timing
+            reads = divided.reading_nodes, divided.samples_per_reading_node
+        return predict_step(
+            node=node,
+            timing=timing,
+            machine=self.machine,
+            mapping=mapping,
+            global_batch=batch,
+            nodes=nodes,
+            stored=facts.stored,
+            numbers=facts.sample_numbers,
+            train_size=facts.train_size,
+            reads=reads,
+        )
 
     def answering(self, samples: int) -> NodeAnswer:
         """A batch of inference of ``samples`` samples on a node. Raises BadInput as :meth:`training`."""

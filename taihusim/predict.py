@@ -14,7 +14,7 @@ from taihusim.prediction_point import answer_point, training_point
 from taihusim.scaling import scaling
 from taihusim.uncertainty import Residuals, load_residuals
 from workloads.inference import InferenceTiming, time_inference
-from workloads.jobs.predicted_step import PredictedStep, predict_step
+from workloads.jobs.predicted_step import PredictedStep
 
 Target: TypeAlias = Literal["training", "inference", "both"]
 Say: TypeAlias = Callable[[str, float | None], None]
@@ -47,7 +47,7 @@ class Predictor:
         """A step on ``nodes`` nodes. Raises BadInput where it does not fit."""
         found = self.known.get(nodes)
         if found is None:
-            found = self.known[nodes] = self._training(nodes)
+            found = self.known[nodes] = self.steps.predicted(nodes, seed=self.seed)
         return found
 
     def inference(self, nodes: int) -> InferenceTiming:
@@ -55,30 +55,6 @@ class Predictor:
         samples = self.samples(nodes)
         node = self.steps.answering(samples)
         return time_inference(node=node, network=self.steps.machine.network, batch=samples, nodes=nodes)
-
-    def _training(self, nodes: int) -> PredictedStep:
-        machine, mapping, facts = self.steps.machine, self.steps.mapping, self.steps.facts
-        batch = mapping.step_samples(nodes=nodes, recipe_batch_per_node=facts.batch_per_node)
-        if mapping.strategy.is_data:
-            samples = batch // nodes
-            node, timing = self.steps.training(samples), self.steps.timing(samples, nodes, seed=self.seed)
-            reads = None
-        else:
-            divided = self.steps.under_strategy(batch, nodes, seed=self.seed)
-            node, timing = divided.node, divided.timing
-            reads = divided.reading_nodes, divided.samples_per_reading_node
-        return predict_step(
-            node=node,
-            timing=timing,
-            machine=machine,
-            mapping=mapping,
-            global_batch=batch,
-            nodes=nodes,
-            stored=facts.stored,
-            numbers=facts.sample_numbers,
-            train_size=facts.train_size,
-            reads=reads,
-        )
 
 
 def request_problems(steps: NodeSteps, request: PredictRequest) -> list[Problem]:

@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Final, TypeVar
 
+from nnlib.ops.processors import allowed_processors
+
 Result = TypeVar("Result")
 Say = Callable[[Any], None]
 Stop = Callable[[], bool]
@@ -32,7 +34,7 @@ def processors() -> int:
     """How many processes run at a time: as many as this one may use processors, one where it cannot fork."""
     if sys.platform == "win32" or sys.platform == "darwin" or not hasattr(os, "fork"):
         return 1
-    return len(os.sched_getaffinity(0))
+    return allowed_processors()
 
 
 def side_by_side(
@@ -40,7 +42,7 @@ def side_by_side(
     *,
     processes: int,
     heard: Callable[[Any], None],
-    finished: Callable[[Result], None],
+    finished: Callable[[Result], object],
     stop: Stop,
 ) -> list[Result]:
     """The results of ``jobs``, begun in their order, ``processes`` at a time.

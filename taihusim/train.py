@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time as host
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import Any, Final
+from typing import Final
 
 from sim.problems import BadInput, Problem
 from taihusim.node_counts import node_problems
@@ -18,6 +17,7 @@ from taihusim.side_by_side import Say, side_by_side
 from taihusim.strategy_programs import check_strategy
 from taihusim.training_run import (
     Reached,
+    Seen,
     Stop,
     Timed,
     TrainedRun,
@@ -27,7 +27,6 @@ from taihusim.training_run import (
     run_training,
     training_goal,
 )
-from workloads.datasets.dataset import Dataset
 from workloads.datasets.load import load_dataset, measure_of
 from workloads.training import Goal
 
@@ -94,31 +93,28 @@ def train(
     data = load_dataset(setup.workload, setup.model) if setup.mapping.numerics != "off" else None
     if data is not None:
         training_goal(setup, request, 1, measure_of(setup.workload, data, setup.model))  # before anything is computed
+
+    def run(nodes: int, say: Seen, told: Stop) -> TrainedRun:
+        return run_training(setup, request, nodes, timed, data, say, told)
+
+    def seen(nodes: int, reached: Reached, goal: Goal) -> None:
+        if watch is not None:
+            watch.step(nodes, reached, goal)
+
+    def finished(done: TrainedRun) -> TrainedRun:
+        if watch is not None:
+            watch.run(done.result)
+        return done
+
     together = min(processes, len(request.nodes)) if data is not None and _goes_side_by_side(setup, request) else 1
     try:
         if together > 1:
-            return _side_by_side(setup, request, timed, data, watch, stop, together)
-        return _one_by_one(setup, request, timed, data, watch, stop)
+            return _side_by_side(run, request.nodes, seen=seen, finished=finished, stop=stop, processes=together)
+        return [finished(run(nodes, seen, stop)) for nodes in request.nodes]
     except KeyboardInterrupt as interrupt:
         if not str(interrupt) or request.folder is None:
             raise
         raise KeyboardInterrupt(f"{interrupt}; go on with --out {request.folder} --resume") from None
-
-
-def _one_by_one(
-    setup: Setup,
-    request: TrainRequest,
-    timed: dict[int, Timed],
-    data: Dataset | None,
-    watch: Watch | None,
-    stop: Stop,
-) -> list[TrainedRun]:
-    done = []
-    for nodes in request.nodes:
-        done.append(run_training(setup, request, nodes, timed, data, watch, stop))
-        if watch is not None:
-            watch.run(done[-1].result)
-    return done
 
 
 def _goes_side_by_side(setup: Setup, request: TrainRequest) -> bool:
@@ -128,46 +124,40 @@ def _goes_side_by_side(setup: Setup, request: TrainRequest) -> bool:
 
 
 def _side_by_side(
-    setup: Setup,
-    request: TrainRequest,
-    timed: dict[int, Timed],
-    data: Dataset | None,
-    watch: Watch | None,
+    run: Callable[[int, Seen, Stop], TrainedRun],
+    nodes: Sequence[int],
+    *,
+    seen: Seen,
+    finished: Callable[[TrainedRun], object],
     stop: Stop,
     processes: int,
 ) -> list[TrainedRun]:
     """Each node count in a process, those with most samples in a step first: they take longest."""
 
-    def job(nodes: int, say: Say, told: Stop) -> TrainedRun:
-        return run_training(setup, request, nodes, timed, data, _Teller(say), told)
+    def job(count: int, say: Say, told: Stop) -> TrainedRun:
+        return run(count, _seldom(say), told)
 
-    def heard(what: tuple[int, Reached, Goal]) -> None:
-        if watch is not None:
-            watch.step(*what)
-
-    def finished(run: TrainedRun) -> None:
-        if watch is not None:
-            watch.run(run.result)
-
-    order = sorted(request.nodes, reverse=True)
-    jobs = [partial(job, nodes) for nodes in order]
-    runs = side_by_side(jobs, processes=processes, heard=heard, finished=finished, stop=stop)
+    order = sorted(nodes, reverse=True)
+    runs = side_by_side(
+        [partial(job, count) for count in order],
+        processes=processes,
+        heard=lambda what: seen(*what),
+        finished=finished,
+        stop=stop,
+    )
     by_nodes = dict(zip(order, runs, strict=True))
-    return [by_nodes[nodes] for nodes in request.nodes]
+    return [by_nodes[count] for count in nodes]
 
 
-@dataclass
-class _Teller:
-    """Tells of a training, but not of every step."""
+def _seldom(say: Say) -> Seen:
+    """Says how far a training is, but not after every step."""
+    last = -inf
 
-    say: Say
-    told: float = -inf
-
-    def step(self, nodes: int, reached: Reached, goal: Goal) -> None:
+    def say_sometimes(nodes: int, reached: Reached, goal: Goal) -> None:
+        nonlocal last
         now = host.monotonic()
-        if now - self.told >= TOLD_SECONDS:
-            self.told = now
-            self.say((nodes, reached, goal))
+        if now - last >= TOLD_SECONDS:
+            last = now
+            say((nodes, reached, goal))
 
-    def run(self, result: Mapping[str, Any]) -> None:
-        """The one that waits sees it."""
+    return say_sometimes

@@ -26,7 +26,7 @@ from workloads.datasets.dataset import Dataset
 from workloads.datasets.load import goal_of, measure_of
 from workloads.datasets.measure import HIGHER_IS_BETTER, Measure
 from workloads.datasets.stream import SampleStream
-from workloads.jobs.predicted_step import PredictedStep, predict_step
+from workloads.jobs.predicted_step import PredictedStep
 from workloads.reduction import Reduction, choose_order
 from workloads.training import Goal, Trainer, TrainingState, accuracy
 from workloads.words import nodes_in_words
@@ -41,6 +41,9 @@ class Reached:
     step: int
     loss: float | None
     measured: float | None
+
+
+Seen = Callable[[int, Reached, Goal], None]
 
 
 class Watch(Protocol):
@@ -82,29 +85,9 @@ class Timed:
 
     @classmethod
     def of(cls, setup: Setup, nodes: int) -> Timed:
-        """Raises BadInput where the batch, the strategy or the memory does not allow so many nodes."""
+        """Raises BadInput as :meth:`taihusim.node_steps.NodeSteps.predicted`."""
         begin = host.perf_counter()
-        batch, facts = setup.step_samples(nodes), setup.steps.facts
-        if setup.mapping.strategy.is_data:
-            samples = batch // nodes
-            node, timing = setup.steps.training(samples), setup.steps.timing(samples, nodes)
-            reads = None
-        else:
-            divided = setup.steps.under_strategy(batch, nodes)
-            node, timing = divided.node, divided.timing
-            reads = divided.reading_nodes, divided.samples_per_reading_node
-        step = predict_step(
-            node=node,
-            timing=timing,
-            machine=setup.machine,
-            mapping=setup.mapping,
-            global_batch=batch,
-            nodes=nodes,
-            stored=facts.stored,
-            numbers=facts.sample_numbers,
-            train_size=facts.train_size,
-            reads=reads,
-        )
+        step = setup.steps.predicted(nodes)
         return cls(step=step, host_seconds=host.perf_counter() - begin)
 
 
@@ -136,12 +119,13 @@ def run_training(
     nodes: int,
     timed: dict[int, Timed],
     data: Dataset | None,
-    watch: Watch | None,
+    seen: Seen,
     stop: Stop,
 ) -> TrainedRun:
     """The training on ``nodes`` nodes, timed only where there is no ``data``; ``timed``: each node count's step.
 
-    Once ``stop`` returns true the state is kept in the request's folder and KeyboardInterrupt raised.
+    ``seen`` is told of every step. Once ``stop`` returns true the state is kept in the request's folder and
+    KeyboardInterrupt raised.
     """
     step = timed[nodes].step
     measure = None if data is None else measure_of(setup.workload, data, setup.model)
@@ -159,9 +143,7 @@ def run_training(
             keeper.keep(current, now=stopping)
             if stopping:
                 raise KeyboardInterrupt(f"after step {current.step:,} on {nodes_in_words(nodes)}")
-            if watch is not None:
-                reached = Reached(step=current.step, loss=current.loss, measured=current.measured)
-                watch.step(nodes, reached, goal)
+            seen(nodes, Reached(step=current.step, loss=current.loss, measured=current.measured), goal)
 
         trainer.run(state, after_step=after_step)
         keeper.keep(state, now=True)

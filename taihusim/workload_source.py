@@ -67,8 +67,10 @@ class WorkloadSource:
             self._check_unchanged()
             yield Path(self.name)
             return
-        yield from document_files(self._path, named=shipped_workloads())
-        yield from self._model_file()
+        documents = document_files(self._path, named=shipped_workloads())
+        yield from documents
+        if any(may_have_key(path, "file") for path in documents):
+            yield from self._model_file()
         yield from _model_files(self.settings)
 
     def _check_unchanged(self) -> None:
@@ -86,12 +88,9 @@ class WorkloadSource:
 
     def _model_file(self) -> Iterator[Path]:
         """As the workload's files have it, relative to the one that says it."""
-        named = shipped_workloads()
-        if not any(may_have_key(path, "file") for path in document_files(self._path, named=named)):
-            return
         from sim.document import read_document
 
-        document = read_document(self._path, named=named, whole=lambda mapping: "name" in mapping)
+        document = read_document(self._path, named=shipped_workloads(), whole=lambda mapping: "name" in mapping)
         model = document.data.get("model")
         name = model.get("file") if isinstance(model, Mapping) else None
         if isinstance(name, str):

@@ -15,14 +15,8 @@ from nnlib.optim.sgd import SGD
 from sim.problems import BadInput, Problem
 from workloads.spec import ModelSpec, Recipe, Workload
 
-SUFFIX: Final = ".onnx"
 LOSSES: Final = ("cross_entropy", "mean_squared_error")
 """What a model is taken to learn by whose file does not say it."""
-
-
-def is_model_file(name: str) -> bool:
-    """Whether a workload's name is that of a model file."""
-    return name.lower().endswith(SUFFIX)
 
 
 def workload_of_file(path: Path, *, shapes: Mapping[str, int], batch: int, trained: bool = False) -> Workload:

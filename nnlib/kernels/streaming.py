@@ -208,9 +208,7 @@ class _Buffers:
 
     def requests(self, direction: Direction, iteration: int) -> Requests:
         """What a transfer of an iteration asks of the memory."""
-        tile, start = self.tile(iteration), self.operand.start(iteration)
-        place = np.asarray(start, dtype=np.int64) if tile.split is None else tuple(start)
-        return self.core_group.requests.dma(direction, tile, self.operand.array, place, "PE")
+        return self.core_group.asked(direction, self.tile(iteration), self.operand.array, self.operand.start(iteration))
 
     def get(self, iteration: int) -> Transfer:
         transfer = self.core_group.get(self.tile(iteration), self.operand.array, self.operand.start(iteration))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, only_input
+from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape
 from nnlib.layers.pooling import Pooling, pooled_shape, window_axes
 from nnlib.ops.average_pooling import average_pool_backward, average_pool_forward
 from nnlib.ops.pool_axis import PoolAxis
@@ -43,9 +43,6 @@ class AveragePool(Layer):
         """The windows along rows and columns. Raises ShapeError if they do not go with images of ``shape``."""
         return window_axes(self, "average_pool", shape, pair(self.kernel), self.stride, sides(self.padding), 1)
 
-    def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
-        return pooled_shape(self.axes(only_input(self.name, input_shapes)), input_shapes)
-
     @property
     def options(self) -> dict[str, Any]:
         """What the operations take beside arrays."""
@@ -57,7 +54,7 @@ class AveragePool(Layer):
             "count_include_pad": self.count_padding,
         }
 
-    forward, backward = _forward, _backward
+    output_shape, forward, backward = pooled_shape, _forward, _backward
 
 
 @dataclass(frozen=True)
@@ -74,9 +71,6 @@ class AveragePool1d(Layer):
         """The windows along the sequence. Raises ShapeError if they do not go with sequences of ``shape``."""
         return window_axes(self, "average_pool_1d", shape, (self.kernel,), self.stride, (self.padding,), 1)
 
-    def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
-        return pooled_shape(self.axes(only_input(self.name, input_shapes)), input_shapes)
-
     @property
     def options(self) -> dict[str, Any]:
         """What the operations take beside arrays."""
@@ -88,4 +82,4 @@ class AveragePool1d(Layer):
             "count_include_pad": self.count_padding,
         }
 
-    forward, backward = _forward, _backward
+    output_shape, forward, backward = pooled_shape, _forward, _backward

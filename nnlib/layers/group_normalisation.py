@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, ShapeError
-from nnlib.layers.normalisation import Gradients, gradients_of, identity, scale_and_shift, with_axes, with_channels
+from nnlib.layers.normalisation import (
+    Gradients,
+    gradients_of,
+    initial_identity,
+    scale_and_shift,
+    with_axes,
+    with_channels,
+)
 from nnlib.ops.group_normalisation import (
     group_norm_backward,
     group_norm_forward,
@@ -35,10 +40,7 @@ class LayerNorm(Layer):
     def parameter_shapes(self, input_shapes: tuple[Shape, ...]) -> dict[str, Shape]:
         return scale_and_shift(self.output_shape(input_shapes)[-self.axes :], self.affine)
 
-    def initialise(
-        self, input_shapes: tuple[Shape, ...], rng: np.random.Generator, dtype: np.dtype[np.floating]
-    ) -> dict[str, Array]:
-        return identity(self.parameter_shapes(input_shapes), dtype)
+    initialise = initial_identity
 
     def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
         (x,) = inputs
@@ -70,10 +72,7 @@ class RMSNorm(Layer):
         over = self.output_shape(input_shapes)[-self.axes :]
         return {"scale": over} if self.affine else {}
 
-    def initialise(
-        self, input_shapes: tuple[Shape, ...], rng: np.random.Generator, dtype: np.dtype[np.floating]
-    ) -> dict[str, Array]:
-        return identity(self.parameter_shapes(input_shapes), dtype)
+    initialise = initial_identity
 
     def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
         (x,) = inputs
@@ -108,10 +107,7 @@ class GroupNorm(Layer):
     def parameter_shapes(self, input_shapes: tuple[Shape, ...]) -> dict[str, Shape]:
         return scale_and_shift(self.output_shape(input_shapes)[-1:], self.affine)
 
-    def initialise(
-        self, input_shapes: tuple[Shape, ...], rng: np.random.Generator, dtype: np.dtype[np.floating]
-    ) -> dict[str, Array]:
-        return identity(self.parameter_shapes(input_shapes), dtype)
+    initialise = initial_identity
 
     def forward(self, params: Params, inputs: tuple[Array, ...], run: Run) -> tuple[Array, Saved]:
         (x,) = inputs

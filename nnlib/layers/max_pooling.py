@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape, only_input
+from nnlib.layers.layer import Array, Layer, Params, Run, Saved, Shape
 from nnlib.layers.pooling import Pooling, pooled_shape, window_axes
 from nnlib.ops.pool_axis import PoolAxis
 from nnlib.ops.pooling import max_pool_backward, max_pool_forward
@@ -44,9 +44,6 @@ class MaxPool(Layer):
         """The windows along rows and columns. Raises ShapeError if they do not go with images of ``shape``."""
         return window_axes(self, "max_pool", shape, pair(self.kernel), self.stride, sides(self.padding), self.dilation)
 
-    def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
-        return pooled_shape(self.axes(only_input(self.name, input_shapes)), input_shapes)
-
     @property
     def options(self) -> dict[str, Any]:
         """What the operations take beside arrays."""
@@ -58,7 +55,7 @@ class MaxPool(Layer):
             "ceil_mode": self.ceil,
         }
 
-    forward, backward = _forward, _backward
+    output_shape, forward, backward = pooled_shape, _forward, _backward
 
 
 @dataclass(frozen=True)
@@ -75,9 +72,6 @@ class MaxPool1d(Layer):
         """The windows along the sequence. Raises ShapeError if they do not go with sequences of ``shape``."""
         return window_axes(self, "max_pool_1d", shape, (self.kernel,), self.stride, (self.padding,), self.dilation)
 
-    def output_shape(self, input_shapes: tuple[Shape, ...]) -> Shape:
-        return pooled_shape(self.axes(only_input(self.name, input_shapes)), input_shapes)
-
     @property
     def options(self) -> dict[str, Any]:
         """What the operations take beside arrays."""
@@ -89,4 +83,4 @@ class MaxPool1d(Layer):
             "ceil_mode": self.ceil,
         }
 
-    forward, backward = _forward, _backward
+    output_shape, forward, backward = pooled_shape, _forward, _backward

@@ -33,6 +33,13 @@ def identity(shapes: dict[str, Shape], dtype: np.dtype[np.floating]) -> dict[str
     return {name: np.full(shape, 1 if name == "scale" else 0, dtype) for name, shape in shapes.items()}
 
 
+def initial_identity(
+    self: Layer, input_shapes: tuple[Shape, ...], rng: np.random.Generator, dtype: np.dtype[np.floating]
+) -> dict[str, Array]:
+    """Parameters with which the layer does no more than normalise."""
+    return identity(self.parameter_shapes(input_shapes), dtype)
+
+
 def gradients_of(found: tuple[Array, Array, Array], affine: bool, needs: tuple[bool, ...]) -> Gradients:
     """Of those by input, scale and shift the ones that somebody wants."""
     grad_x, grad_scale, grad_shift = found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from nnlib.layers.layer import Shape, ShapeError
+from nnlib.layers.layer import Shape, ShapeError, only_input
 from nnlib.ops.pool_axis import Paddings, PoolAxis, Sizes, pool_axes
 
 
@@ -19,6 +19,9 @@ class Pooling(Protocol):
     @property
     def ceil(self) -> bool:
         """Whether windows may reach beyond the padding."""
+
+    def axes(self, shape: Shape) -> tuple[PoolAxis, ...]:
+        """The windows along each axis of the pixels. Raises ShapeError if they do not go with ``shape``."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -48,6 +51,7 @@ def window_axes(
     )
 
 
-def pooled_shape(axes: Sequence[PoolAxis], input_shapes: tuple[Shape, ...]) -> Shape:
+def pooled_shape(self: Pooling, input_shapes: tuple[Shape, ...]) -> Shape:
     """Pixels, one for each window, and the input's channels."""
-    return (*(pool.count for pool in axes), input_shapes[0][-1])
+    shape = only_input(self.name, input_shapes)
+    return (*(pool.count for pool in self.axes(shape)), shape[-1])

@@ -6,9 +6,10 @@ so in their order: the number of threads changes no number.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
+
+from nnlib.ops.processors import allowed_processors
 
 Block = TypeVar("Block")
 
@@ -28,7 +29,7 @@ def row_blocks(rows: int, row_bytes: int, *, least: int = 1) -> list[slice]:
 
 def over_blocks(work: Callable[[int, Block], object], blocks: Sequence[Block], *, nbytes: int) -> None:
     """Call ``work(number, block)`` for each of the blocks of an array of ``nbytes``, on several threads if it pays."""
-    threads = min(MOST_THREADS, _cores(), len(blocks))
+    threads = min(MOST_THREADS, allowed_processors(), len(blocks))
     if threads < 2 or nbytes < THREADED_BYTES:
         for number, block in enumerate(blocks):
             work(number, block)
@@ -43,8 +44,3 @@ def over_blocks(work: Callable[[int, Block], object], blocks: Sequence[Block], *
     with ThreadPoolExecutor(threads) as pool:
         for each in [pool.submit(share, thread) for thread in range(threads)]:
             each.result()
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

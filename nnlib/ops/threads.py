@@ -11,6 +11,8 @@ from contextvars import copy_context
 from functools import cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from nnlib.ops.processors import allowed_processors
+
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -23,9 +25,7 @@ BLAS_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THR
 @cache
 def worker_count() -> int:
     """How many threads share work: the processors (``OMP_NUM_THREADS`` if set) over those that a product takes."""
-    # not every system tells which processors a process may use
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    processors = _number("OMP_NUM_THREADS") or allowed
+    processors = _number("OMP_NUM_THREADS") or allowed_processors()
     product = next((number for number in map(_number, BLAS_VARIABLES) if number), processors)
     return max(1, processors // product)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sim.chip.counters import LoopReport
-from sim.chip.dma import Direction, Integers
+from sim.chip.dma import Direction, Integers, Requests
 from sim.chip.dma_modes import DmaMode, check_mode
 from sim.chip.errors import UnfinishedTransfer
 from sim.chip.forward import BUFFERS, Forward
@@ -131,6 +131,10 @@ class CoreGroup:
         tile.state = "filling"
         tile.scratch()
         return transfer
+
+    def asked(self, direction: Direction, tile: Tile, array: MemoryArray, start: Start) -> Requests:
+        """What such a transfer would ask of the memory: one object for all that cost the same."""
+        return self.requests.dma(direction, tile, array, _place(tile, start), "PE")
 
     def put(self, tile: Tile, array: MemoryArray, start: Start, *, mode: DmaMode = "PE") -> Transfer:
         """Start copying ``tile`` to memory; in memory after :meth:`wait`. The buffer is spent.
@@ -304,7 +308,7 @@ class CoreGroup:
         return self.trace
 
     def _begin(self, direction: Direction, tile: Tile, array: MemoryArray, start: Start, mode: DmaMode) -> Transfer:
-        place = np.asarray(start, dtype=np.int64) if tile.split is None else tuple(start)
+        place = _place(tile, start)
         transfer = Transfer(len(self.transfers), direction, tile, array, place, mode)
         transfer.check()
         self.transfers.append(transfer)
@@ -340,3 +344,8 @@ class CoreGroup:
         for tile in writes:
             tile.check_writable(by=label)
             tile.state = "ready"
+
+
+def _place(tile: Tile, start: Start) -> tuple[int, ...] | Integers:
+    """Where a transfer begins: of a split tile as a whole, of others for each CPE."""
+    return np.asarray(start, dtype=np.int64) if tile.split is None else tuple(start)

@@ -73,12 +73,7 @@ class Forward:
         before = self.emitted[-1 - self.period]
         step = lcm(self.buffers, self.period)
         state = iteration % step, relative_state(scheduler, now=now, since=before)
-        head = Head(
-            iteration=iteration,
-            time=now + scheduler.skipped_ticks,
-            reasons=tuple(values.copy() for values in scheduler.reasons.values()),
-            totals=replace(trace.totals),
-        )
+        head = head_of(scheduler, iteration, now=now)
         earlier = self.heads.setdefault(state, head)
         if earlier is head:
             self.given_up = len(self.heads) > PATIENCE + 2 * step
@@ -87,18 +82,28 @@ class Forward:
         self.given_up = True
         times = (self.steady.stop - iteration) // self.found
         if times:
-            repeat(scheduler, earlier, head, times)
-            trace.skipped.append((len(trace.operations), self.loop, times))
+            repeat(scheduler, earlier, head, times, loop=self.loop)
         return times * self.found
 
 
-def repeat(scheduler: Scheduler, earlier: Head, head: Head, times: int) -> None:
-    """Add what happened between two heads, ``times`` over."""
+def head_of(scheduler: Scheduler, iteration: int, *, now: int) -> Head:
+    """What is reached at the head of ``iteration``."""
+    return Head(
+        iteration=iteration,
+        time=now + scheduler.skipped_ticks,
+        reasons=tuple(values.copy() for values in scheduler.reasons.values()),
+        totals=replace(scheduler.trace.totals),
+    )
+
+
+def repeat(scheduler: Scheduler, earlier: Head, head: Head, times: int, *, loop: str) -> None:
+    """Add what happened between two heads of ``loop``, ``times`` over, and note it."""
     scheduler.skipped_ticks += times * (head.time - earlier.time)
     for values, now, then in zip(scheduler.reasons.values(), head.reasons, earlier.reasons, strict=True):
         for cpe in range(len(values)):
             values[cpe] += times * (now[cpe] - then[cpe])
     scheduler.trace.totals.add(head.totals.since(earlier.totals), times=times)
+    scheduler.trace.skipped.append((len(scheduler.trace.operations), loop, times))
 
 
 def relative_state(scheduler: Scheduler, *, now: int, since: Lengths) -> State:

@@ -8,10 +8,10 @@ was at an earlier head, what came in between is repeated as often as the iterati
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
-from sim.chip.forward import BUFFERS, Head, Lengths, State, relative_state, repeat
+from sim.chip.forward import BUFFERS, Head, Lengths, State, head_of, relative_state, repeat
 from sim.chip.scheduler import Scheduler
 
 LEAST_ITERATIONS: Final = 128
@@ -60,19 +60,13 @@ class Stretches:
         # what follows is compared itself: of the past only what is still under way counts
         state = iteration % self.buffers, relative_state(scheduler, now=now, since=before)
         earlier = self.heads.get(state)
-        self.heads[state] = head = Head(
-            iteration=iteration,
-            time=now + scheduler.skipped_ticks,
-            reasons=tuple(values.copy() for values in scheduler.reasons.values()),
-            totals=replace(trace.totals),
-        )
+        self.heads[state] = head = head_of(scheduler, iteration, now=now)
         times = 0 if earlier is None else self._times(earlier.iteration, iteration)
         if earlier is None or not times:
             self.given_up = len(self.heads) > min(PATIENCE, len(self.steady) // PATIENT_SHARE)
             return 0
         self.found = iteration - earlier.iteration
-        repeat(scheduler, earlier, head, times)
-        trace.skipped.append((len(trace.operations), self.loop, times))
+        repeat(scheduler, earlier, head, times, loop=self.loop)
         self.heads.clear()
         return times * self.found
 

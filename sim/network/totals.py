@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Totals:
-    """What has been moved so far."""
+    """Steps, messages, bytes, and the seconds of each step's slowest message."""
 
     steps: int = 0
     messages: int = 0
